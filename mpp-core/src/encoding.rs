@@ -1,0 +1,5 @@
+//! The three encodings under every message: base64url, canonical JSON, strict JSON.
+
+pub mod base64url;
+pub mod jcs;
+pub mod json;
