@@ -1,0 +1,13 @@
+//! The ABIs of both escrows and of TIP-20, and their events.
+
+mod convert;
+mod event;
+mod stream_channel;
+
+pub use convert::DescriptorRange;
+pub use event::EscrowEvent;
+pub use stream_channel::IStreamChannel;
+pub use tempo_contracts::precompiles::{ITIP20, ITIP20ChannelReserve};
+
+#[cfg(test)]
+mod tests;
