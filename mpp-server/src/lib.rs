@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The server side of the Machine Payments Protocol, without a transport.
+//!
+//! A [`PaymentServer`] makes offers and decides about requests: an
+//! [`Attempt`](gate::Attempt) goes in, a [`Decision`](gate::Decision) comes
+//! out. Transports such as `mpp-http` translate.
+//!
+//! ```text
+//! Credential -> BoundCredential -> VerifiedVoucher -> Step -> Durable -> Grant
+//!               (HMAC, route)      (curve)            (rules) (stored)  (served)
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod error;
+pub mod event;
+pub mod gate;
+pub mod session;
+pub mod store;
+
+mod server;
+mod settle;
+mod tasks;
+
+pub use self::{
+    error::{Failure, Fault, Misuse, Rejection},
+    event::ServerEvent,
+    gate::{Offer, Route},
+    server::{Builder, PaymentServer},
+    session::{BadSignatureLimit, SessionOffer, StreamOptions},
+    store::{ChannelStore, MemoryStore},
+    tasks::TaskLost,
+};

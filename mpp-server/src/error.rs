@@ -1,0 +1,301 @@
+//! The three families of errors: the peer's, ours, and the caller's.
+
+use mpp_core::{
+    Amount,
+    problem::{Problem, ProblemKind},
+};
+use mpp_tempo::{channel::ChannelId, voucher::VoucherError};
+
+/// The peer's fault: refused, with what to do next.
+///
+/// [`Problem::from`] turns each into the problem body of PROTOCOL 1.3.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// No credential came with the request.
+    #[error("payment is required for this resource")]
+    PaymentRequired,
+    /// More than one payment credential, or one that is too large.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    /// The credential is not base64url JSON of the expected form.
+    #[error("the credential can not be read: {0}")]
+    MalformedCredential(String),
+    /// The echoed challenge was not issued by this server for this route.
+    #[error("{0}")]
+    InvalidChallenge(&'static str),
+    /// The echoed challenge has expired, or carries no usable expiry.
+    #[error("the challenge has expired")]
+    ChallengeExpired,
+    /// The credential answers a method or intent that is not offered here.
+    #[error("this method or intent is not offered")]
+    MethodUnsupported,
+    /// The payload does not follow the method's schema.
+    #[error("{0}")]
+    InvalidPayload(String),
+    /// The payment proof does not hold.
+    #[error("{0}")]
+    VerificationFailed(String),
+    /// A top-up answers a challenge that is unknown or has expired.
+    #[error("the challenge of this top-up is unknown or has expired")]
+    TopUpChallenge {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// No such channel, or its deposit is gone.
+    #[error("no open channel has this id")]
+    ChannelNotFound {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The channel is closed or closing.
+    #[error("{why}")]
+    ChannelFinalized {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Which of the two.
+        why: &'static str,
+    },
+    /// The voucher's signature is malformed or not canonical.
+    #[error("the voucher's signature is not valid")]
+    InvalidSignature {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The voucher is signed by somebody else.
+    #[error("the voucher is not signed by the channel's signer")]
+    SignerMismatch {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The voucher authorizes more than the channel holds.
+    #[error("the voucher exceeds the channel's deposit")]
+    AmountExceedsDeposit {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The deposit, in base units.
+        deposit: Amount,
+    },
+    /// The voucher lies below the accepted one, or rises by too little.
+    #[error("the voucher must exceed the accepted amount by at least {min_delta} base units")]
+    DeltaTooSmall {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The accepted amount, in base units.
+        accepted: Amount,
+        /// Smallest increase, in base units.
+        min_delta: Amount,
+    },
+    /// The balance does not cover the price.
+    #[error("the balance lacks {} base units", .0.required_top_up)]
+    InsufficientBalance(Shortage),
+    /// A close voucher that does not fit what is owed.
+    #[error("the close voucher must be for {required} base units")]
+    CloseAmount {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The cumulative amount a close needs, in base units.
+        required: Amount,
+    },
+    /// A newer stream on the channel took over.
+    #[error("a newer stream on this channel has taken over")]
+    StreamSuperseded {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// Too many bad signatures for this channel from this address.
+    #[error("too many invalid vouchers; try again later")]
+    RateLimited {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+}
+
+/// How much is missing, and what would cover it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// `cost - available`, in base units.
+    pub required_top_up: Amount,
+    /// The smallest cumulative amount that pays for this, in base units.
+    pub required_cumulative: Amount,
+    /// The accepted amount, in base units.
+    pub accepted: Amount,
+    /// The deposit, in base units.
+    pub deposit: Amount,
+}
+
+impl Rejection {
+    /// The problem type this becomes.
+    #[must_use]
+    pub fn kind(&self) -> ProblemKind {
+        match self {
+            Self::PaymentRequired => ProblemKind::PaymentRequired,
+            Self::BadRequest(_) => ProblemKind::BadRequest,
+            Self::MalformedCredential(_) => ProblemKind::MalformedCredential,
+            Self::InvalidChallenge(_) => ProblemKind::InvalidChallenge,
+            Self::ChallengeExpired => ProblemKind::PaymentExpired,
+            Self::MethodUnsupported => ProblemKind::MethodUnsupported,
+            Self::InvalidPayload(_) => ProblemKind::InvalidPayload,
+            Self::VerificationFailed(_) => ProblemKind::VerificationFailed,
+            Self::TopUpChallenge { .. } => ProblemKind::ChallengeNotFound,
+            Self::ChannelNotFound { .. } => ProblemKind::ChannelNotFound,
+            Self::ChannelFinalized { .. } => ProblemKind::ChannelFinalized,
+            Self::InvalidSignature { .. } => ProblemKind::InvalidSignature,
+            Self::SignerMismatch { .. } => ProblemKind::SignerMismatch,
+            Self::AmountExceedsDeposit { .. } => ProblemKind::AmountExceedsDeposit,
+            Self::DeltaTooSmall { .. } => ProblemKind::DeltaTooSmall,
+            Self::InsufficientBalance(_) | Self::CloseAmount { .. } => {
+                ProblemKind::InsufficientBalance
+            }
+            Self::StreamSuperseded { .. } => ProblemKind::VerificationFailed,
+            Self::RateLimited { .. } => ProblemKind::RateLimited,
+        }
+    }
+
+    /// The channel this is about.
+    #[must_use]
+    pub fn channel_id(&self) -> Option<ChannelId> {
+        match self {
+            Self::TopUpChallenge { channel_id }
+            | Self::ChannelNotFound { channel_id }
+            | Self::ChannelFinalized { channel_id, .. }
+            | Self::InvalidSignature { channel_id }
+            | Self::SignerMismatch { channel_id }
+            | Self::AmountExceedsDeposit { channel_id, .. }
+            | Self::DeltaTooSmall { channel_id, .. }
+            | Self::CloseAmount { channel_id, .. }
+            | Self::StreamSuperseded { channel_id }
+            | Self::RateLimited { channel_id } => Some(*channel_id),
+            Self::InsufficientBalance(shortage) => Some(shortage.channel_id),
+            Self::PaymentRequired
+            | Self::BadRequest(_)
+            | Self::MalformedCredential(_)
+            | Self::InvalidChallenge(_)
+            | Self::ChallengeExpired
+            | Self::MethodUnsupported
+            | Self::InvalidPayload(_)
+            | Self::VerificationFailed(_) => None,
+        }
+    }
+
+    /// What the curve said, as the peer may know it: that, not why.
+    pub(crate) fn from_voucher(error: &VoucherError, channel_id: ChannelId) -> Self {
+        match error {
+            VoucherError::SignerMismatch { .. } => Self::SignerMismatch { channel_id },
+            _ => Self::InvalidSignature { channel_id },
+        }
+    }
+}
+
+impl From<&Rejection> for Problem {
+    fn from(rejection: &Rejection) -> Self {
+        let mut problem = Self::new(rejection.kind(), rejection.to_string());
+        problem.channel_id = rejection.channel_id().map(|id| id.to_string());
+        match rejection {
+            Rejection::InsufficientBalance(shortage) => {
+                problem.required_top_up = Some(shortage.required_top_up);
+                problem.required_cumulative = Some(shortage.required_cumulative);
+                problem.accepted_cumulative = Some(shortage.accepted);
+                problem.deposit = Some(shortage.deposit);
+            }
+            Rejection::DeltaTooSmall { accepted, .. } => {
+                problem.accepted_cumulative = Some(*accepted);
+            }
+            Rejection::AmountExceedsDeposit { deposit, .. } => problem.deposit = Some(*deposit),
+            Rejection::CloseAmount { required, .. } => {
+                problem.required_cumulative = Some(*required);
+            }
+            _ => {}
+        }
+        problem
+    }
+}
+
+/// Our fault, or a backend's: the peer did nothing wrong and may retry.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The store failed; nothing was served.
+    #[error("the channel store failed")]
+    Store(#[from] crate::store::StoreFault),
+    /// The chain could not be reached or did not answer in time.
+    #[error("the chain did not answer")]
+    Chain(#[from] mpp_tempo::chain::ChainError),
+    /// The server's own signer failed.
+    #[error("the server's signer failed")]
+    Signer(#[from] mpp_tempo::signer::SignerError),
+    /// A transaction was sent; whether it was mined is not known yet.
+    #[error("the transaction's outcome is not known yet; repeat the request")]
+    OutcomeUnknown,
+    /// A background task ended early.
+    #[error(transparent)]
+    Task(#[from] crate::tasks::TaskLost),
+    /// The chain contradicts itself or us; a person must look.
+    #[error("{0}")]
+    Inconsistent(&'static str),
+}
+
+impl Fault {
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(fault) => fault.is_transient(),
+            Self::Chain(error) => error.is_transient(),
+            Self::Signer(_) | Self::OutcomeUnknown | Self::Task(_) => true,
+            Self::Inconsistent(_) => false,
+        }
+    }
+}
+
+impl From<&Fault> for Problem {
+    fn from(fault: &Fault) -> Self {
+        let kind = if fault.is_transient() {
+            ProblemKind::ServiceUnavailable
+        } else {
+            ProblemKind::Internal
+        };
+        // The detail never names a backend: it is for the peer.
+        let detail = match fault {
+            Fault::OutcomeUnknown => fault.to_string(),
+            _ => String::from("the payment could not be processed; nothing was charged"),
+        };
+        Self::new(kind, detail)
+    }
+}
+
+/// Either family, as the driver and the methods return them.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The peer's fault.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// Ours.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<crate::store::StoreFault> for Failure {
+    fn from(fault: crate::store::StoreFault) -> Self {
+        Self::Fault(fault.into())
+    }
+}
+
+/// The caller's configuration does not hold together.
+#[derive(Debug, thiserror::Error)]
+pub enum Misuse {
+    /// A required parameter is missing.
+    #[error("`{0}` is required")]
+    Missing(&'static str),
+    /// A price or deposit is not an exact, positive amount.
+    #[error("`{parameter}` is not a usable amount: {reason}")]
+    Amount {
+        /// Which parameter.
+        parameter: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A parameter has a value that can not work.
+    #[error("{0}")]
+    Invalid(&'static str),
+}

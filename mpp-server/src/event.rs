@@ -1,0 +1,107 @@
+//! What happens on the server, told to whoever subscribes.
+
+use alloy_primitives::B256;
+use mpp_core::{Amount, ChallengeId, problem::ProblemKind};
+use mpp_tempo::channel::ChannelId;
+use tokio::sync::broadcast;
+
+/// One thing that happened. Holds no credential, signature or key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// A `402` went out with this challenge.
+    ChallengeIssued {
+        /// Its id.
+        challenge_id: ChallengeId,
+        /// The route it is bound to.
+        scope: String,
+    },
+    /// A channel is open on chain and in service.
+    ChannelOpened {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Its deposit, in base units.
+        deposit: Amount,
+    },
+    /// A voucher was verified and made durable.
+    VoucherAccepted {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The cumulative amount it authorizes, in base units.
+        accepted: Amount,
+    },
+    /// Service was charged.
+    Charged {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Price of this charge, in base units.
+        cost: Amount,
+        /// Units it pays for.
+        units: u64,
+        /// Charged in total, in base units.
+        spent: Amount,
+    },
+    /// A stream waits for a voucher.
+    NeedVoucher {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The cumulative amount it waits for, in base units.
+        required: Amount,
+    },
+    /// The deposit grew.
+    ToppedUp {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The new deposit, in base units.
+        deposit: Amount,
+    },
+    /// The payer asked the chain to close the channel; selling has stopped.
+    CloseRequested {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Unix time of the request, in seconds.
+        at: u64,
+    },
+    /// The channel is closed on chain.
+    Closed {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The closing transaction, when this server sent it.
+        transaction: Option<B256>,
+        /// What the payee received in total, in base units.
+        settled: Amount,
+    },
+    /// A request was refused.
+    Rejected {
+        /// The channel, when the credential named one.
+        channel_id: Option<ChannelId>,
+        /// Why, as the peer was told.
+        reason: ProblemKind,
+    },
+    /// The chain could not be read; facts grow stale.
+    ChainUnreadable,
+}
+
+/// Sends events without ever waiting for a reader.
+#[derive(Clone, Debug)]
+pub struct Events(broadcast::Sender<ServerEvent>);
+
+impl Events {
+    /// A channel that keeps the newest `capacity` events for slow readers.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self(broadcast::Sender::new(capacity.max(1)))
+    }
+
+    /// Receives all events from now on. A reader that falls behind by more
+    /// than the capacity learns how many it missed; it never slows a request.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<ServerEvent> {
+        self.0.subscribe()
+    }
+
+    pub(crate) fn send(&self, event: ServerEvent) {
+        // Nobody listening is not an error.
+        drop(self.0.send(event));
+    }
+}

@@ -1,0 +1,103 @@
+//! What a transport saw of a request.
+
+use std::net::IpAddr;
+
+use mpp_core::{Credential, header};
+
+use crate::error::Rejection;
+
+/// A request to a paid route, without its transport.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    pub(super) presented: Presented<'a>,
+    pub(super) purpose: Purpose,
+    pub(super) accept_payment: Option<&'a str>,
+    pub(super) peer: Option<IpAddr>,
+}
+
+/// What the request is for (PROTOCOL 5.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Content: charge the price and run the handler.
+    Content,
+    /// Only the channel: nothing is charged, no handler runs.
+    Management,
+}
+
+#[derive(Debug)]
+pub(super) enum Presented<'a> {
+    Nothing,
+    Token(&'a str),
+    Native(Box<Credential>),
+    TwoCredentials,
+}
+
+impl<'a> Attempt<'a> {
+    /// From the values of the `Authorization` and `Payment-Authorization`
+    /// headers, in any number.
+    pub fn from_headers(
+        authorization: impl IntoIterator<Item = &'a str>,
+        payment_authorization: impl IntoIterator<Item = &'a str>,
+        purpose: Purpose,
+    ) -> Self {
+        let all = authorization.into_iter().chain(payment_authorization);
+        let presented = match header::credential::find(all) {
+            Ok(Some(token)) => Presented::Token(token),
+            Ok(None) => Presented::Nothing,
+            Err(_) => Presented::TwoCredentials,
+        };
+        Self {
+            presented,
+            purpose,
+            accept_payment: None,
+            peer: None,
+        }
+    }
+
+    /// From a credential in JSON form, as MCP and WebSocket carry it.
+    #[must_use]
+    pub fn from_credential(credential: Option<Credential>, purpose: Purpose) -> Self {
+        let presented = match credential {
+            Some(credential) => Presented::Native(Box::new(credential)),
+            None => Presented::Nothing,
+        };
+        Self {
+            presented,
+            purpose,
+            accept_payment: None,
+            peer: None,
+        }
+    }
+
+    /// The `Accept-Payment` header, by which offers are ranked.
+    #[must_use]
+    pub fn accept_payment(mut self, value: Option<&'a str>) -> Self {
+        self.accept_payment = value;
+        self
+    }
+
+    /// Who is asking, for limits; never for trust.
+    #[must_use]
+    pub fn peer(mut self, peer: Option<IpAddr>) -> Self {
+        self.peer = peer;
+        self
+    }
+}
+
+impl Presented<'_> {
+    /// Reads the credential.
+    pub(super) fn read(self) -> Result<Credential, Rejection> {
+        match self {
+            Self::Nothing => Err(Rejection::PaymentRequired),
+            Self::TwoCredentials => Err(Rejection::BadRequest(
+                "a request may carry only one payment credential",
+            )),
+            Self::Native(credential) => Ok(*credential),
+            Self::Token(token) if token.len() > header::limits::MAX_CREDENTIAL => Err(
+                Rejection::BadRequest("the payment credential is larger than 64 KiB"),
+            ),
+            Self::Token(token) => header::credential::parse(token)
+                .map_err(|error| Rejection::MalformedCredential(error.to_string())),
+        }
+    }
+}

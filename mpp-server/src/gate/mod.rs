@@ -1,0 +1,133 @@
+//! The gate: an attempt goes in, a decision comes out.
+//!
+//! It knows no transport. HTTP, SSE, WebSocket and MCP translate their
+//! requests into an [`Attempt`] and render the [`Decision`].
+
+mod attempt;
+mod bind;
+mod decision;
+mod offer;
+
+pub use self::{
+    attempt::{Attempt, Purpose},
+    bind::BoundCredential,
+    decision::{Decision, Grant, Redeemed, Refusal},
+    offer::{BoxFuture, Offer, PaymentMethod, Route, Visit},
+};
+
+use mpp_core::{
+    Challenge, ChallengeDraft, EncodedJson, KeyRing, Realm, Timestamp, header::accept_payment,
+    problem::Problem,
+};
+
+use crate::{
+    clock::SharedClock,
+    error::{Failure, Rejection},
+    event::{Events, ServerEvent},
+};
+
+/// Issues challenges and redeems the credentials that answer them.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) realm: Realm,
+    pub(crate) keys: KeyRing,
+    pub(crate) challenge_lifetime: core::time::Duration,
+    pub(crate) clock: SharedClock,
+    pub(crate) events: Events,
+}
+
+impl Gate {
+    /// Decides about one request to a paid route.
+    ///
+    /// # Cancel safety
+    /// Dropped, a payment that was not yet durable has not happened; one that
+    /// was is kept, and repeating the request finds it.
+    pub(crate) async fn decide(&self, route: &Route, attempt: Attempt<'_>) -> Decision {
+        let now = self.clock.now();
+        let accept = attempt.accept_payment;
+        let visit = Visit {
+            purpose: attempt.purpose,
+            peer: attempt.peer,
+            now,
+        };
+        let redeemed = match bind::bind(self, route, attempt.presented, now) {
+            Ok((offer, credential)) => offer.redeem(credential, visit).await,
+            Err(rejection) => Err(Failure::Rejected(rejection)),
+        };
+        match redeemed {
+            Ok(Redeemed::Serve(grant)) => Decision::Grant(grant),
+            Ok(Redeemed::Managed(receipt)) => Decision::Respond(receipt),
+            Err(Failure::Rejected(rejection)) => self.refuse(route, &rejection, accept, now),
+            Err(Failure::Fault(fault)) => {
+                tracing::error!(
+                    error = &fault as &dyn std::error::Error,
+                    "a payment could not be processed"
+                );
+                Decision::Refuse(Refusal {
+                    problem: Problem::from(&fault),
+                    challenges: Vec::new(),
+                })
+            }
+        }
+    }
+
+    fn refuse(
+        &self,
+        route: &Route,
+        rejection: &Rejection,
+        accept: Option<&str>,
+        now: Timestamp,
+    ) -> Decision {
+        let mut problem = Problem::from(rejection);
+        let challenges = if rejection.kind().carries_challenge() {
+            self.challenges(route, accept, now)
+        } else {
+            Vec::new()
+        };
+        if let Some(first) = challenges.first() {
+            problem.challenge_id = Some(first.id.clone());
+        }
+        if *rejection == Rejection::PaymentRequired {
+            for challenge in &challenges {
+                self.events.send(ServerEvent::ChallengeIssued {
+                    challenge_id: challenge.id.clone(),
+                    scope: route.scope().to_owned(),
+                });
+            }
+        } else {
+            self.events.send(ServerEvent::Rejected {
+                channel_id: rejection.channel_id(),
+                reason: rejection.kind(),
+            });
+        }
+        Decision::Refuse(Refusal {
+            problem,
+            challenges,
+        })
+    }
+
+    /// One fresh challenge per offer, in the order the client prefers.
+    fn challenges(&self, route: &Route, accept: Option<&str>, now: Timestamp) -> Vec<Challenge> {
+        let offers: Vec<&Offer> = route.offers().iter().collect();
+        // A malformed preference is no preference (PROTOCOL 1).
+        let ranked = match accept.map(accept_payment::parse) {
+            Some(Ok(accept)) => accept.rank(offers, |offer| (offer.method(), offer.intent())),
+            Some(Err(_)) | None => offers,
+        };
+        let issue = |offer: &Offer| self.issue(offer, route.scope_json(), now);
+        ranked.into_iter().map(issue).collect()
+    }
+
+    fn issue(&self, offer: &Offer, scope: &EncodedJson, now: Timestamp) -> Challenge {
+        let mut draft = ChallengeDraft::new(
+            self.realm.clone(),
+            offer.method().clone(),
+            offer.intent().clone(),
+            offer.request().clone(),
+        );
+        draft.expires = now.checked_add(self.challenge_lifetime);
+        draft.description = offer.description().map(str::to_owned);
+        draft.opaque = Some(scope.clone());
+        self.keys.bind(draft)
+    }
+}

@@ -1,0 +1,139 @@
+//! What a route sells and which payment methods it takes.
+
+use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
+
+use mpp_core::{EncodedJson, IntentName, MethodName, Timestamp};
+
+use super::{BoundCredential, Purpose, Redeemed};
+use crate::error::{Failure, Misuse};
+
+/// A future on the heap, as trait objects need it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One way to pay for a route.
+///
+/// The gate has checked the challenge before it calls
+/// [`redeem`](Self::redeem); the method checks the payment. A method trusts
+/// nothing in the payload: not amounts, not addresses, not ids.
+pub trait PaymentMethod: Send + Sync + 'static {
+    /// The method's name, such as `tempo`.
+    fn method(&self) -> &MethodName;
+
+    /// The intent, such as `session`.
+    fn intent(&self) -> &IntentName;
+
+    /// The `request` of every challenge for this offer.
+    fn request(&self) -> &EncodedJson;
+
+    /// Text for a person, outside the challenge's binding.
+    fn description(&self) -> Option<&str>;
+
+    /// Verifies the payment and makes it durable.
+    ///
+    /// # Cancel safety
+    /// Dropped, the payment is either not made or durable; never half.
+    fn redeem(
+        &self,
+        credential: BoundCredential,
+        visit: Visit,
+    ) -> BoxFuture<'_, Result<Redeemed, Failure>>;
+}
+
+/// Facts about the request that a method may need.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit {
+    /// Content or management.
+    pub purpose: Purpose,
+    /// The sender's address, for limits.
+    pub peer: Option<IpAddr>,
+    /// When the request came.
+    pub now: Timestamp,
+}
+
+/// A payment method with its price, ready to be put on a route.
+#[derive(Clone)]
+pub struct Offer(Arc<dyn PaymentMethod>);
+
+impl Offer {
+    /// Wraps a method.
+    pub fn new(method: impl PaymentMethod) -> Self {
+        Self(Arc::new(method))
+    }
+}
+
+impl std::ops::Deref for Offer {
+    type Target = dyn PaymentMethod;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Offer({}/{})", self.method(), self.intent())
+    }
+}
+
+/// A paid route: its scope and its offers, in the server's preference.
+///
+/// The scope is bound into every challenge, so that a credential for one
+/// route never opens another (SECURITY-CASES A3). All methods of a path
+/// share one scope.
+#[derive(Clone, Debug)]
+pub struct Route(Arc<RouteInner>);
+
+#[derive(Debug)]
+struct RouteInner {
+    scope: String,
+    scope_json: EncodedJson,
+    offers: Vec<Offer>,
+}
+
+impl Route {
+    /// A route that takes any of `offers`.
+    ///
+    /// # Errors
+    /// When there is no offer, or two that could not be told apart.
+    pub fn new(
+        scope: impl Into<String>,
+        offers: impl IntoIterator<Item = Offer>,
+    ) -> Result<Self, Misuse> {
+        let scope = scope.into();
+        let offers: Vec<_> = offers.into_iter().collect();
+        if offers.is_empty() {
+            return Err(Misuse::Missing("offers"));
+        }
+        for (index, offer) in offers.iter().enumerate() {
+            let same = |other: &&Offer| {
+                other.method() == offer.method() && other.request() == offer.request()
+            };
+            if offers.iter().take(index).any(|other| same(&other)) {
+                return Err(Misuse::Invalid("two offers of a route are the same"));
+            }
+        }
+        let scope_json = EncodedJson::from_value(&serde_json::json!({ "scope": scope }))
+            .map_err(|_| Misuse::Invalid("the scope can not be encoded"))?;
+        Ok(Self(Arc::new(RouteInner {
+            scope,
+            scope_json,
+            offers,
+        })))
+    }
+
+    /// The scope, such as the route's path.
+    #[must_use]
+    pub fn scope(&self) -> &str {
+        &self.0.scope
+    }
+
+    /// The offers.
+    #[must_use]
+    pub fn offers(&self) -> &[Offer] {
+        &self.0.offers
+    }
+
+    pub(super) fn scope_json(&self) -> &EncodedJson {
+        &self.0.scope_json
+    }
+}

@@ -1,0 +1,336 @@
+//! A payment server: configuration in, offers and decisions out.
+
+use std::{sync::Arc, time::Duration};
+
+use alloy_primitives::Address;
+use mpp_core::{KeyRing, Realm, SecretKey};
+use mpp_tempo::{
+    DynSigner, Network, Signer,
+    chain::{ChainClient, DynChain},
+    channel::ChannelId,
+    tx::SponsorPolicy,
+};
+use tokio::sync::broadcast;
+
+use crate::{
+    clock::{Clock, SharedClock},
+    error::{Failure, Misuse},
+    event::{Events, ServerEvent},
+    gate::{Attempt, Decision, Gate, Route},
+    session::{
+        BadSignatureLimit, BadSignatures, Engine, SessionContext, SessionOffer, SessionParts,
+        record::ChannelRecord,
+    },
+    settle::watch,
+    store::{ChannelStore, MemoryStore},
+    tasks::Tasks,
+};
+
+/// Sells access to routes. Cheap to clone.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(
+/// #     chain: impl mpp_tempo::chain::ChainClient,
+/// #     account: mpp_tempo::LocalSigner,
+/// # ) -> Result<(), Box<dyn std::error::Error>> {
+/// use mpp_core::{Realm, SecretKey};
+/// use mpp_server::{PaymentServer, Route};
+/// use mpp_tempo::Network;
+///
+/// let server = PaymentServer::builder()
+///     .realm(Realm::new("api.example.com")?)
+///     .secret_key(SecretKey::from_env("MPP_SECRET_KEY")?)
+///     .network(Network::MODERATO)
+///     .chain(chain)
+///     .account(account)
+///     .build()?;
+/// let offer = server.session().amount("0.001").unit_type("word").build()?;
+/// let route = Route::new("/poem", [offer])?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct PaymentServer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    gate: Gate,
+    engine: Arc<dyn Engine>,
+    network: Network,
+    account: Address,
+    sponsor: Option<Address>,
+    tasks: Tasks,
+}
+
+impl PaymentServer {
+    /// Starts configuring, with a store in memory.
+    #[must_use]
+    pub fn builder() -> Builder<MemoryStore> {
+        Builder {
+            realm: None,
+            secret_key: None,
+            previous_key: None,
+            network: None,
+            chain: None,
+            account: None,
+            fee_payer: None,
+            sponsor_policy: SponsorPolicy::default(),
+            store: MemoryStore::new(),
+            clock: SharedClock::default(),
+            challenge_lifetime: Duration::from_secs(5 * 60),
+            bad_signatures: BadSignatureLimit::default(),
+            watch_every: Duration::from_secs(5),
+            event_capacity: 1_024,
+        }
+    }
+
+    /// Starts the session offer of a route.
+    pub fn session(&self) -> SessionOffer {
+        let inner = &self.0;
+        SessionOffer::new(
+            Arc::clone(&inner.engine),
+            inner.network,
+            inner.account,
+            inner.sponsor,
+        )
+    }
+
+    /// Decides about a request to a paid route.
+    ///
+    /// # Cancel safety
+    /// Dropped, a payment that was not durable yet has not happened; one that
+    /// was is kept, and repeating the request finds it.
+    pub async fn decide(&self, route: &Route, attempt: Attempt<'_>) -> Decision {
+        self.0.gate.decide(route, attempt).await
+    }
+
+    /// What the server knows of a channel.
+    ///
+    /// # Errors
+    /// [`Rejection::ChannelNotFound`](crate::Rejection::ChannelNotFound), or
+    /// a store fault.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn channel(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
+        self.0.engine.channel(id).await
+    }
+
+    /// Reads a channel from the chain now, instead of waiting for the watcher.
+    ///
+    /// # Errors
+    /// When the channel is unknown, or chain or store fail.
+    ///
+    /// # Cancel safety
+    /// Dropped, the facts are noted or not; the watcher brings them again.
+    pub async fn refresh(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
+        self.0.engine.refresh(id).await
+    }
+
+    /// Receives events from now on. A slow reader loses the oldest and is
+    /// told how many; it never slows a request.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<ServerEvent> {
+        self.0.gate.events.subscribe()
+    }
+
+    /// The account that is paid and that settles.
+    #[must_use]
+    pub fn account(&self) -> Address {
+        self.0.account
+    }
+
+    /// Stops watching and waits for transactions that are under way.
+    ///
+    /// # Cancel safety
+    /// Dropping the future only stops waiting.
+    pub async fn shutdown(&self) {
+        self.0.tasks.shutdown().await;
+    }
+}
+
+/// Configures a [`PaymentServer`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct Builder<S> {
+    realm: Option<Realm>,
+    secret_key: Option<SecretKey>,
+    previous_key: Option<SecretKey>,
+    network: Option<Network>,
+    chain: Option<DynChain>,
+    account: Option<DynSigner>,
+    fee_payer: Option<DynSigner>,
+    sponsor_policy: SponsorPolicy,
+    store: S,
+    clock: SharedClock,
+    challenge_lifetime: Duration,
+    bad_signatures: BadSignatureLimit,
+    watch_every: Duration,
+    event_capacity: usize,
+}
+
+impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
+    /// The protection space, such as the server's public host name. Required;
+    /// never taken from a request (SECURITY-CASES A5).
+    pub fn realm(mut self, realm: Realm) -> Self {
+        self.realm = Some(realm);
+        self
+    }
+
+    /// The secret that binds challenges, at least 32 bytes. Required.
+    pub fn secret_key(mut self, key: SecretKey) -> Self {
+        self.secret_key = Some(key);
+        self
+    }
+
+    /// The secret before a rotation: its challenges are still honored.
+    pub fn previous_secret_key(mut self, key: SecretKey) -> Self {
+        self.previous_key = Some(key);
+        self
+    }
+
+    /// The Tempo network. Required.
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = Some(network);
+        self
+    }
+
+    /// The test network, Moderato.
+    pub fn testnet(self) -> Self {
+        self.network(Network::MODERATO)
+    }
+
+    /// How the chain is reached. Required; never used for a voucher.
+    pub fn chain(mut self, client: impl ChainClient) -> Self {
+        self.chain = Some(DynChain::new(client));
+        self
+    }
+
+    /// The account that is paid and that signs closes. Required.
+    #[doc(alias = "signer")]
+    pub fn account(mut self, signer: impl Signer + 'static) -> Self {
+        self.account = Some(DynSigner::new(signer));
+        self
+    }
+
+    /// Pays the fees of opens and top-ups on routes that ask for it.
+    pub fn fee_payer(mut self, signer: impl Signer + 'static) -> Self {
+        self.fee_payer = Some(DynSigner::new(signer));
+        self
+    }
+
+    /// What the fee payer will sign. Default: PROTOCOL 4's limits.
+    pub fn sponsor_policy(mut self, policy: SponsorPolicy) -> Self {
+        self.sponsor_policy = policy;
+        self
+    }
+
+    /// Where channels are kept.
+    pub fn store<T: ChannelStore + std::fmt::Debug>(self, store: T) -> Builder<T> {
+        Builder {
+            store,
+            realm: self.realm,
+            secret_key: self.secret_key,
+            previous_key: self.previous_key,
+            network: self.network,
+            chain: self.chain,
+            account: self.account,
+            fee_payer: self.fee_payer,
+            sponsor_policy: self.sponsor_policy,
+            clock: self.clock,
+            challenge_lifetime: self.challenge_lifetime,
+            bad_signatures: self.bad_signatures,
+            watch_every: self.watch_every,
+            event_capacity: self.event_capacity,
+        }
+    }
+
+    /// Where the time comes from. Default: the system's clock.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = SharedClock::new(clock);
+        self
+    }
+
+    /// How long a challenge can be answered. Default: five minutes.
+    pub fn challenge_lifetime(mut self, lifetime: Duration) -> Self {
+        self.challenge_lifetime = lifetime;
+        self
+    }
+
+    /// How many bad signatures are looked at. Default: 20, then one a second.
+    pub fn bad_signature_limit(mut self, limit: BadSignatureLimit) -> Self {
+        self.bad_signatures = limit;
+        self
+    }
+
+    /// Pause between two looks at the chain's events. Default: 5 s.
+    pub fn watch_every(mut self, pause: Duration) -> Self {
+        self.watch_every = pause;
+        self
+    }
+
+    /// How many events are kept for slow readers. Default: 1,024.
+    pub fn event_capacity(mut self, capacity: usize) -> Self {
+        self.event_capacity = capacity;
+        self
+    }
+
+    /// Checks the configuration and starts the server's watcher.
+    ///
+    /// # Errors
+    /// [`Misuse`] when something required is missing, the chain is not the
+    /// network's, or there is no tokio runtime.
+    pub fn build(self) -> Result<PaymentServer, Misuse> {
+        let network = self.network.ok_or(Misuse::Missing("network"))?;
+        let chain = self.chain.ok_or(Misuse::Missing("chain"))?;
+        if chain.chain_id() != network.chain_id {
+            return Err(Misuse::Invalid("the chain client is on another chain"));
+        }
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Misuse::Invalid("a payment server needs a tokio runtime"));
+        }
+        let account = self.account.ok_or(Misuse::Missing("account"))?;
+        let current = self.secret_key.ok_or(Misuse::Missing("secret_key"))?;
+        let keys = match self.previous_key {
+            Some(previous) => KeyRing::new(current).with_previous(previous),
+            None => KeyRing::new(current),
+        };
+        let events = Events::new(self.event_capacity);
+        let tasks = Tasks::default();
+        let gate = Gate {
+            realm: self.realm.ok_or(Misuse::Missing("realm"))?,
+            keys,
+            challenge_lifetime: self.challenge_lifetime,
+            clock: self.clock.clone(),
+            events: events.clone(),
+        };
+        let (address, sponsor) = (
+            account.address(),
+            self.fee_payer.as_ref().map(Signer::address),
+        );
+        let context = Arc::new(SessionContext::new(
+            self.store,
+            SessionParts {
+                chain,
+                account,
+                fee_payer: self.fee_payer,
+                sponsor_policy: self.sponsor_policy,
+                clock: self.clock,
+                events,
+                tasks: tasks.clone(),
+                bad_signatures: BadSignatures::new(self.bad_signatures),
+            },
+        ));
+        tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
+        Ok(PaymentServer(Arc::new(Inner {
+            gate,
+            engine: context,
+            network,
+            account: address,
+            sponsor,
+            tasks,
+        })))
+    }
+}

@@ -1,0 +1,305 @@
+//! What every session action needs, and the erased view that offers hold.
+
+use std::{
+    net::IpAddr,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use alloy_primitives::Address;
+use lru::LruCache;
+use mpp_core::Timestamp;
+use mpp_tempo::{
+    DynSigner, SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier,
+    chain::{ChainClient, ChainError, DynChain},
+    channel::{ChannelId, ChannelView},
+    tx::SponsorPolicy,
+};
+
+use super::{
+    BadSignatures, SessionTerms,
+    command::{Charge, Command},
+    driver::{Applied, Driver, Durable},
+    record::{ChannelRecord, Phase, StreamEpoch},
+};
+use crate::{
+    clock::SharedClock,
+    error::{Failure, Fault, Rejection},
+    event::{Events, ServerEvent},
+    gate::{BoundCredential, BoxFuture, Redeemed, Visit},
+    settle::watch::Interest,
+    store::{ChannelStore, Version},
+    tasks::Tasks,
+};
+
+/// Verifiers are kept for this many channels.
+const VERIFIERS: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+
+/// Everything the session actions share.
+#[derive(Debug)]
+pub(crate) struct SessionContext<S> {
+    pub(crate) driver: Driver<S>,
+    pub(crate) chain: DynChain,
+    pub(crate) account: DynSigner,
+    pub(crate) fee_payer: Option<DynSigner>,
+    pub(crate) sponsor_policy: SponsorPolicy,
+    pub(crate) clock: SharedClock,
+    pub(crate) events: Events,
+    pub(crate) tasks: Tasks,
+    pub(crate) bad_signatures: BadSignatures,
+    pub(crate) interest: Interest,
+    verifiers: Mutex<LruCache<ChannelId, Arc<VoucherVerifier>>>,
+}
+
+/// The parts of a [`SessionContext`] that configuration supplies.
+#[derive(Debug)]
+pub(crate) struct SessionParts {
+    pub(crate) chain: DynChain,
+    pub(crate) account: DynSigner,
+    pub(crate) fee_payer: Option<DynSigner>,
+    pub(crate) sponsor_policy: SponsorPolicy,
+    pub(crate) clock: SharedClock,
+    pub(crate) events: Events,
+    pub(crate) tasks: Tasks,
+    pub(crate) bad_signatures: BadSignatures,
+}
+
+impl<S: ChannelStore> SessionContext<S> {
+    pub(crate) fn new(store: S, parts: SessionParts) -> Self {
+        Self {
+            driver: Driver::new(Arc::new(store), parts.clock.clone()),
+            chain: parts.chain,
+            account: parts.account,
+            fee_payer: parts.fee_payer,
+            sponsor_policy: parts.sponsor_policy,
+            clock: parts.clock,
+            events: parts.events,
+            tasks: parts.tasks,
+            bad_signatures: parts.bad_signatures,
+            interest: Interest::default(),
+            verifiers: Mutex::new(LruCache::new(VERIFIERS)),
+        }
+    }
+
+    /// Runs a command and tells subscribers what came of it.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::run`].
+    pub(crate) async fn run(
+        &self,
+        id: ChannelId,
+        command: Command,
+    ) -> Result<Durable<Applied>, Failure> {
+        let applied = self.driver.run(id, command).await?;
+        self.tell_about(applied.get());
+        Ok(applied)
+    }
+
+    /// Takes note of what the chain shows.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::run`].
+    pub(crate) async fn observe(
+        &self,
+        id: ChannelId,
+        view: ChannelView,
+    ) -> Result<Durable<Applied>, Failure> {
+        self.run(id, Command::Observe(view)).await
+    }
+
+    /// Verifies a voucher of this channel, unless its sender has sent too
+    /// many bad ones. No lock is held meanwhile.
+    pub(crate) fn verify(
+        &self,
+        record: &ChannelRecord,
+        signed: &SignedVoucher,
+        peer: Option<IpAddr>,
+    ) -> Result<VerifiedVoucher, Rejection> {
+        let channel_id = record.id;
+        let now = self.clock.now();
+        if !self.bad_signatures.admits(channel_id, peer, now) {
+            return Err(Rejection::RateLimited { channel_id });
+        }
+        let verifier = self.verifier(record);
+        verifier.verify(signed).map_err(|error| {
+            self.bad_signatures.failed(channel_id, peer, now);
+            Rejection::from_voucher(&error, channel_id)
+        })
+    }
+
+    /// The channel's verifier: domain separator and signer worked out once.
+    pub(crate) fn verifier(&self, record: &ChannelRecord) -> Arc<VoucherVerifier> {
+        let mut verifiers = self
+            .verifiers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let make = || Arc::new(VoucherVerifier::new(&record.terms));
+        Arc::clone(verifiers.get_or_insert(record.id, make))
+    }
+
+    /// Reads the channel from the chain.
+    pub(crate) async fn view(&self, record: &ChannelRecord) -> Result<ChannelView, ChainError> {
+        let terms = &record.terms;
+        self.chain
+            .channel(terms.protocol, terms.escrow, record.id)
+            .await
+    }
+
+    /// Reads the channel from the chain and takes note of it.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::run`].
+    pub(crate) async fn refresh_channel(&self, id: ChannelId) -> Result<(), Failure> {
+        let (record, _) = self.driver.load(id).await?;
+        let view = self.view(&record).await.map_err(Fault::from)?;
+        self.observe(id, view).await?;
+        Ok(())
+    }
+
+    fn tell_about(&self, applied: &Applied) {
+        let channel_id = applied.record.id;
+        let before = &applied.before;
+        let after = &applied.record;
+        if !applied.outcome.changed {
+            return;
+        }
+        if after.accepted() > before.accepted() {
+            self.events.send(ServerEvent::VoucherAccepted {
+                channel_id,
+                accepted: after.accepted(),
+            });
+        }
+        if !applied.outcome.charged.is_zero() {
+            self.events.send(ServerEvent::Charged {
+                channel_id,
+                cost: applied.outcome.charged,
+                units: applied.outcome.units,
+                spent: after.spent,
+            });
+        }
+        let opening = matches!(before.phase, Phase::Opening(_) | Phase::Failed);
+        if opening && after.phase == Phase::Open {
+            self.events.send(ServerEvent::ChannelOpened {
+                channel_id,
+                deposit: after.deposit,
+            });
+        } else if after.deposit > before.deposit {
+            self.events.send(ServerEvent::ToppedUp {
+                channel_id,
+                deposit: after.deposit,
+            });
+        }
+        match &after.phase {
+            phase if *phase == before.phase => {}
+            Phase::CloseRequested { at } => {
+                self.events.send(ServerEvent::CloseRequested {
+                    channel_id,
+                    at: *at,
+                });
+            }
+            Phase::Closed { transaction } => self.events.send(ServerEvent::Closed {
+                channel_id,
+                transaction: *transaction,
+                settled: after.settled,
+            }),
+            Phase::Opening(_) | Phase::Failed | Phase::Open | Phase::Closing { .. } => {}
+        }
+    }
+}
+
+/// The session engine as offers and the server hold it, whatever its store.
+pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
+    /// Redeems a credential against the terms of an offer.
+    fn redeem<'a>(
+        self: Arc<Self>,
+        terms: &'a SessionTerms,
+        credential: BoundCredential,
+        visit: Visit,
+    ) -> BoxFuture<'a, Result<Redeemed, Failure>>;
+
+    /// Follows the channels of one more offer.
+    fn watch(&self, payee: Address, escrow: Address, protocol: SessionProtocol);
+
+    /// Reads the chain's view of a channel and takes note of it.
+    fn refresh(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+
+    /// What the server knows of a channel.
+    fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+}
+
+impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
+    fn redeem<'a>(
+        self: Arc<Self>,
+        terms: &'a SessionTerms,
+        credential: BoundCredential,
+        visit: Visit,
+    ) -> BoxFuture<'a, Result<Redeemed, Failure>> {
+        Box::pin(super::method::redeem(self, terms, credential, visit))
+    }
+
+    fn watch(&self, payee: Address, escrow: Address, protocol: SessionProtocol) {
+        self.interest.add(payee, escrow, protocol);
+    }
+
+    fn refresh(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+        Box::pin(async move {
+            self.refresh_channel(id).await?;
+            Ok(self.driver.load(id).await?.0)
+        })
+    }
+
+    fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+        Box::pin(async move { Ok(self.driver.load(id).await?.0) })
+    }
+}
+
+/// What a running tab needs of the engine.
+pub(crate) trait Till: Send + Sync {
+    /// Charges, durably.
+    fn charge(&self, id: ChannelId, charge: Charge) -> BoxFuture<'_, Result<(), Failure>>;
+    /// Begins a stream and ends the one before it.
+    fn begin_stream(&self, id: ChannelId) -> BoxFuture<'_, Result<StreamEpoch, Failure>>;
+    /// The channel's version in the store.
+    fn version(&self, id: ChannelId) -> BoxFuture<'_, Result<Version, Failure>>;
+    /// Waits for a version greater than `since`.
+    fn changed(&self, id: ChannelId, since: Version) -> BoxFuture<'_, Result<(), Failure>>;
+    /// The committed record.
+    fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+    /// Tells subscribers.
+    fn tell(&self, event: ServerEvent);
+    /// The current time.
+    fn now(&self) -> Timestamp;
+}
+
+impl<S: ChannelStore> Till for SessionContext<S> {
+    fn charge(&self, id: ChannelId, charge: Charge) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move { self.run(id, Command::Charge(charge)).await.map(drop) })
+    }
+
+    fn begin_stream(&self, id: ChannelId) -> BoxFuture<'_, Result<StreamEpoch, Failure>> {
+        Box::pin(async move {
+            let begun = self.run(id, Command::BeginStream).await?;
+            Ok(begun.get().record.stream)
+        })
+    }
+
+    fn version(&self, id: ChannelId) -> BoxFuture<'_, Result<Version, Failure>> {
+        Box::pin(async move { Ok(self.driver.load(id).await?.1) })
+    }
+
+    fn changed(&self, id: ChannelId, since: Version) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move { Ok(self.driver.store().changed(id, since).await?) })
+    }
+
+    fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+        Box::pin(async move { Ok(self.driver.load(id).await?.0) })
+    }
+
+    fn tell(&self, event: ServerEvent) {
+        self.events.send(event);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}

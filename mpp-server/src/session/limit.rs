@@ -1,0 +1,125 @@
+//! Bad signatures cost the sender's quota before they cost ours.
+
+use std::{
+    net::IpAddr,
+    num::NonZeroUsize,
+    sync::{Mutex, PoisonError},
+};
+
+use lru::LruCache;
+use mpp_core::Timestamp;
+use mpp_tempo::channel::ChannelId;
+
+/// How many invalid signatures are checked per channel and sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadSignatureLimit {
+    /// So many in a row are answered with a curve operation each.
+    pub burst: u32,
+    /// After that, one more every so many milliseconds.
+    pub refill_millis: u32,
+}
+
+impl Default for BadSignatureLimit {
+    /// 20 at once, then one a second.
+    fn default() -> Self {
+        Self {
+            burst: 20,
+            refill_millis: 1_000,
+        }
+    }
+}
+
+/// Remembers who sent bad signatures, for at most [`TRACKED`] senders.
+///
+/// Only failures count, and they count per channel *and* sender: a stranger
+/// who floods a channel can not make its owner wait (SECURITY-CASES A8).
+#[derive(Debug)]
+pub(crate) struct BadSignatures {
+    limit: BadSignatureLimit,
+    senders: Mutex<LruCache<Sender, Bucket>>,
+}
+
+type Sender = (ChannelId, Option<IpAddr>);
+
+const TRACKED: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    failures: u32,
+    since: Timestamp,
+}
+
+impl BadSignatures {
+    pub(crate) fn new(limit: BadSignatureLimit) -> Self {
+        Self {
+            limit,
+            senders: Mutex::new(LruCache::new(TRACKED)),
+        }
+    }
+
+    /// Whether this sender may have another signature checked.
+    pub(crate) fn admits(&self, channel: ChannelId, peer: Option<IpAddr>, now: Timestamp) -> bool {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders
+            .get_mut(&(channel, peer))
+            .is_none_or(|bucket| self.refilled(bucket, now) < self.limit.burst)
+    }
+
+    /// Counts a failed check.
+    pub(crate) fn failed(&self, channel: ChannelId, peer: Option<IpAddr>, now: Timestamp) {
+        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = senders.get_or_insert_mut((channel, peer), || Bucket {
+            failures: 0,
+            since: now,
+        });
+        bucket.failures = self.refilled(bucket, now).saturating_add(1);
+        bucket.since = now;
+    }
+
+    /// Failures that still count at `now`.
+    fn refilled(&self, bucket: &Bucket, now: Timestamp) -> u32 {
+        let elapsed = now.as_millis().saturating_sub(bucket.since.as_millis());
+        let forgiven = elapsed
+            .checked_div(i64::from(self.limit.refill_millis))
+            .unwrap_or(i64::MAX);
+        bucket
+            .failures
+            .saturating_sub(u32::try_from(forgiven.max(0)).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn a_flood_stops_at_the_burst_and_resumes_with_time() {
+        let limit = BadSignatures::new(BadSignatureLimit::default());
+        let channel = ChannelId::repeat_byte(1);
+        for _ in 0..20 {
+            assert!(limit.admits(channel, None, at(0)));
+            limit.failed(channel, None, at(0));
+        }
+        assert!(!limit.admits(channel, None, at(999)));
+        assert!(limit.admits(channel, None, at(1_000)));
+        limit.failed(channel, None, at(1_000));
+        assert!(!limit.admits(channel, None, at(1_000)));
+    }
+
+    #[test]
+    fn a_stranger_does_not_use_up_the_owners_quota() {
+        let limit = BadSignatures::new(BadSignatureLimit::default());
+        let channel = ChannelId::repeat_byte(1);
+        let stranger = Some(IpAddr::from([192, 0, 2, 1]));
+        for _ in 0..100 {
+            limit.failed(channel, stranger, at(0));
+        }
+        assert!(!limit.admits(channel, stranger, at(0)));
+        assert!(limit.admits(channel, Some(IpAddr::from([192, 0, 2, 2])), at(0)));
+        assert!(limit.admits(ChannelId::repeat_byte(2), stranger, at(0)));
+    }
+}

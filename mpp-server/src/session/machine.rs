@@ -1,0 +1,385 @@
+//! Every money rule of a session, as one pure function.
+//!
+//! Nothing here waits, stores, verifies signatures or looks at a clock: a
+//! record and a command go in, the next record or a rejection comes out.
+
+use mpp_core::{Amount, Timestamp};
+use mpp_tempo::{
+    channel::{ChannelView, Existence, SessionProtocol},
+    voucher::{SignedVoucher, VerifiedVoucher},
+};
+
+use super::{
+    command::{Charge, Command, Outcome, Step},
+    record::{ChannelRecord, LedgerEntry, LedgerKind, PendingTx, Phase, StreamEpoch},
+};
+use crate::error::{Rejection, Shortage};
+
+/// Applies a command to a channel.
+///
+/// # Errors
+/// The [`Rejection`] that names the rule the command breaks; the record then
+/// stays as it is.
+pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result<Step, Rejection> {
+    let draft = Draft::of(record, now);
+    match command {
+        Command::Observe(view) => Ok(draft.observe(view)),
+        Command::OpenFailed => Ok(draft.open_failed()),
+        Command::Accept {
+            voucher,
+            min_delta,
+            charge,
+        } => draft.accept(&voucher, min_delta, charge),
+        Command::Charge(charge) => draft.charge_alone(charge),
+        Command::Keep => require_open(record).map(|()| draft.unchanged()),
+        Command::BeginStream => draft.begin_stream(),
+        Command::BeginClose(voucher) => draft.begin_close(&voucher),
+        Command::CloseSent(sent) => draft.close_sent(sent),
+        Command::CloseFailed => Ok(draft.close_failed()),
+        Command::Closed {
+            transaction,
+            settled,
+        } => Ok(draft.closed(transaction, settled)),
+    }
+}
+
+/// What the curve still has to say about a voucher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screened {
+    /// Byte for byte the accepted voucher: known to be good.
+    Known,
+    /// Passes every cheap check; its signature must be verified.
+    NeedsCurve,
+}
+
+/// All checks of a voucher that cost no curve operation, in protocol order.
+///
+/// A stale, over-deposit or dust voucher ends here (PROTOCOL 5.4;
+/// SECURITY-CASES A8). The machine repeats them when the voucher is applied,
+/// since the record may have moved on meanwhile.
+///
+/// # Errors
+/// The rule that the voucher breaks.
+pub fn screen(
+    record: &ChannelRecord,
+    signed: &SignedVoucher,
+    min_delta: Amount,
+) -> Result<Screened, Rejection> {
+    require_open(record)?;
+    if record.best.as_ref() == Some(signed) {
+        return Ok(Screened::Known);
+    }
+    check_amount(record, signed.voucher.cumulative, min_delta)?;
+    Ok(Screened::NeedsCurve)
+}
+
+/// Draft-tempo-session-00, Voucher Verification 5 and forced-close rules.
+fn require_open(record: &ChannelRecord) -> Result<(), Rejection> {
+    let channel_id = record.id;
+    match &record.phase {
+        Phase::Open if record.deposit.is_zero() => Err(Rejection::ChannelNotFound { channel_id }),
+        Phase::Open => Ok(()),
+        Phase::Opening(_) | Phase::Failed => Err(Rejection::ChannelNotFound { channel_id }),
+        Phase::CloseRequested { .. } => Err(Rejection::ChannelFinalized {
+            channel_id,
+            why: "the payer has requested to close this channel",
+        }),
+        Phase::Closing { .. } => Err(Rejection::ChannelFinalized {
+            channel_id,
+            why: "this channel is being closed",
+        }),
+        Phase::Closed { .. } => Err(Rejection::ChannelFinalized {
+            channel_id,
+            why: "this channel is closed",
+        }),
+    }
+}
+
+/// Draft-tempo-session-00, Voucher Verification 6 and 7.
+fn check_amount(
+    record: &ChannelRecord,
+    cumulative: Amount,
+    min_delta: Amount,
+) -> Result<(), Rejection> {
+    let channel_id = record.id;
+    let accepted = record.accepted();
+    if cumulative > record.deposit {
+        return Err(Rejection::AmountExceedsDeposit {
+            channel_id,
+            deposit: record.deposit,
+        });
+    }
+    let too_small = Rejection::DeltaTooSmall {
+        channel_id,
+        accepted,
+        min_delta,
+    };
+    match cumulative.checked_sub(accepted) {
+        None => Err(too_small),
+        // Equal to the accepted amount: an idempotent retry.
+        Some(delta) if delta.is_zero() => Ok(()),
+        Some(delta) if delta < min_delta => Err(too_small),
+        Some(_) => Ok(()),
+    }
+}
+
+/// A record in the making.
+struct Draft<'a> {
+    old: &'a ChannelRecord,
+    next: ChannelRecord,
+    now: Timestamp,
+}
+
+impl<'a> Draft<'a> {
+    fn of(record: &'a ChannelRecord, now: Timestamp) -> Self {
+        Self {
+            old: record,
+            next: record.clone(),
+            now,
+        }
+    }
+
+    fn observe(mut self, view: ChannelView) -> Step {
+        match view.existence {
+            Existence::Open => self.observe_open(&view),
+            Existence::Finalized => self.observe_gone(view.settled),
+            // A zero state of the reserve: never opened, or deleted by a close.
+            Existence::Unknown => {
+                if !matches!(self.next.phase, Phase::Opening(_) | Phase::Failed) {
+                    self.observe_gone(view.settled);
+                }
+            }
+        }
+        let kind = match (&self.old.phase, &self.next.phase) {
+            (Phase::Opening(_) | Phase::Failed, Phase::Open) => LedgerKind::Opened,
+            (Phase::Closed { .. }, _) | (_, Phase::Closed { .. }) => LedgerKind::Closed,
+            _ => LedgerKind::Observed,
+        };
+        self.finish(kind, None)
+    }
+
+    fn observe_open(&mut self, view: &ChannelView) {
+        if matches!(self.next.phase, Phase::Closed { .. }) {
+            return;
+        }
+        // A lagging node may show an older state; deposits and settlements only grow.
+        self.next.deposit = self.next.deposit.max(view.deposit);
+        self.next.settled = self.next.settled.max(view.settled);
+        // Only a top-up cancels a close request; without one, a view that
+        // shows no request is an older state.
+        let cancelled = view.close_requested_at.is_none() && view.deposit > self.old.deposit;
+        match &mut self.next.phase {
+            Phase::Closing { requested_at, .. } => {
+                *requested_at = match view.close_requested_at {
+                    None if cancelled => None,
+                    None => *requested_at,
+                    at => at,
+                };
+            }
+            Phase::CloseRequested { at } => match view.close_requested_at {
+                Some(requested) => *at = requested,
+                None if cancelled => self.next.phase = Phase::Open,
+                None => {}
+            },
+            phase => {
+                *phase = match view.close_requested_at {
+                    Some(at) => Phase::CloseRequested { at },
+                    None => Phase::Open,
+                };
+            }
+        }
+    }
+
+    fn observe_gone(&mut self, settled: Amount) {
+        self.next.settled = self.next.settled.max(settled);
+        if !matches!(self.next.phase, Phase::Closed { .. }) {
+            self.next.phase = Phase::Closed { transaction: None };
+        }
+    }
+
+    fn open_failed(mut self) -> Step {
+        if matches!(self.next.phase, Phase::Opening(_)) {
+            self.next.phase = Phase::Failed;
+        }
+        self.finish(LedgerKind::Observed, None)
+    }
+
+    fn accept(
+        mut self,
+        voucher: &VerifiedVoucher,
+        min_delta: Amount,
+        charge: Option<Charge>,
+    ) -> Result<Step, Rejection> {
+        require_open(self.old)?;
+        check_amount(self.old, voucher.cumulative(), min_delta)?;
+        if voucher.cumulative() > self.old.accepted() {
+            self.next.best = Some(voucher.as_signed().clone());
+        }
+        // The voucher is kept even if it does not cover the price: an accepted
+        // voucher is never lost (PROTOCOL 5.6: persist accepted, then check).
+        match charge.map(|charge| (self.take(&charge), charge)) {
+            None => Ok(self.finish(LedgerKind::Accepted, None)),
+            Some((Ok(()), charge)) => Ok(self.finish(LedgerKind::Charged, Some(charge))),
+            Some((Err(shortage), _)) => {
+                let mut step = self.finish(LedgerKind::Accepted, None);
+                step.outcome.shortage = Some(shortage);
+                Ok(step)
+            }
+        }
+    }
+
+    fn charge_alone(mut self, charge: Charge) -> Result<Step, Rejection> {
+        require_open(self.old)?;
+        if charge.stream.is_some_and(|epoch| epoch != self.old.stream) {
+            return Err(Rejection::StreamSuperseded {
+                channel_id: self.old.id,
+            });
+        }
+        self.take(&charge).map_err(Rejection::InsufficientBalance)?;
+        Ok(self.finish(LedgerKind::Charged, Some(charge)))
+    }
+
+    /// Charges the price, never the voucher's increase (SECURITY-CASES A24).
+    fn take(&mut self, charge: &Charge) -> Result<(), Shortage> {
+        let record = &mut self.next;
+        let required = record.spent.checked_add(charge.cost).unwrap_or(Amount::MAX);
+        if required > record.accepted() {
+            return Err(Shortage {
+                channel_id: record.id,
+                required_top_up: required.saturating_sub(record.accepted()),
+                required_cumulative: required,
+                accepted: record.accepted(),
+                deposit: record.deposit,
+            });
+        }
+        record.spent = required;
+        record.units = record.units.saturating_add(charge.units);
+        Ok(())
+    }
+
+    fn begin_stream(mut self) -> Result<Step, Rejection> {
+        require_open(self.old)?;
+        self.next.stream = StreamEpoch(self.old.stream.0.saturating_add(1));
+        Ok(self.finish(LedgerKind::Observed, None))
+    }
+
+    /// Capture is `max(spent, settled)`; the v1 contract pays a voucher in
+    /// full, so there the voucher must be for exactly that (PROTOCOL 5.4).
+    fn begin_close(mut self, voucher: &VerifiedVoucher) -> Result<Step, Rejection> {
+        let channel_id = self.old.id;
+        let requested_at = match &self.old.phase {
+            // The payer may settle amicably even after asking the chain.
+            Phase::CloseRequested { at } => Some(*at),
+            Phase::Closing { .. } => return Ok(self.unchanged()),
+            _ => {
+                require_open(self.old)?;
+                None
+            }
+        };
+        let capture = self.old.owed();
+        if voucher.cumulative() > self.old.deposit {
+            return Err(Rejection::AmountExceedsDeposit {
+                channel_id,
+                deposit: self.old.deposit,
+            });
+        }
+        let fits = |amount: Amount| match self.old.terms.protocol {
+            SessionProtocol::V1 => amount == capture,
+            SessionProtocol::V2 => amount >= capture,
+        };
+        let chosen = if fits(voucher.cumulative()) {
+            voucher.as_signed().clone()
+        } else {
+            self.old
+                .best
+                .clone()
+                .filter(|best| fits(best.voucher.cumulative))
+                .filter(|_| self.old.terms.protocol == SessionProtocol::V1)
+                .ok_or(Rejection::CloseAmount {
+                    channel_id,
+                    required: capture,
+                })?
+        };
+        self.next.phase = Phase::Closing {
+            voucher: chosen,
+            capture,
+            sent: None,
+            requested_at,
+        };
+        Ok(self.finish(LedgerKind::Observed, None))
+    }
+
+    fn close_sent(mut self, pending: PendingTx) -> Result<Step, Rejection> {
+        let channel_id = self.old.id;
+        let Phase::Closing { sent, .. } = &mut self.next.phase else {
+            return Err(Rejection::ChannelFinalized {
+                channel_id,
+                why: "this channel is not being closed",
+            });
+        };
+        *sent = Some(pending);
+        Ok(self.finish(LedgerKind::Observed, None))
+    }
+
+    fn close_failed(mut self) -> Step {
+        if let Phase::Closing { requested_at, .. } = &self.next.phase {
+            self.next.phase = match requested_at {
+                Some(at) => Phase::CloseRequested { at: *at },
+                None => Phase::Open,
+            };
+        }
+        self.finish(LedgerKind::Observed, None)
+    }
+
+    fn closed(mut self, transaction: alloy_primitives::B256, settled: Amount) -> Step {
+        self.next.settled = self.next.settled.max(settled);
+        self.next.phase = Phase::Closed {
+            transaction: Some(transaction),
+        };
+        self.finish(LedgerKind::Closed, None)
+    }
+
+    fn unchanged(self) -> Step {
+        Step {
+            next: self.next,
+            entry: None,
+            outcome: Outcome {
+                changed: false,
+                charged: Amount::ZERO,
+                units: 0,
+                shortage: None,
+            },
+        }
+    }
+
+    fn finish(mut self, kind: LedgerKind, charge: Option<Charge>) -> Step {
+        if self.next == *self.old {
+            return self.unchanged();
+        }
+        self.next.changed_at = self.now;
+        let (challenge_id, cost, units) = match charge {
+            Some(charge) => (Some(charge.challenge_id), charge.cost, charge.units),
+            None => (None, Amount::ZERO, 0),
+        };
+        Step {
+            entry: Some(LedgerEntry {
+                channel_id: self.next.id,
+                at: self.now,
+                kind,
+                challenge_id,
+                cost,
+                units,
+                accepted: self.next.accepted(),
+                spent: self.next.spent,
+                deposit: self.next.deposit,
+            }),
+            next: self.next,
+            outcome: Outcome {
+                changed: true,
+                charged: cost,
+                units,
+                shortage: None,
+            },
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! Metered streams: each unit is charged just before it is handed over.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::Stream;
+use mpp_core::{Amount, ChallengeId, receipt::SessionReceipt};
+use mpp_tempo::{channel::ChannelId, wire::NeedVoucher};
+
+use super::{
+    command::Charge, context::Till, offer::StreamOptions, receipt::session_receipt,
+    record::StreamEpoch,
+};
+use crate::{
+    error::{Failure, Rejection, Shortage},
+    event::ServerEvent,
+};
+
+/// The running tab of one granted request.
+pub struct Tab {
+    pub(super) till: Arc<dyn Till>,
+    pub(super) channel_id: ChannelId,
+    pub(super) challenge_id: ChallengeId,
+    pub(super) price: Amount,
+    pub(super) options: StreamOptions,
+    /// Units that the request itself paid for and nothing has used yet.
+    pub(super) prepaid: AtomicU64,
+}
+
+impl Tab {
+    /// The channel that pays.
+    #[must_use]
+    pub fn channel_id(&self) -> ChannelId {
+        self.channel_id
+    }
+
+    /// The price of one unit, in base units.
+    #[must_use]
+    pub fn price(&self) -> Amount {
+        self.price
+    }
+
+    /// How streams on this tab behave.
+    #[must_use]
+    pub fn options(&self) -> StreamOptions {
+        self.options
+    }
+
+    /// Uses up to `units` of what the request has paid for already.
+    fn use_prepaid(&self, units: u64) -> u64 {
+        let keep = |prepaid: u64| Some(prepaid.saturating_sub(units));
+        let before = self
+            .prepaid
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, keep);
+        before.unwrap_or_default().min(units)
+    }
+
+    /// Starts a metered stream. `produce` runs only while the stream is
+    /// polled, so nothing is charged that nobody takes.
+    pub fn stream<F, Fut>(self: &Arc<Self>, produce: F) -> MeteredStream
+    where
+        F: FnOnce(Meter) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), StreamEnd>> + Send + 'static,
+    {
+        let shared = Arc::new(Shared {
+            tab: Arc::clone(self),
+            slot: Mutex::new(None),
+            progress: Mutex::new(Progress::default()),
+        });
+        let meter = Meter {
+            shared: Arc::clone(&shared),
+        };
+        let run = async move {
+            // A new stream on a channel ends the one before it (PROTOCOL 5.7).
+            let tab = &meter.shared.tab;
+            let epoch = tab.till.begin_stream(tab.channel_id).await?;
+            meter
+                .shared
+                .with_progress(|progress| progress.epoch = epoch);
+            produce(meter).await
+        };
+        MeteredStream {
+            shared,
+            stage: Stage::Running(Box::pin(run)),
+        }
+    }
+}
+
+impl fmt::Debug for Tab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tab")
+            .field("channel_id", &self.channel_id)
+            .field("price", &self.price)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a metered stream yields; each transport renders it its own way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Content.
+    Data(String),
+    /// The balance is used up; the stream waits for a voucher.
+    NeedVoucher(NeedVoucher),
+    /// The last frame: the committed state at the end.
+    Receipt(SessionReceipt),
+}
+
+/// Charges units and hands content over, inside a stream's producer.
+#[derive(Debug)]
+pub struct Meter {
+    shared: Arc<Shared>,
+}
+
+impl Meter {
+    /// Charges one unit. See [`charge_units`](Self::charge_units).
+    ///
+    /// # Errors
+    /// Why the stream has to end.
+    ///
+    /// # Cancel safety
+    /// As [`charge_units`](Self::charge_units).
+    pub async fn charge(&mut self) -> Result<(), StreamEnd> {
+        self.charge_units(1).await
+    }
+
+    /// Charges `units` at the route's price, all or none.
+    ///
+    /// The unit that the request itself paid for is used up first. When the
+    /// balance is short, asks the client for a voucher once and waits for it,
+    /// at most for [`StreamOptions::max_pause`].
+    ///
+    /// # Errors
+    /// Why the stream has to end. Nothing was charged then.
+    ///
+    /// # Cancel safety
+    /// Dropped before the commit nothing is charged; after it, the charge
+    /// stands.
+    pub async fn charge_units(&mut self, units: u64) -> Result<(), StreamEnd> {
+        let tab = Arc::clone(&self.shared.tab);
+        let due = units.saturating_sub(tab.use_prepaid(units));
+        if due > 0 {
+            let cost = tab.price.checked_mul(due).ok_or(StreamEnd::TooExpensive)?;
+            self.take(&tab, cost, due).await?;
+        }
+        self.shared
+            .with_progress(|progress| progress.units = progress.units.saturating_add(units));
+        Ok(())
+    }
+
+    /// Hands content over, and returns when the transport has taken it.
+    ///
+    /// # Cancel safety
+    /// Dropped, the content may or may not have been taken.
+    pub async fn send(&mut self, text: impl Into<String>) {
+        self.put(Frame::Data(text.into())).await;
+    }
+
+    async fn take(&self, tab: &Tab, cost: Amount, units: u64) -> Result<(), StreamEnd> {
+        let charge = Charge {
+            cost,
+            units,
+            challenge_id: tab.challenge_id.clone(),
+            stream: Some(self.shared.with_progress(|progress| progress.epoch)),
+        };
+        let mut deadline = None;
+        loop {
+            // Read before the attempt, so that no voucher slips in between
+            // unnoticed.
+            let version = tab.till.version(tab.channel_id).await?;
+            let shortage = match tab.till.charge(tab.channel_id, charge.clone()).await {
+                Ok(()) => return Ok(()),
+                Err(Failure::Rejected(Rejection::InsufficientBalance(shortage))) => shortage,
+                Err(failure) => return Err(failure.into()),
+            };
+            let until = match deadline {
+                Some(until) => until,
+                None => {
+                    self.announce(tab, &shortage).await;
+                    *deadline.insert(tokio::time::sleep(tab.options.max_pause).deadline())
+                }
+            };
+            let waited = tab.till.changed(tab.channel_id, version);
+            match tokio::time::timeout_at(until, waited).await {
+                Ok(changed) => changed?,
+                Err(_) => return Err(StreamEnd::NoVoucher),
+            }
+        }
+    }
+
+    /// Once per shortage (PROTOCOL 5.7).
+    async fn announce(&self, tab: &Tab, shortage: &Shortage) {
+        tab.till.tell(ServerEvent::NeedVoucher {
+            channel_id: tab.channel_id,
+            required: shortage.required_cumulative,
+        });
+        self.put(Frame::NeedVoucher(NeedVoucher {
+            channel_id: shortage.channel_id,
+            required_cumulative: shortage.required_cumulative,
+            accepted_cumulative: shortage.accepted,
+            deposit: shortage.deposit,
+        }))
+        .await;
+    }
+
+    /// Places a frame and waits until it was taken. The stream polls this
+    /// future itself, so no waker is needed.
+    async fn put(&self, frame: Frame) {
+        let mut frame = Some(frame);
+        std::future::poll_fn(|_| {
+            let mut slot = self.shared.lock_slot();
+            match (frame.take(), slot.is_some()) {
+                (Some(waiting), true) => {
+                    frame = Some(waiting);
+                    Poll::Pending
+                }
+                (Some(ready), false) => {
+                    *slot = Some(ready);
+                    Poll::Pending
+                }
+                (None, true) => Poll::Pending,
+                (None, false) => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+}
+
+/// Why a stream ended before its producer was done.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamEnd {
+    /// No voucher came in time.
+    #[error("no voucher arrived in time")]
+    NoVoucher,
+    /// More units were charged at once than an amount can hold.
+    #[error("the charge exceeds what an amount can hold")]
+    TooExpensive,
+    /// The channel can no longer pay, or the store failed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The producer gave up.
+    #[error("the producer of the stream failed")]
+    Producer(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StreamEnd {
+    /// Wraps an error of the producer.
+    pub fn producer(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Producer(error.into())
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    tab: Arc<Tab>,
+    slot: Mutex<Option<Frame>>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    epoch: StreamEpoch,
+    /// Units this stream has consumed.
+    units: u64,
+}
+
+impl Shared {
+    fn lock_slot(&self) -> std::sync::MutexGuard<'_, Option<Frame>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_progress<T>(&self, act: impl FnOnce(&mut Progress) -> T) -> T {
+        act(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The committed state at the end of the stream.
+    async fn receipt(self: Arc<Self>) -> Option<SessionReceipt> {
+        let tab = &self.tab;
+        match tab.till.record(tab.channel_id).await {
+            Ok(record) => Some(session_receipt(
+                &record,
+                &tab.challenge_id,
+                Some(self.with_progress(|progress| progress.units)),
+                None,
+                tab.till.now(),
+            )),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a stream ends without a receipt"
+                );
+                None
+            }
+        }
+    }
+}
+
+/// A stream of frames that ends with a receipt.
+///
+/// Dropping it stops charging at once: the producer runs inside
+/// [`poll_next`](Stream::poll_next) and nowhere else.
+pub struct MeteredStream {
+    shared: Arc<Shared>,
+    stage: Stage,
+}
+
+enum Stage {
+    Running(Pin<Box<dyn Future<Output = Result<(), StreamEnd>> + Send>>),
+    Closing(Pin<Box<dyn Future<Output = Option<SessionReceipt>> + Send>>),
+    Done,
+}
+
+impl Stream for MeteredStream {
+    type Item = Frame;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
+        loop {
+            if let Some(frame) = self.shared.lock_slot().take() {
+                return Poll::Ready(Some(frame));
+            }
+            match &mut self.stage {
+                Stage::Running(produce) => match produce.as_mut().poll(cx) {
+                    Poll::Ready(end) => {
+                        if let Err(reason) = end {
+                            tracing::debug!(
+                                reason = &reason as &dyn std::error::Error,
+                                "a metered stream ended early"
+                            );
+                        }
+                        let receipt = Arc::clone(&self.shared).receipt();
+                        self.stage = Stage::Closing(Box::pin(receipt));
+                    }
+                    Poll::Pending if self.shared.lock_slot().is_some() => {}
+                    Poll::Pending => return Poll::Pending,
+                },
+                Stage::Closing(receipt) => {
+                    let receipt = std::task::ready!(receipt.as_mut().poll(cx));
+                    self.stage = Stage::Done;
+                    return Poll::Ready(receipt.map(Frame::Receipt));
+                }
+                Stage::Done => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for MeteredStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeteredStream")
+            .field("tab", &self.shared.tab)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,213 @@
+//! Sessions as a payment method: the action decides which way to go.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use mpp_core::{EncodedJson, IntentName, MethodName, receipt::Receipt};
+use mpp_tempo::{
+    channel::ChannelDescriptor,
+    wire::{PayloadError, SessionPayload},
+};
+
+use super::{
+    Engine, SessionContext, SessionTerms,
+    command::Charge,
+    driver::{Applied, Durable},
+    meter::Tab,
+    receipt::{managed, session_receipt},
+    record::ChannelRecord,
+};
+use crate::{
+    error::{Failure, Rejection},
+    gate::{BoundCredential, BoxFuture, Grant, PaymentMethod, Purpose, Redeemed, Visit},
+    store::ChannelStore,
+};
+
+/// `method="tempo"`, `intent="session"` at one price.
+#[derive(Debug)]
+pub(crate) struct SessionMethod {
+    engine: Arc<dyn Engine>,
+    terms: SessionTerms,
+    request: EncodedJson,
+    description: Option<String>,
+    method: MethodName,
+    intent: IntentName,
+}
+
+impl SessionMethod {
+    pub(crate) fn new(
+        engine: Arc<dyn Engine>,
+        terms: SessionTerms,
+        request: EncodedJson,
+        description: Option<String>,
+    ) -> Self {
+        Self {
+            engine,
+            terms,
+            request,
+            description,
+            method: MethodName::tempo(),
+            intent: IntentName::session(),
+        }
+    }
+}
+
+impl PaymentMethod for SessionMethod {
+    fn method(&self) -> &MethodName {
+        &self.method
+    }
+
+    fn intent(&self) -> &IntentName {
+        &self.intent
+    }
+
+    fn request(&self) -> &EncodedJson {
+        &self.request
+    }
+
+    fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    fn redeem(
+        &self,
+        credential: BoundCredential,
+        visit: Visit,
+    ) -> BoxFuture<'_, Result<Redeemed, Failure>> {
+        Arc::clone(&self.engine).redeem(&self.terms, credential, visit)
+    }
+}
+
+/// Carries out the action of a bound credential.
+///
+/// # Cancel safety
+/// Each commit happens whole or not at all, and transactions are followed by
+/// tasks of the server, so a dropped request is resumed by repeating it.
+pub(super) async fn redeem<S: ChannelStore>(
+    context: Arc<SessionContext<S>>,
+    terms: &SessionTerms,
+    credential: BoundCredential,
+    visit: Visit,
+) -> Result<Redeemed, Failure> {
+    let payload = SessionPayload::from_value(credential.payload())
+        .map_err(|error| unreadable(&error, credential.payload()))?;
+    let request = Request {
+        context,
+        terms,
+        credential: &credential,
+        visit,
+    };
+    match payload {
+        SessionPayload::Open { .. } => request.open(&payload).await,
+        SessionPayload::TopUp { .. } => request.top_up(&payload).await,
+        SessionPayload::Voucher { .. } => request.voucher(&payload).await,
+        SessionPayload::Close { .. } => request.close(&payload).await,
+    }
+}
+
+/// A malformed signature is its own problem (PROTOCOL 1.3).
+fn unreadable(error: &PayloadError, payload: &serde_json::Value) -> Rejection {
+    let channel_id = payload
+        .get("channelId")
+        .and_then(|id| id.as_str()?.parse().ok());
+    match (error, channel_id) {
+        (PayloadError::Signature(_), Some(channel_id)) => {
+            Rejection::InvalidSignature { channel_id }
+        }
+        _ => Rejection::InvalidPayload(error.to_string()),
+    }
+}
+
+/// One credential on its way through an action.
+pub(super) struct Request<'a, S> {
+    pub(super) context: Arc<SessionContext<S>>,
+    pub(super) terms: &'a SessionTerms,
+    pub(super) credential: &'a BoundCredential,
+    pub(super) visit: Visit,
+}
+
+impl<S: ChannelStore> Request<'_, S> {
+    /// What this request is charged: the price of one unit, or nothing when
+    /// it only manages the channel (PROTOCOL 5.5).
+    pub(super) fn charge(&self) -> Option<Charge> {
+        match self.visit.purpose {
+            Purpose::Management => None,
+            Purpose::Content => Some(Charge {
+                cost: self.terms.price,
+                units: 1,
+                challenge_id: self.credential.challenge().id.clone(),
+                stream: None,
+            }),
+        }
+    }
+
+    /// The answer once everything is durable.
+    pub(super) fn answer(&self, applied: &Durable<Applied>) -> Result<Redeemed, Failure> {
+        let Applied {
+            record, outcome, ..
+        } = applied.get();
+        if let Some(shortage) = outcome.shortage {
+            return Err(Rejection::InsufficientBalance(shortage).into());
+        }
+        let challenge_id = &self.credential.challenge().id;
+        let now = self.visit.now;
+        Ok(match self.visit.purpose {
+            Purpose::Management => Redeemed::Managed(managed(record, challenge_id, None, now)),
+            Purpose::Content => {
+                let units = Some(outcome.units);
+                let receipt = session_receipt(record, challenge_id, units, None, now);
+                let tab = Tab {
+                    till: Arc::clone(&self.context) as Arc<dyn super::context::Till>,
+                    channel_id: record.id,
+                    challenge_id: challenge_id.clone(),
+                    price: self.terms.price,
+                    options: self.terms.stream,
+                    prepaid: AtomicU64::new(outcome.units),
+                };
+                Redeemed::Serve(Grant::metered(Receipt::Session(receipt), tab))
+            }
+        })
+    }
+
+    /// The channel must be one that this offer could have led to, and the
+    /// credential must describe it truthfully (draft-tempo-session-00,
+    /// Voucher Verification 1; SECURITY-CASES A10, A11).
+    pub(super) fn check_channel(
+        &self,
+        record: &ChannelRecord,
+        descriptor: Option<&ChannelDescriptor>,
+    ) -> Result<(), Rejection> {
+        let (of_channel, offered) = (&record.terms, self.terms);
+        let wrong = |what: &str| Err(Rejection::VerificationFailed(String::from(what)));
+        if of_channel.protocol != offered.protocol {
+            return wrong("the channel is of another session protocol");
+        }
+        if of_channel.chain_id != offered.chain_id || of_channel.escrow != offered.escrow {
+            return wrong("the channel is in another escrow");
+        }
+        let parties = &of_channel.descriptor;
+        if parties.payee != offered.recipient {
+            return wrong("the channel pays another recipient");
+        }
+        if parties.token != offered.currency {
+            return wrong("the channel holds another currency");
+        }
+        if descriptor.is_some_and(|claimed| claimed != parties) {
+            return wrong("the descriptor is not the channel's");
+        }
+        self.check_source(parties.payer)
+    }
+
+    /// A claimed source must be the payer.
+    pub(super) fn check_source(&self, payer: alloy_primitives::Address) -> Result<(), Rejection> {
+        let Some(source) = self.credential.source() else {
+            return Ok(());
+        };
+        let claimed = source.address.parse::<alloy_primitives::Address>();
+        if source.chain_id != self.terms.chain_id || claimed != Ok(payer) {
+            return Err(Rejection::VerificationFailed(String::from(
+                "`source` is not the channel's payer",
+            )));
+        }
+        Ok(())
+    }
+}

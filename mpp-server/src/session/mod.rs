@@ -1,0 +1,34 @@
+//! Sessions: deposit once, then pay by cumulative vouchers.
+//!
+//! Data flows one way: an action is checked and its voucher verified, becomes
+//! a [`command`], the [`machine`] turns it into the next [`record`], the
+//! [`driver`] makes that durable, and only then is anything served, sent to
+//! the chain or receipted.
+
+pub mod command;
+pub mod driver;
+pub mod machine;
+pub mod meter;
+pub mod record;
+
+mod broadcast;
+mod close;
+mod context;
+mod limit;
+mod method;
+mod offer;
+mod open;
+mod receipt;
+mod top_up;
+mod voucher;
+
+pub(crate) use self::{
+    context::{Engine, SessionContext, SessionParts},
+    limit::BadSignatures,
+    method::SessionMethod,
+    offer::SessionTerms,
+};
+pub use self::{
+    limit::BadSignatureLimit,
+    offer::{SessionOffer, StreamOptions},
+};

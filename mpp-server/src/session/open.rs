@@ -1,0 +1,270 @@
+//! The open action: check everything, record, broadcast, then serve.
+
+use std::sync::Arc;
+
+use mpp_core::Amount;
+use mpp_tempo::{
+    SignedVoucher, VoucherVerifier,
+    channel::{ChannelTerms, ChannelView, Existence},
+    escrow::EscrowEvent,
+    tx::{OpenCall, SignedTx, check},
+    wire::SessionPayload,
+};
+
+use super::{
+    SessionContext,
+    broadcast::{Fate, refused},
+    command::Command,
+    driver::Created,
+    method::Request,
+    record::{ChannelRecord, PendingTx, Phase},
+    voucher::missing_voucher,
+};
+use crate::{
+    error::{Failure, Fault, Rejection},
+    gate::Redeemed,
+    store::ChannelStore,
+};
+
+impl<S: ChannelStore> Request<'_, S> {
+    /// Opens a channel with the payer's signed transaction and first voucher.
+    ///
+    /// The order is PROTOCOL 5.4: nothing is broadcast before transaction and
+    /// voucher were verified, and the attempt is recorded before it is sent
+    /// (SECURITY-CASES A34, A35). Repeating an open is harmless.
+    ///
+    /// # Cancel safety
+    /// Once the attempt is recorded, a task of the server follows the
+    /// transaction to its end; repeating the request picks up the result.
+    pub(super) async fn open(&self, payload: &SessionPayload) -> Result<Redeemed, Failure> {
+        let signed = payload.voucher().ok_or_else(missing_voucher)?;
+        let transaction = read_transaction(payload)?;
+        let opened = self.check_open(payload, &transaction)?;
+        let channel_id = opened.terms.id();
+
+        let known = self.context.driver.store().load(channel_id).await?;
+        let in_service = known
+            .is_some_and(|known| !matches!(known.record.phase, Phase::Opening(_) | Phase::Failed));
+        if !in_service {
+            self.check_first_voucher(&opened, &signed)?;
+            self.establish(&opened, &signed, transaction).await?;
+        }
+        self.present(channel_id, &signed).await
+    }
+
+    /// The transaction must open exactly the channel that was offered.
+    fn check_open(
+        &self,
+        payload: &SessionPayload,
+        transaction: &SignedTx,
+    ) -> Result<OpenCall, Failure> {
+        let offered = self.terms;
+        let opened = check::open(
+            transaction,
+            offered.protocol,
+            offered.escrow,
+            offered.chain_id,
+        )
+        .map_err(|error| refused(&error.to_string()))?;
+        let parties = &opened.terms.descriptor;
+        if parties.payee != offered.recipient {
+            return Err(refused("the transaction pays another recipient"));
+        }
+        if parties.token != offered.currency {
+            return Err(refused("the transaction deposits another currency"));
+        }
+        if parties.operator != offered.operator {
+            return Err(refused("the transaction names another operator"));
+        }
+        if opened.deposit < offered.price {
+            return Err(refused("the deposit is below the price"));
+        }
+        if payload.channel_id() != opened.terms.id() {
+            return Err(refused("the transaction opens another channel"));
+        }
+        if payload
+            .descriptor()
+            .is_some_and(|claimed| claimed != parties)
+        {
+            return Err(refused("the descriptor is not the transaction's"));
+        }
+        if let SessionPayload::Open {
+            authorized_signer: Some(claimed),
+            ..
+        } = payload
+            && *claimed != opened.terms.signer()
+            && *claimed != parties.authorized_signer
+        {
+            return Err(refused("`authorizedSigner` is not the transaction's"));
+        }
+        self.check_source(parties.payer)?;
+        Ok(opened)
+    }
+
+    /// The first voucher must hold before the payer's deposit is locked.
+    fn check_first_voucher(
+        &self,
+        opened: &OpenCall,
+        signed: &SignedVoucher,
+    ) -> Result<(), Rejection> {
+        let channel_id = opened.terms.id();
+        if signed.voucher.cumulative > opened.deposit {
+            return Err(Rejection::AmountExceedsDeposit {
+                channel_id,
+                deposit: opened.deposit,
+            });
+        }
+        VoucherVerifier::new(&opened.terms)
+            .verify(signed)
+            .map(drop)
+            .map_err(|error| Rejection::from_voucher(&error, channel_id))
+    }
+
+    /// Brings the channel on chain, or learns that it is there.
+    async fn establish(
+        &self,
+        opened: &OpenCall,
+        signed: &SignedVoucher,
+        transaction: SignedTx,
+    ) -> Result<(), Failure> {
+        let context = &self.context;
+        let challenge = self.credential.challenge();
+        let now = self.visit.now;
+        let expires = challenge
+            .expires_at()
+            .map_err(|_| Rejection::ChallengeExpired)?;
+        let transaction = context
+            .prepare(self.terms, transaction, &challenge.id, expires, now)
+            .await?;
+        let pending = PendingTx {
+            hash: transaction.hash(),
+            valid_before: transaction.valid_before().unwrap_or(u64::MAX),
+        };
+        let record = ChannelRecord::opening(opened.terms, pending, signed.clone(), now);
+        let created = context.driver.create(record).await?;
+        if let Created::Before(found) = created.get()
+            && let Phase::Opening(other) = found.phase
+            && other.hash != pending.hash
+        {
+            return context.resolve_open(found, other).await;
+        }
+        let follower = Arc::clone(context);
+        let (terms, raw) = (opened.terms, transaction.encode());
+        let deposit = opened.deposit;
+        context
+            .tasks
+            .run(async move { follower.follow_open(terms, deposit, raw).await })
+            .await
+            .map_err(Fault::from)?
+    }
+
+    /// Takes the voucher of a channel that is in service, and charges.
+    async fn present(
+        &self,
+        channel_id: mpp_tempo::ChannelId,
+        signed: &SignedVoucher,
+    ) -> Result<Redeemed, Failure> {
+        let context = &self.context;
+        let (record, _) = context.driver.load(channel_id).await?;
+        let command = if signed.voucher.cumulative > record.accepted() {
+            Command::Accept {
+                voucher: context.verify(&record, signed, self.visit.peer)?,
+                min_delta: self.terms.min_voucher_delta,
+                charge: self.charge(),
+            }
+        } else {
+            // A repeated open: its voucher is known or overtaken.
+            match self.charge() {
+                Some(charge) => Command::Charge(charge),
+                None => Command::Keep,
+            }
+        };
+        let applied = context.run(channel_id, command).await?;
+        self.answer(&applied)
+    }
+}
+
+impl<S: ChannelStore> SessionContext<S> {
+    /// Sends an open transaction and records what came of it.
+    async fn follow_open(
+        &self,
+        terms: ChannelTerms,
+        deposit: Amount,
+        raw: alloy_primitives::Bytes,
+    ) -> Result<(), Failure> {
+        let channel_id = terms.id();
+        match self.broadcast(raw).await? {
+            Fate::Succeeded(receipt) => {
+                let opened = receipt.logs.iter().any(|log| {
+                    log.address == terms.escrow
+                        && matches!(
+                            EscrowEvent::decode(log, terms.protocol),
+                            Some(EscrowEvent::Opened { channel_id: id, deposit: locked, .. })
+                                if id == channel_id && locked == deposit
+                        )
+                });
+                if !opened {
+                    return Err(Fault::Inconsistent(
+                        "an open transaction succeeded without its ChannelOpened event",
+                    )
+                    .into());
+                }
+                let view = ChannelView {
+                    deposit,
+                    settled: Amount::ZERO,
+                    close_requested_at: None,
+                    existence: Existence::Open,
+                };
+                self.observe(channel_id, view).await?;
+                Ok(())
+            }
+            // The same transaction may have been mined long ago.
+            Fate::Refused(why) => {
+                let (record, _) = self.driver.load(channel_id).await?;
+                let view = self.view(&record).await.map_err(Fault::from)?;
+                if view.existence == Existence::Open {
+                    self.observe(channel_id, view).await?;
+                    return Ok(());
+                }
+                self.run(channel_id, Command::OpenFailed).await?;
+                Err(refused(&why))
+            }
+        }
+    }
+
+    /// Another transaction for the same channel is under way: what became of
+    /// it?
+    async fn resolve_open(&self, record: &ChannelRecord, other: PendingTx) -> Result<(), Failure> {
+        let view = self.view(record).await.map_err(Fault::from)?;
+        if view.existence == Existence::Open {
+            self.observe(record.id, view).await?;
+            return Ok(());
+        }
+        let now = u64::try_from(self.clock.now().as_secs()).unwrap_or_default();
+        if now > other.valid_before.saturating_add(EXPIRY_MARGIN_SECS) {
+            self.run(record.id, Command::OpenFailed).await?;
+            return Err(refused(
+                "the earlier open transaction was never mined; send a new one",
+            ));
+        }
+        Err(Fault::OutcomeUnknown.into())
+    }
+}
+
+/// A transaction is given up this long after it has become invalid, so that a
+/// lagging node or clock does not hide that it was mined.
+pub(super) const EXPIRY_MARGIN_SECS: u64 = 10;
+
+/// Decodes the payload's transaction.
+pub(super) fn read_transaction(payload: &SessionPayload) -> Result<SignedTx, Rejection> {
+    let (SessionPayload::Open { transaction, .. } | SessionPayload::TopUp { transaction, .. }) =
+        payload
+    else {
+        return Err(Rejection::InvalidPayload(String::from(
+            "the payload carries no transaction",
+        )));
+    };
+    SignedTx::decode(transaction).map_err(|error| {
+        Rejection::InvalidPayload(format!("the transaction is malformed: {error}"))
+    })
+}

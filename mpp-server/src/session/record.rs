@@ -1,0 +1,184 @@
+//! What the server knows of one channel.
+
+use alloy_primitives::B256;
+use mpp_core::{Amount, Timestamp};
+use mpp_tempo::{
+    channel::{ChannelId, ChannelTerms},
+    voucher::SignedVoucher,
+};
+
+/// The state of one channel, the unit of every commit.
+///
+/// Always true: `spent <= accepted <= deposit`, and all three only grow
+/// (PROTOCOL 5.6; draft-tempo-session-00, Accounting State).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelRecord {
+    /// The channel id, derived from the terms once.
+    pub id: ChannelId,
+    /// The channel's identity: parties, token, contract, chain, protocol version.
+    pub terms: ChannelTerms,
+    /// What the payer has locked on chain, in base units.
+    pub deposit: Amount,
+    /// The highest voucher that was verified.
+    pub best: Option<SignedVoucher>,
+    /// Charged for delivered service, in base units.
+    pub spent: Amount,
+    /// Paid out on chain, in base units.
+    pub settled: Amount,
+    /// Units charged since the channel was opened.
+    pub units: u64,
+    /// Where the channel stands in its life.
+    pub phase: Phase,
+    /// Number of the newest stream; an older one may no longer charge.
+    pub stream: StreamEpoch,
+    /// When the record was created.
+    pub opened_at: Timestamp,
+    /// When a command last changed the record.
+    pub changed_at: Timestamp,
+}
+
+impl ChannelRecord {
+    /// A record for a channel whose open transaction is about to be broadcast.
+    ///
+    /// Its deposit counts only once the chain has shown it
+    /// ([`Command::Observe`](super::command::Command::Observe)).
+    #[must_use]
+    pub fn opening(
+        terms: ChannelTerms,
+        open: PendingTx,
+        best: SignedVoucher,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id: terms.id(),
+            terms,
+            deposit: Amount::ZERO,
+            best: Some(best),
+            spent: Amount::ZERO,
+            settled: Amount::ZERO,
+            units: 0,
+            phase: Phase::Opening(open),
+            stream: StreamEpoch::default(),
+            opened_at: now,
+            changed_at: now,
+        }
+    }
+
+    /// The highest verified cumulative amount.
+    #[must_use]
+    pub fn accepted(&self) -> Amount {
+        self.best
+            .as_ref()
+            .map_or(Amount::ZERO, |best| best.voucher.cumulative)
+    }
+
+    /// What may still be charged: `accepted - spent`.
+    #[must_use]
+    pub fn available(&self) -> Amount {
+        self.accepted().saturating_sub(self.spent)
+    }
+
+    /// What a close captures: `max(spent, settled)`, never more.
+    #[must_use]
+    pub fn owed(&self) -> Amount {
+        self.spent.max(self.settled)
+    }
+}
+
+/// A transaction that was signed and recorded before it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingTx {
+    /// Its hash: how its fate is looked up.
+    pub hash: B256,
+    /// It can not be mined at or after this Unix time, in seconds.
+    pub valid_before: u64,
+}
+
+/// Where a channel stands in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The open transaction is recorded; its fate is not yet known.
+    Opening(PendingTx),
+    /// The node refused or reverted the open transaction; nothing is locked.
+    Failed,
+    /// In service.
+    Open,
+    /// The payer asked the chain to close; nothing new is sold.
+    CloseRequested {
+        /// Unix time of the request, in seconds.
+        at: u64,
+    },
+    /// A cooperative close is under way; nothing new is sold.
+    Closing {
+        /// The voucher that goes on chain.
+        voucher: SignedVoucher,
+        /// What the close captures, in base units.
+        capture: Amount,
+        /// The close transaction, once one was signed.
+        sent: Option<PendingTx>,
+        /// Unix time of the payer's own close request, when there is one.
+        requested_at: Option<u64>,
+    },
+    /// The chain has finalized the channel.
+    Closed {
+        /// The closing transaction, when this server sent it.
+        transaction: Option<B256>,
+    },
+}
+
+impl Phase {
+    /// A stable name for logs and events.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Opening(_) => "opening",
+            Self::Failed => "failed",
+            Self::Open => "open",
+            Self::CloseRequested { .. } => "close-requested",
+            Self::Closing { .. } => "closing",
+            Self::Closed { .. } => "closed",
+        }
+    }
+}
+
+/// Counts the streams of a channel; only the newest may charge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamEpoch(pub u64);
+
+/// One line of the append-only ledger, written in the commit it describes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub kind: LedgerKind,
+    /// Challenge that led to it, when a request did.
+    pub challenge_id: Option<mpp_core::ChallengeId>,
+    /// Charged by this entry, in base units.
+    pub cost: Amount,
+    /// Units charged by this entry.
+    pub units: u64,
+    /// `accepted` after it.
+    pub accepted: Amount,
+    /// `spent` after it.
+    pub spent: Amount,
+    /// `deposit` after it.
+    pub deposit: Amount,
+}
+
+/// What a ledger entry records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LedgerKind {
+    /// The chain showed the channel open.
+    Opened,
+    /// A higher voucher was accepted, nothing charged.
+    Accepted,
+    /// Service was charged, with or without a new voucher.
+    Charged,
+    /// The chain showed a change: top-up, settlement or close request.
+    Observed,
+    /// The channel was closed.
+    Closed,
+}

@@ -1,0 +1,117 @@
+//! The topUp action: more deposit, credited only when the chain shows it.
+
+use std::sync::Arc;
+
+use mpp_core::Amount;
+use mpp_tempo::{
+    channel::{ChannelTerms, ChannelView, Existence},
+    escrow::EscrowEvent,
+    tx::check,
+    wire::SessionPayload,
+};
+
+use super::{
+    SessionContext,
+    broadcast::{Fate, refused},
+    method::Request,
+    open::read_transaction,
+    receipt::managed,
+    record::Phase,
+};
+use crate::{
+    error::{Failure, Fault, Rejection},
+    gate::Redeemed,
+    store::ChannelStore,
+};
+
+impl<S: ChannelStore> Request<'_, S> {
+    /// Adds to the deposit with the payer's signed transaction.
+    ///
+    /// Repeating a top-up is harmless: the deposit is set to what the event
+    /// of the one transaction says, not added to.
+    ///
+    /// # Cancel safety
+    /// Once sent, a task of the server follows the transaction to its end.
+    pub(super) async fn top_up(&self, payload: &SessionPayload) -> Result<Redeemed, Failure> {
+        let channel_id = payload.channel_id();
+        let context = &self.context;
+        let (record, _) = context.driver.load(channel_id).await?;
+        self.check_channel(&record, payload.descriptor())?;
+        // A top-up cancels a close request (PROTOCOL 5.3), so it is welcome then.
+        if !matches!(record.phase, Phase::Open | Phase::CloseRequested { .. }) {
+            return Err(Rejection::ChannelFinalized {
+                channel_id,
+                why: "this channel is closed or being closed",
+            }
+            .into());
+        }
+        let transaction = read_transaction(payload)?;
+        let call = check::top_up(&transaction, &record.terms)
+            .map_err(|error| refused(&error.to_string()))?;
+        let SessionPayload::TopUp {
+            additional_deposit, ..
+        } = payload
+        else {
+            return Err(refused("the payload is not a top-up"));
+        };
+        if call.additional != *additional_deposit {
+            return Err(refused("`additionalDeposit` is not the transaction's"));
+        }
+        let challenge = self.credential.challenge();
+        let now = self.visit.now;
+        let expires = challenge
+            .expires_at()
+            .map_err(|_| Rejection::ChallengeExpired)?;
+        let transaction = context
+            .prepare(self.terms, transaction, &challenge.id, expires, now)
+            .await?;
+        let follower = Arc::clone(context);
+        let (terms, raw) = (record.terms, transaction.encode());
+        context
+            .tasks
+            .run(async move { follower.follow_top_up(terms, raw).await })
+            .await
+            .map_err(Fault::from)??;
+        let (record, _) = context.driver.load(channel_id).await?;
+        let receipt = managed(&record, &challenge.id, None, context.clock.now());
+        Ok(Redeemed::Managed(receipt))
+    }
+}
+
+impl<S: ChannelStore> SessionContext<S> {
+    async fn follow_top_up(
+        &self,
+        terms: ChannelTerms,
+        raw: alloy_primitives::Bytes,
+    ) -> Result<(), Failure> {
+        let id = terms.id();
+        let receipt = match self.broadcast(raw).await? {
+            Fate::Succeeded(receipt) => receipt,
+            Fate::Refused(why) => return Err(refused(&why)),
+        };
+        let logs = receipt
+            .logs
+            .iter()
+            .filter(|log| log.address == terms.escrow);
+        let deposit = logs
+            .filter_map(|log| EscrowEvent::decode(log, terms.protocol))
+            .find_map(|event| match event {
+                EscrowEvent::TopUp {
+                    channel_id,
+                    new_deposit,
+                    ..
+                } if channel_id == id => Some(new_deposit),
+                _ => None,
+            });
+        let view = ChannelView {
+            deposit: deposit.ok_or(Fault::Inconsistent(
+                "a top-up transaction succeeded without its TopUp event",
+            ))?,
+            settled: Amount::ZERO,
+            close_requested_at: None,
+            existence: Existence::Open,
+        };
+        self.observe(id, view).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! The voucher action: the hot path.
+
+use mpp_tempo::wire::SessionPayload;
+
+use super::{
+    command::Command,
+    machine::{Screened, screen},
+    method::Request,
+};
+use crate::{
+    error::{Failure, Rejection},
+    gate::Redeemed,
+    store::ChannelStore,
+};
+
+impl<S: ChannelStore> Request<'_, S> {
+    /// Accepts a voucher and charges for the request, in one commit.
+    ///
+    /// The order of checks is PROTOCOL 5.4: everything cheap comes before the
+    /// curve. No RPC is made, and the curve runs under no lock.
+    ///
+    /// # Cancel safety
+    /// Dropped before the commit nothing has happened; after it, the voucher
+    /// is kept and the charge made.
+    pub(super) async fn voucher(&self, payload: &SessionPayload) -> Result<Redeemed, Failure> {
+        let channel_id = payload.channel_id();
+        let signed = payload.voucher().ok_or_else(missing_voucher)?;
+        let (record, _) = self.context.driver.load(channel_id).await?;
+        self.check_channel(&record, payload.descriptor())?;
+        let min_delta = self.terms.min_voucher_delta;
+        let command = match screen(&record, &signed, min_delta)? {
+            Screened::Known => match self.charge() {
+                Some(charge) => Command::Charge(charge),
+                None => Command::Keep,
+            },
+            Screened::NeedsCurve => Command::Accept {
+                voucher: self.context.verify(&record, &signed, self.visit.peer)?,
+                min_delta,
+                charge: self.charge(),
+            },
+        };
+        let applied = self.context.run(channel_id, command).await?;
+        self.answer(&applied)
+    }
+}
+
+pub(super) fn missing_voucher() -> Rejection {
+    Rejection::InvalidPayload(String::from("the payload carries no voucher"))
+}

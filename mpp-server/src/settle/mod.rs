@@ -1,0 +1,3 @@
+//! What keeps the server's picture of the chain true.
+
+pub(crate) mod watch;

@@ -1,0 +1,165 @@
+//! The store port: where accepted vouchers and charges become durable.
+
+mod memory;
+
+use std::future::Future;
+
+use alloy_primitives::B256;
+use mpp_core::Timestamp;
+use mpp_tempo::channel::ChannelId;
+
+pub use self::memory::MemoryStore;
+use crate::session::record::{ChannelRecord, LedgerEntry};
+
+/// Keeps channel records, ledger and claims.
+///
+/// Threat model: a store is trusted to tell the truth and to keep what it
+/// acknowledged. It is not trusted to be up: when it fails, the server stops
+/// selling (it never goes on from memory).
+///
+/// Every method is linearizable per channel or key. Two implementations that
+/// share one backend may serve the same channels.
+pub trait ChannelStore: Send + Sync + 'static {
+    /// Reads a channel.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    fn load(
+        &self,
+        id: ChannelId,
+    ) -> impl Future<Output = Result<Option<Versioned>, StoreFault>> + Send;
+
+    /// Replaces a record if its version is still the expected one, and writes
+    /// the ledger entry with it: both or neither.
+    ///
+    /// When this returns [`Commit::Done`], the data is durable.
+    ///
+    /// # Cancel safety
+    /// Dropped, the commit happens whole or not at all.
+    fn commit(&self, write: Write) -> impl Future<Output = Result<Commit, StoreFault>> + Send;
+
+    /// Stores `value` under `key` unless a value that has not expired is
+    /// there. Exactly one of many concurrent callers gets [`Claim::New`].
+    ///
+    /// # Cancel safety
+    /// Dropped, the claim may have been made.
+    fn claim(
+        &self,
+        key: ClaimKey,
+        value: B256,
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Claim, StoreFault>> + Send;
+
+    /// Waits until the channel's version is greater than `since`.
+    ///
+    /// A change that came before the call counts: no wake-up is lost.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    fn changed(
+        &self,
+        id: ChannelId,
+        since: Version,
+    ) -> impl Future<Output = Result<(), StoreFault>> + Send;
+
+    /// All records whose phase passes `select`.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    fn scan(
+        &self,
+        select: fn(&ChannelRecord) -> bool,
+    ) -> impl Future<Output = Result<Vec<ChannelRecord>, StoreFault>> + Send;
+}
+
+/// Counts the commits of a record, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u64);
+
+/// A record with its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// Version of this state.
+    pub version: Version,
+    /// The state.
+    pub record: ChannelRecord,
+}
+
+/// One conditional write.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Version the new record was made from; `None`: there is no record yet.
+    pub expected: Option<Version>,
+    /// The record to store.
+    pub next: ChannelRecord,
+    /// The ledger entry to append.
+    pub entry: Option<LedgerEntry>,
+}
+
+/// How a conditional write went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Durable, with this version.
+    Done(Version),
+    /// Somebody else wrote first; load and try again.
+    Conflict,
+}
+
+/// What is claimed: one key space for everything that may happen only once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ClaimKey {
+    /// The fee payer's signature for a challenge (SECURITY-CASES A15).
+    Cosign(mpp_core::ChallengeId),
+}
+
+/// How a claim went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The caller made it.
+    New,
+    /// Somebody made it before, with this value.
+    Existing(B256),
+}
+
+/// The store could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreFault {
+    message: String,
+    transient: bool,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StoreFault {
+    /// A fault that may pass, such as a lost connection.
+    pub fn transient(
+        message: impl Into<String>,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            message: message.into(),
+            transient: true,
+            source,
+        }
+    }
+
+    /// A fault that needs a person, such as a damaged file.
+    pub fn lasting(
+        message: impl Into<String>,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            message: message.into(),
+            transient: false,
+            source,
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.transient
+    }
+}

@@ -1,0 +1,58 @@
+//! Tasks the server owns: work that must outlive the request that began it.
+
+use std::future::Future;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// A set of background tasks with one shutdown signal.
+///
+/// On-chain effects run here and never inside a request future: a client that
+/// hangs up can not leave a broadcast transaction without somebody waiting
+/// for its receipt.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tasks {
+    tracker: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs `work` to its end, even through a shutdown, and returns its result.
+    ///
+    /// # Errors
+    /// [`TaskLost`] when the task panicked or the runtime is going away.
+    ///
+    /// # Cancel safety
+    /// Dropping the returned future leaves the task running.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, TaskLost> {
+        self.tracker.spawn(work).await.map_err(|_| TaskLost)
+    }
+
+    /// Starts a task that ends when `work` ends or the server stops.
+    pub(crate) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stopping = self.stopping.clone();
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Stops periodic tasks and waits for effects that are under way.
+    ///
+    /// # Cancel safety
+    /// The signal is given at once; dropping the future only stops waiting.
+    pub(crate) async fn shutdown(&self) {
+        self.stopping.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// A task ended without a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a background task ended without a result")]
+pub struct TaskLost;
