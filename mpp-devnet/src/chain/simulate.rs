@@ -1,0 +1,84 @@
+//! Calls that leave no trace: `eth_call` and `eth_estimateGas`.
+
+use crate::chain::candidate::Target;
+use crate::chain::execute::environment;
+use crate::chain::gas;
+use crate::chain::gas::NonceCost;
+use crate::chain::node::Node;
+use crate::chain::state::State;
+use crate::precompile::revert::Outcome;
+use alloy_primitives::{Address, Bytes, U256, keccak256};
+
+/// A transaction that is only tried.
+#[derive(Debug, Clone)]
+pub(crate) struct DryRun {
+    pub(crate) from: Address,
+    pub(crate) calls: Vec<Target>,
+    /// `None` stands for the protocol nonce.
+    pub(crate) nonce_key: Option<U256>,
+    /// Gas of the sender's signature.
+    pub(crate) signature_gas: u64,
+    pub(crate) sponsored: bool,
+}
+
+impl Node {
+    /// Runs the calls on the state after block `number` and returns the last call's output.
+    pub(crate) fn dry_run(&mut self, run: &DryRun, number: u64) -> Outcome {
+        if number >= self.height() {
+            let now = self.pending_timestamp();
+            let mark = self.state.mark();
+            let outcome = call_all(&self.rules, &mut self.state, run, now);
+            self.state.rollback(mark);
+            return outcome;
+        }
+        let timestamp = self
+            .block(number)
+            .map(|block| block.timestamp())
+            .unwrap_or_default();
+        let mut past = self.state_at(number);
+        call_all(&self.rules, &mut past, run, timestamp)
+    }
+
+    /// A copy of the state as it was after block `number`.
+    pub(crate) fn state_at(&self, number: u64) -> State {
+        let mut past = self.state.clone();
+        if let Some(next) = number.checked_add(1).and_then(|next| self.block(next)) {
+            past.rollback(next.before);
+        }
+        past
+    }
+
+    /// The gas a transaction with these calls needs; prices do not depend on the calls' outcome.
+    pub(crate) fn gas_of(&self, run: &DryRun) -> u64 {
+        let nonce = match run.nonce_key {
+            Some(U256::MAX) => NonceCost::Expiring,
+            Some(key) if !key.is_zero() => match self.state.nonce(run.from, key) {
+                0 => NonceCost::NewKey,
+                _ => NonceCost::UsedKey,
+            },
+            _ => NonceCost::Protocol,
+        };
+        let base = gas::intrinsic(&run.calls, run.signature_gas, run.sponsored, nonce);
+        let calls = run
+            .calls
+            .iter()
+            .map(|target| gas::call(self.rules.stream_channel, target));
+        calls.fold(base, u64::saturating_add)
+    }
+}
+
+fn call_all(
+    rules: &crate::chain::node::Rules,
+    state: &mut State,
+    run: &DryRun,
+    now: u64,
+) -> Outcome {
+    // A dry run has no transaction to hash; any non-zero context lets `open` be tried.
+    let context = keccak256([b"dry run".as_slice(), run.from.as_slice()].concat());
+    let mut env = environment(rules, state, now, context);
+    let mut output = Bytes::new();
+    for target in &run.calls {
+        output = env.call(run.from, target.to, &target.input)?;
+    }
+    Ok(output)
+}

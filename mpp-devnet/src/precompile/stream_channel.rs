@@ -1,0 +1,93 @@
+//! The v1 escrow contract, `TempoStreamChannel`.
+
+pub(crate) mod abi;
+mod machine;
+mod voucher;
+
+use super::revert::Outcome;
+use super::{CLOSE_GRACE_SECS, Env, decode};
+use crate::chain::state::StreamChannel;
+use abi::IStreamEscrow::{self, IStreamEscrowCalls as Calls};
+use alloy_primitives::{Address, B256, Bytes};
+use alloy_sol_types::SolCall;
+
+/// Runs one call to the escrow.
+pub(crate) fn call(env: &mut Env<'_>, caller: Address, input: &[u8]) -> Outcome {
+    match decode::<Calls>(input)? {
+        Calls::open(c) => {
+            let id = machine::open(env, caller, &c)?;
+            Ok(IStreamEscrow::openCall::abi_encode_returns(&id).into())
+        }
+        Calls::topUp_0(c) => done(machine::top_up(
+            env,
+            caller,
+            c.channelId,
+            c.additionalDeposit,
+        )),
+        Calls::topUp_1(c) => {
+            let additional = alloy_primitives::U256::from(c.additionalDeposit);
+            done(machine::top_up(env, caller, c.channelId, additional))
+        }
+        Calls::settle(c) => done(machine::settle(env, caller, &c)),
+        Calls::close(c) => done(machine::close(env, caller, &c)),
+        Calls::requestClose(c) => done(machine::request_close(env, caller, c.channelId)),
+        Calls::withdraw(c) => done(machine::withdraw(env, caller, c.channelId)),
+        view => Ok(view_call(env, &view)),
+    }
+}
+
+fn done(result: Outcome<()>) -> Outcome {
+    result.map(|()| Bytes::new())
+}
+
+fn view_call(env: &Env<'_>, view: &Calls) -> Bytes {
+    use IStreamEscrow as abi;
+    match view {
+        Calls::getChannel(c) => abi::getChannelCall::abi_encode_returns(&shape(env, c.channelId)),
+        Calls::getChannelsBatch(c) => {
+            let channels = c.channelIds.iter().map(|id| shape(env, *id)).collect();
+            abi::getChannelsBatchCall::abi_encode_returns(&channels)
+        }
+        Calls::computeChannelId(c) => {
+            let id =
+                machine::channel_id(env, c.payer, c.payee, c.token, c.salt, c.authorizedSigner);
+            abi::computeChannelIdCall::abi_encode_returns(&id)
+        }
+        Calls::getVoucherDigest(c) => {
+            let digest = voucher::digest(env, c.channelId, c.cumulativeAmount);
+            abi::getVoucherDigestCall::abi_encode_returns(&digest)
+        }
+        Calls::domainSeparator(_) => {
+            abi::domainSeparatorCall::abi_encode_returns(&voucher::domain_separator(env))
+        }
+        Calls::VOUCHER_TYPEHASH(_) => {
+            abi::VOUCHER_TYPEHASHCall::abi_encode_returns(&voucher::type_hash())
+        }
+        _ => abi::CLOSE_GRACE_PERIODCall::abi_encode_returns(&CLOSE_GRACE_SECS),
+    }
+    .into()
+}
+
+/// The channel in the member order deployed clients read.
+fn shape(env: &Env<'_>, id: B256) -> IStreamEscrow::Channel {
+    let StreamChannel {
+        finalized,
+        close_requested_at,
+        payer,
+        payee,
+        token,
+        authorized_signer,
+        deposit,
+        settled,
+    } = env.state.streams.get(&id).cloned().unwrap_or_default();
+    IStreamEscrow::Channel {
+        finalized,
+        closeRequestedAt: close_requested_at,
+        payer,
+        payee,
+        token,
+        authorizedSigner: authorized_signer,
+        deposit,
+        settled,
+    }
+}

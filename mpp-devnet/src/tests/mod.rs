@@ -1,0 +1,1 @@
+//! Suites that run transactions through the whole node.
