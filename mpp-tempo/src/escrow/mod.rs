@@ -5,6 +5,8 @@ mod event;
 mod stream_channel;
 
 pub use convert::DescriptorRange;
+#[cfg(feature = "tx")]
+pub(crate) use convert::{from_uint96, to_uint96};
 pub use event::EscrowEvent;
 pub use stream_channel::IStreamChannel;
 pub use tempo_contracts::precompiles::{ITIP20, ITIP20ChannelReserve};

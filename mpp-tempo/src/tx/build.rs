@@ -1,0 +1,270 @@
+//! One function per operation: arguments in, an unsigned transaction out.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use alloy_primitives::{Address, B256, Bytes, U256};
+use mpp_core::Amount;
+use tempo_primitives::transaction::Call;
+
+use super::calls;
+use super::{BuildError, TxContext, UnsignedTx};
+use crate::channel::{ChannelDescriptor, ChannelTerms, SessionProtocol};
+use crate::escrow::{IStreamChannel, ITIP20, ITIP20ChannelReserve, to_uint96};
+use crate::voucher::SignedVoucher;
+
+/// What a channel is to be opened with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenParams {
+    /// Version of the session protocol.
+    pub protocol: SessionProtocol,
+    /// The v1 contract or the v2 reserve.
+    pub escrow: Address,
+    /// Account that receives settlements.
+    pub payee: Address,
+    /// TIP-20 token that the channel holds.
+    pub token: Address,
+    /// Account that may settle and close beside the payee; zero for none and for v1.
+    pub operator: Address,
+    /// Deposit in base units.
+    pub deposit: Amount,
+    /// Random, makes two otherwise equal channels different.
+    pub salt: B256,
+    /// Key that signs vouchers; zero means the payer does.
+    pub authorized_signer: Address,
+}
+
+/// One TIP-20 transfer of the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// The token.
+    pub token: Address,
+    /// Who receives it.
+    pub to: Address,
+    /// Amount in base units.
+    pub amount: Amount,
+    /// Memo, for example an [`crate::charge::AttributionMemo`].
+    pub memo: Option<B256>,
+}
+
+/// Opens a channel: approve and open for v1, open alone for v2 (PROTOCOL 5.3).
+///
+/// # Errors
+/// [`BuildError`] for amounts beyond the protocol's integers and an empty validity.
+pub fn open(context: &TxContext, params: &OpenParams) -> Result<UnsignedTx, BuildError> {
+    let calls = match params.protocol {
+        SessionProtocol::V1 => calls::open_v1(params),
+        SessionProtocol::V2 => calls::open_v2(params)?,
+    };
+    UnsignedTx::new(context, calls)
+}
+
+/// Adds to the deposit of a channel.
+///
+/// # Errors
+/// [`BuildError`] as [`open`].
+pub fn top_up(
+    context: &TxContext,
+    terms: &ChannelTerms,
+    additional: Amount,
+) -> Result<UnsignedTx, BuildError> {
+    let calls = match terms.protocol {
+        SessionProtocol::V1 => calls::top_up_v1(terms, additional),
+        SessionProtocol::V2 => calls::top_up_v2(terms, additional)?,
+    };
+    UnsignedTx::new(context, calls)
+}
+
+/// Collects a voucher and leaves the channel open.
+///
+/// # Errors
+/// [`BuildError`] also for a voucher of another channel.
+pub fn settle(
+    context: &TxContext,
+    terms: &ChannelTerms,
+    signed: &SignedVoucher,
+) -> Result<UnsignedTx, BuildError> {
+    UnsignedTx::new(context, vec![settle_call(terms, signed)?])
+}
+
+/// Collects several vouchers at once, all or none.
+///
+/// # Errors
+/// [`BuildError`] also for vouchers of other channels and an empty list.
+pub fn settle_all<'a>(
+    context: &TxContext,
+    channels: impl IntoIterator<Item = (&'a ChannelTerms, &'a SignedVoucher)>,
+) -> Result<UnsignedTx, BuildError> {
+    let calls: Result<Vec<_>, _> =
+        channels.into_iter().map(|(terms, signed)| settle_call(terms, signed)).collect();
+    UnsignedTx::new(context, calls?)
+}
+
+/// Collects `capture` base units in total and refunds the rest.
+///
+/// v1 has no capture argument and pays the full voucher, so there both must be equal.
+///
+/// # Errors
+/// [`BuildError`] also for a capture above the voucher and a voucher of another channel.
+pub fn close(
+    context: &TxContext,
+    terms: &ChannelTerms,
+    signed: &SignedVoucher,
+    capture: Amount,
+) -> Result<UnsignedTx, BuildError> {
+    let cumulative = voucher_amount(terms, signed)?;
+    if capture > cumulative || (terms.protocol == SessionProtocol::V1 && capture != cumulative) {
+        return Err(BuildError::Capture);
+    }
+    close_with(context, terms, cumulative, capture, signed.signature.to_bytes().into())
+}
+
+/// Closes without a voucher: the payee gets no more than `settled`, what it has already got.
+///
+/// # Errors
+/// [`BuildError`] as [`open`].
+pub fn close_at_settled(
+    context: &TxContext,
+    terms: &ChannelTerms,
+    settled: Amount,
+) -> Result<UnsignedTx, BuildError> {
+    close_with(context, terms, settled, settled, Bytes::new())
+}
+
+/// Asks for the deposit back; the payee has the grace period to collect.
+///
+/// # Errors
+/// [`BuildError`] for an empty validity.
+pub fn request_close(
+    context: &TxContext,
+    terms: &ChannelTerms,
+) -> Result<UnsignedTx, BuildError> {
+    let call = match terms.protocol {
+        SessionProtocol::V1 => calls::call(
+            terms.escrow,
+            &IStreamChannel::requestCloseCall { channelId: terms.id() },
+        ),
+        SessionProtocol::V2 => calls::call(
+            terms.escrow,
+            &ITIP20ChannelReserve::requestCloseCall { descriptor: (&terms.descriptor).into() },
+        ),
+    };
+    UnsignedTx::new(context, vec![call])
+}
+
+/// Takes the deposit back after the grace period.
+///
+/// # Errors
+/// [`BuildError`] for an empty validity.
+pub fn withdraw(context: &TxContext, terms: &ChannelTerms) -> Result<UnsignedTx, BuildError> {
+    let call = match terms.protocol {
+        SessionProtocol::V1 => {
+            calls::call(terms.escrow, &IStreamChannel::withdrawCall { channelId: terms.id() })
+        }
+        SessionProtocol::V2 => calls::call(
+            terms.escrow,
+            &ITIP20ChannelReserve::withdrawCall { descriptor: (&terms.descriptor).into() },
+        ),
+    };
+    UnsignedTx::new(context, vec![call])
+}
+
+/// Transfers tokens, all or none.
+///
+/// # Errors
+/// [`BuildError`] for an empty list and an empty validity.
+pub fn transfer(context: &TxContext, transfers: &[Transfer]) -> Result<UnsignedTx, BuildError> {
+    UnsignedTx::new(context, transfers.iter().map(transfer_call).collect())
+}
+
+impl OpenParams {
+    /// The terms of the channel that `payer` opens, given the hash of its open transaction.
+    #[must_use]
+    pub fn terms(&self, chain_id: u64, payer: Address, expiring_nonce_hash: B256) -> ChannelTerms {
+        let v2 = self.protocol == SessionProtocol::V2;
+        ChannelTerms {
+            protocol: self.protocol,
+            chain_id,
+            escrow: self.escrow,
+            descriptor: ChannelDescriptor {
+                payer,
+                payee: self.payee,
+                operator: if v2 { self.operator } else { Address::ZERO },
+                token: self.token,
+                salt: self.salt,
+                authorized_signer: self.authorized_signer,
+                expiring_nonce_hash: if v2 { expiring_nonce_hash } else { B256::ZERO },
+            },
+        }
+    }
+}
+
+fn transfer_call(transfer: &Transfer) -> Call {
+    let (to, amount) = (transfer.to, U256::from(transfer.amount.base_units()));
+    match transfer.memo {
+        None => calls::call(transfer.token, &ITIP20::transferCall { to, amount }),
+        Some(memo) => {
+            calls::call(transfer.token, &ITIP20::transferWithMemoCall { to, amount, memo })
+        }
+    }
+}
+
+fn settle_call(terms: &ChannelTerms, signed: &SignedVoucher) -> Result<Call, BuildError> {
+    let cumulative = voucher_amount(terms, signed)?;
+    let signature: Bytes = signed.signature.to_bytes().into();
+    Ok(match terms.protocol {
+        SessionProtocol::V1 => calls::call(
+            terms.escrow,
+            &IStreamChannel::settleCall {
+                channelId: signed.voucher.channel_id,
+                cumulativeAmount: cumulative.base_units(),
+                signature,
+            },
+        ),
+        SessionProtocol::V2 => calls::call(
+            terms.escrow,
+            &ITIP20ChannelReserve::settleCall {
+                descriptor: (&terms.descriptor).into(),
+                cumulativeAmount: to_uint96(cumulative)?,
+                signature,
+            },
+        ),
+    })
+}
+
+fn close_with(
+    context: &TxContext,
+    terms: &ChannelTerms,
+    cumulative: Amount,
+    capture: Amount,
+    signature: Bytes,
+) -> Result<UnsignedTx, BuildError> {
+    let call = match terms.protocol {
+        SessionProtocol::V1 => calls::call(
+            terms.escrow,
+            &IStreamChannel::closeCall {
+                channelId: terms.id(),
+                cumulativeAmount: capture.base_units(),
+                signature,
+            },
+        ),
+        SessionProtocol::V2 => calls::call(
+            terms.escrow,
+            &ITIP20ChannelReserve::closeCall {
+                descriptor: (&terms.descriptor).into(),
+                cumulativeAmount: to_uint96(cumulative)?,
+                captureAmount: to_uint96(capture)?,
+                signature,
+            },
+        ),
+    };
+    UnsignedTx::new(context, vec![call])
+}
+
+/// The amount of a voucher that belongs to the channel.
+fn voucher_amount(terms: &ChannelTerms, signed: &SignedVoucher) -> Result<Amount, BuildError> {
+    if signed.voucher.channel_id == terms.id() {
+        Ok(signed.voucher.cumulative)
+    } else {
+        Err(BuildError::WrongChannel)
+    }
+}

@@ -1,0 +1,30 @@
+//! Gas limits that are enough for each operation on a Tempo chain.
+//!
+//! Only used gas is paid for. Nodes can not be asked: some ignore the calls of a 0x76 request
+//! when they estimate (LOCALNODE). A new storage slot costs 250,000 gas, so first uses are dear.
+//! All limits are within the default [`crate::tx::SponsorPolicy`].
+
+use crate::channel::SessionProtocol;
+
+/// Adding to a deposit.
+pub const TOP_UP: u64 = 1_000_000;
+/// Collecting a voucher; the payee may hold the token for the first time.
+pub const SETTLE: u64 = 1_000_000;
+/// Collecting and refunding.
+pub const CLOSE: u64 = 1_500_000;
+/// Asking for the deposit back.
+pub const REQUEST_CLOSE: u64 = 600_000;
+/// Taking the deposit back after the grace period.
+pub const WITHDRAW: u64 = 1_000_000;
+/// One TIP-20 transfer, to an account that may be new.
+pub const TRANSFER: u64 = 600_000;
+
+/// Opening a channel.
+#[must_use]
+pub const fn open(protocol: SessionProtocol) -> u64 {
+    match protocol {
+        // Approval, channel struct of several slots and the escrow's balance.
+        SessionProtocol::V1 => 2_000_000,
+        SessionProtocol::V2 => 1_500_000,
+    }
+}

@@ -1,0 +1,130 @@
+//! What a sponsor is willing to pay for.
+
+use core::time::Duration;
+
+use alloy_primitives::U256;
+use mpp_core::Timestamp;
+
+use super::SignedTx;
+
+/// Limits for transactions whose fees we pay (PROTOCOL 4, Sponsorship).
+///
+/// The policy judges everything but the calls, which [`super::check`] compares with what the
+/// protocol expects. Budgets per payer and in total are the server's ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SponsorPolicy {
+    /// Highest gas limit.
+    pub max_gas: u64,
+    /// Highest fee limit, in attodollars per gas.
+    pub max_fee_per_gas: u128,
+    /// Highest product of both, in attodollars.
+    pub max_total_fee: U256,
+    /// Furthest end of validity from now.
+    pub max_validity: Duration,
+}
+
+/// Why a sponsor does not sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyViolation {
+    /// No fee payer is wanted.
+    #[error("transaction does not ask for a fee payer")]
+    NotRequested,
+    /// Another kind of nonce could be held back and replayed later.
+    #[error("transaction has no expiring nonce")]
+    Nonce,
+    /// It has no end of validity, or is not valid now.
+    #[error("transaction is not valid now")]
+    NotValidNow,
+    /// It is valid for too long.
+    #[error("transaction is valid for too long")]
+    Validity,
+    /// The gas limit is too high.
+    #[error("transaction gas limit {0} is too high")]
+    Gas(u64),
+    /// The fee per gas is too high.
+    #[error("transaction fee per gas {0} is too high")]
+    FeePerGas(u128),
+    /// The total fee is too high.
+    #[error("transaction total fee {0} is too high")]
+    TotalFee(U256),
+    /// It has an access list, which costs gas and serves nothing here.
+    #[error("transaction has an access list")]
+    AccessList,
+    /// It delegates accounts or provisions keys.
+    #[error("transaction has authorizations")]
+    Authorizations,
+    /// A call moves value or creates a contract.
+    #[error("transaction moves value or creates a contract")]
+    Value,
+}
+
+impl Default for SponsorPolicy {
+    /// 2,000,000 gas, 100 gwei, 0.05 dollars in total, 900 s.
+    fn default() -> Self {
+        Self {
+            max_gas: 2_000_000,
+            max_fee_per_gas: 100_000_000_000,
+            max_total_fee: U256::from(50_000_000_000_000_000_u64),
+            max_validity: Duration::from_secs(900),
+        }
+    }
+}
+
+impl SponsorPolicy {
+    /// Judges a transaction at `now`.
+    ///
+    /// # Errors
+    /// The first [`PolicyViolation`].
+    pub fn check(&self, tx: &SignedTx, now: Timestamp) -> Result<(), PolicyViolation> {
+        if !tx.needs_fee_payer() {
+            return Err(PolicyViolation::NotRequested);
+        }
+        if !tx.has_expiring_nonce() {
+            return Err(PolicyViolation::Nonce);
+        }
+        self.check_validity(tx, now)?;
+        self.check_fees(tx)?;
+        if tx.has_access_list() {
+            return Err(PolicyViolation::AccessList);
+        }
+        if tx.has_authorizations() {
+            return Err(PolicyViolation::Authorizations);
+        }
+        if tx.calls().any(|call| call.to.is_none() || !call.value.is_zero()) {
+            return Err(PolicyViolation::Value);
+        }
+        Ok(())
+    }
+
+    fn check_validity(&self, tx: &SignedTx, now: Timestamp) -> Result<(), PolicyViolation> {
+        let now = u64::try_from(now.as_secs()).map_err(|_| PolicyViolation::NotValidNow)?;
+        let until = tx.valid_before().ok_or(PolicyViolation::NotValidNow)?;
+        let left = until
+            .checked_sub(now)
+            .filter(|left| *left > 0)
+            .ok_or(PolicyViolation::NotValidNow)?;
+        if tx.valid_after().is_some_and(|after| after > now) {
+            return Err(PolicyViolation::NotValidNow);
+        }
+        if left > self.max_validity.as_secs() {
+            return Err(PolicyViolation::Validity);
+        }
+        Ok(())
+    }
+
+    fn check_fees(&self, tx: &SignedTx) -> Result<(), PolicyViolation> {
+        if tx.gas_limit() > self.max_gas {
+            return Err(PolicyViolation::Gas(tx.gas_limit()));
+        }
+        let highest = tx.max_fee_per_gas().max(tx.max_priority_fee_per_gas());
+        if highest > self.max_fee_per_gas {
+            return Err(PolicyViolation::FeePerGas(highest));
+        }
+        let total = tx.max_total_fee();
+        if total > self.max_total_fee {
+            return Err(PolicyViolation::TotalFee(total));
+        }
+        Ok(())
+    }
+}
