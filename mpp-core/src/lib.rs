@@ -36,10 +36,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![cfg_attr(not(any(feature = "std", test)), no_std)]
+#![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
 
 pub mod amount;
 pub mod challenge;
@@ -53,6 +55,9 @@ pub mod problem;
 pub mod receipt;
 pub mod source;
 pub mod time;
+
+#[cfg(test)]
+mod testing;
 
 pub use amount::{Amount, AmountError};
 pub use challenge::{

@@ -199,16 +199,19 @@ fn read_quoted(cursor: &mut Cursor<'_>) -> Result<String, HeaderError> {
 fn read_escape(cursor: &mut Cursor<'_>) -> Result<char, HeaderError> {
     let character = match take_unit(cursor) {
         None => return cursor.next().ok_or(HeaderError::Syntax),
+        // The second half is consumed only with a valid pair: after a lone half
+        // a backslash still escapes the quote behind it.
         Some(high @ 0xd800..=0xdbff) => {
-            let low = if cursor.eat('\\') {
-                take_unit(cursor)
+            let mut ahead = *cursor;
+            let low = if ahead.eat('\\') {
+                take_unit(&mut ahead)
             } else {
                 None
             };
-            let pair = low.map(|low| char::decode_utf16([high, low]).next());
-            pair.flatten()
-                .and_then(Result::ok)
-                .ok_or(HeaderError::Syntax)?
+            let pair = low.and_then(|low| char::decode_utf16([high, low]).next());
+            let character = pair.and_then(Result::ok).ok_or(HeaderError::Syntax)?;
+            *cursor = ahead;
+            character
         }
         Some(unit) => char::from_u32(u32::from(unit)).ok_or(HeaderError::Syntax)?,
     };

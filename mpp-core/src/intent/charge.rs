@@ -37,7 +37,8 @@ pub struct ChargeIntent<D = Value> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
     /// What the method adds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // No `default` here: it would ask `D` to have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub method_details: Option<D>,
 }
 

@@ -41,7 +41,8 @@ pub struct SessionIntent<D = Value> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// What the method adds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    // No `default` here: it would ask `D` to have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub method_details: Option<D>,
 }
 

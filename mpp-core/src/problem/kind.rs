@@ -164,7 +164,10 @@ impl ProblemKind {
             Self::PaymentInsufficient => {
                 Facts::retryable(uri!("payment-insufficient"), "Payment Insufficient")
             }
-            Self::InvalidPayload => Facts::retryable(uri!("invalid-payload"), "Invalid Payload"),
+            Self::InvalidPayload => Facts {
+                mcp_code: code::INVALID_PARAMS,
+                ..Facts::retryable(uri!("invalid-payload"), "Invalid Payload")
+            },
             Self::MethodUnsupported => {
                 Facts::bad_request(uri!("method-unsupported"), "Method Unsupported")
             }
@@ -182,9 +185,11 @@ impl ProblemKind {
             Self::DeltaTooSmall => {
                 Facts::retryable(uri!("session/delta-too-small"), "Delta Too Small")
             }
-            Self::InsufficientBalance => {
-                Facts::retryable(uri!("session/insufficient-balance"), "Insufficient Balance")
-            }
+            // Nothing is wrong with the payment; more of it is needed.
+            Self::InsufficientBalance => Facts {
+                mcp_code: code::PAYMENT_REQUIRED,
+                ..Facts::retryable(uri!("session/insufficient-balance"), "Insufficient Balance")
+            },
             Self::ChallengeNotFound => {
                 Facts::retryable(uri!("session/challenge-not-found"), "Challenge Not Found")
             }
