@@ -24,7 +24,8 @@ const MAX_SAFE_INTEGER: u64 = 9_007_199_254_740_991;
 /// ```
 ///
 /// # Errors
-/// [`JcsError::Float`] for a floating-point number, [`JcsError::UnsafeInteger`]
+/// [`JcsError::Float`] for a finite floating-point number (the others have no
+/// JSON form and serialize as `null`), [`JcsError::UnsafeInteger`]
 /// for an integer beyond 2^53 - 1 (write those as strings), and
 /// [`JcsError::Unserializable`] when the value has no JSON form.
 pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, JcsError> {

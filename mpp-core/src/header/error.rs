@@ -1,6 +1,5 @@
 //! The one error of all header codecs.
 
-use crate::challenge::EncodedJsonError;
 use crate::credential::CredentialError;
 use crate::encoding::base64url::DecodeError;
 use crate::encoding::json::JsonError;
@@ -39,9 +38,6 @@ pub enum HeaderError {
     /// The decoded value is not strict JSON.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// JSON to be sent does not fit its field.
-    #[error(transparent)]
-    EncodedJson(#[from] EncodedJsonError),
     /// The decoded value is not a credential.
     #[error(transparent)]
     Credential(#[from] CredentialError),

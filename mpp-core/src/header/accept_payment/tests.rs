@@ -109,6 +109,7 @@ fn grammar_is_lenient_in_blanks_and_strict_in_the_rest() {
         "tempo/charge;q=1.1",
         "tempo/charge;q=2",
         "tempo/charge;q=0.1234",
+        "tempo/charge;q=0.0001",
         "tempo/charge;q=-0.1",
         "tempo/charge;q=.5",
         "tempo/charge;q=",

@@ -168,6 +168,7 @@ fn broken_parameters_spoil_their_scheme_only() {
         "A abc, y=1, B",
         "A x=1, \"quoted, Payment id=1\", B",
         "A x=1, y@z, B",
+        r#"A x=1 "a\", Payment id=1", B"#,
         "A x=y\"z, Payment id=1\", B",
         "A x=\u{e9}, B",
     ] {
