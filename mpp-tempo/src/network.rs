@@ -75,7 +75,9 @@ impl Network {
     /// The network with this chain id, if it is a known one.
     #[must_use]
     pub fn by_chain_id(chain_id: u64) -> Option<Self> {
-        Self::ALL.into_iter().find(|network| network.chain_id == chain_id)
+        Self::ALL
+            .into_iter()
+            .find(|network| network.chain_id == chain_id)
     }
 
     /// The escrow that holds the channels of `protocol` on this network.
@@ -99,11 +101,17 @@ mod tests {
     fn networks_have_the_addresses_of_the_protocol_table() {
         let check = |network: Network, id: u64, currency: &str, escrow: &str| {
             assert_eq!(Network::by_chain_id(id), Some(network));
-            assert_eq!(network.default_currency.to_string().to_lowercase(), currency);
+            assert_eq!(
+                network.default_currency.to_string().to_lowercase(),
+                currency
+            );
             assert_eq!(network.stream_channel.to_string().to_lowercase(), escrow);
             assert_eq!(network.escrow(SessionProtocol::V1), network.stream_channel);
             assert_eq!(
-                network.escrow(SessionProtocol::V2).to_string().to_lowercase(),
+                network
+                    .escrow(SessionProtocol::V2)
+                    .to_string()
+                    .to_lowercase(),
                 "0x4d50500000000000000000000000000000000000"
             );
         };

@@ -24,7 +24,11 @@ pub(crate) fn terms_signed_by(protocol: SessionProtocol, payer: Address) -> Chan
     ChannelTerms {
         protocol,
         chain_id: Network::MODERATO.chain_id,
-        escrow: if v2 { CHANNEL_RESERVE } else { Network::MODERATO.stream_channel },
+        escrow: if v2 {
+            CHANNEL_RESERVE
+        } else {
+            Network::MODERATO.stream_channel
+        },
         descriptor: ChannelDescriptor {
             payer,
             payee: Address::repeat_byte(0x22),
@@ -32,7 +36,11 @@ pub(crate) fn terms_signed_by(protocol: SessionProtocol, payer: Address) -> Chan
             token: crate::network::PATH_USD,
             salt: B256::repeat_byte(0x33),
             authorized_signer: Address::ZERO,
-            expiring_nonce_hash: if v2 { B256::repeat_byte(0x44) } else { B256::ZERO },
+            expiring_nonce_hash: if v2 {
+                B256::repeat_byte(0x44)
+            } else {
+                B256::ZERO
+            },
         },
     }
 }

@@ -29,7 +29,9 @@ impl DynChain {
 
 impl fmt::Debug for DynChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DynChain").field("chain_id", &self.0.chain_id()).finish_non_exhaustive()
+        f.debug_struct("DynChain")
+            .field("chain_id", &self.0.chain_id())
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,19 +37,25 @@ impl ChainError {
     /// A node that can not be reached.
     #[must_use]
     pub fn unreachable(message: impl Into<String>) -> Self {
-        Self::Unreachable { message: message.into() }
+        Self::Unreachable {
+            message: message.into(),
+        }
     }
 
     /// A node that refused.
     #[must_use]
     pub fn rejected(message: impl Into<String>) -> Self {
-        Self::Rejected { message: message.into() }
+        Self::Rejected {
+            message: message.into(),
+        }
     }
 
     /// A node that talks nonsense.
     #[must_use]
     pub fn malformed(message: impl Into<String>) -> Self {
-        Self::Malformed { message: message.into() }
+        Self::Malformed {
+            message: message.into(),
+        }
     }
 
     /// Whether the same call may simply be made again later.

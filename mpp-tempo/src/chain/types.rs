@@ -62,7 +62,10 @@ impl LogFilter {
         let emitted = self.addresses.is_empty() || self.addresses.contains(&log.address);
         let topics = self.topics.iter().enumerate().all(|(position, accepted)| {
             accepted.is_empty()
-                || log.topics.get(position).is_some_and(|topic| accepted.contains(topic))
+                || log
+                    .topics
+                    .get(position)
+                    .is_some_and(|topic| accepted.contains(topic))
         });
         in_range && emitted && topics
     }
@@ -111,9 +114,15 @@ mod tests {
         check(|_| (), true);
         check(|f| f.addresses = vec![Address::repeat_byte(1)], true);
         check(|f| f.addresses = vec![Address::repeat_byte(2)], false);
-        check(|f| f.topics = vec![vec![], vec![B256::repeat_byte(2)]], true);
+        check(
+            |f| f.topics = vec![vec![], vec![B256::repeat_byte(2)]],
+            true,
+        );
         check(|f| f.topics = vec![vec![B256::repeat_byte(2)]], false);
-        check(|f| f.topics = vec![vec![], vec![], vec![B256::repeat_byte(3)]], false);
+        check(
+            |f| f.topics = vec![vec![], vec![], vec![B256::repeat_byte(3)]],
+            false,
+        );
         check(|f| f.from_block = 11, false);
         check(|f| f.to_block = Some(9), false);
         check(|f| f.to_block = Some(10), true);

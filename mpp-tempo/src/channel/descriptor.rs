@@ -30,6 +30,10 @@ impl ChannelDescriptor {
     /// The address whose vouchers count: the authorized signer, or the payer if that is zero.
     #[must_use]
     pub fn signer(&self) -> Address {
-        if self.authorized_signer.is_zero() { self.payer } else { self.authorized_signer }
+        if self.authorized_signer.is_zero() {
+            self.payer
+        } else {
+            self.authorized_signer
+        }
     }
 }

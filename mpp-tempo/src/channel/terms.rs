@@ -68,7 +68,10 @@ mod tests {
         let members = filled.as_object_mut().unwrap();
         for (member, zero) in [
             ("operator", serde_json::to_value(Address::ZERO).unwrap()),
-            ("expiringNonceHash", serde_json::to_value(B256::ZERO).unwrap()),
+            (
+                "expiringNonceHash",
+                serde_json::to_value(B256::ZERO).unwrap(),
+            ),
         ] {
             members.entry(member).or_insert(zero);
         }
@@ -120,7 +123,10 @@ mod tests {
             change(&mut changed, other, hash);
             assert_ne!(changed.id(), base.id());
         }
-        let v1 = ChannelTerms { protocol: SessionProtocol::V1, ..base };
+        let v1 = ChannelTerms {
+            protocol: SessionProtocol::V1,
+            ..base
+        };
         assert_ne!(v1.id(), base.id());
     }
 
@@ -128,9 +134,15 @@ mod tests {
     fn a_zero_authorized_signer_means_the_payer_signs() {
         let payer = Address::repeat_byte(1);
         let delegate = Address::repeat_byte(2);
-        let own = ChannelDescriptor { payer, ..Default::default() };
+        let own = ChannelDescriptor {
+            payer,
+            ..Default::default()
+        };
         assert_eq!(own.signer(), payer);
-        let delegated = ChannelDescriptor { authorized_signer: delegate, ..own };
+        let delegated = ChannelDescriptor {
+            authorized_signer: delegate,
+            ..own
+        };
         assert_eq!(delegated.signer(), delegate);
     }
 
@@ -140,7 +152,10 @@ mod tests {
             protocol: SessionProtocol::V1,
             chain_id: 42431,
             escrow: Address::repeat_byte(0xAB),
-            descriptor: ChannelDescriptor { payer: Address::repeat_byte(3), ..Default::default() },
+            descriptor: ChannelDescriptor {
+                payer: Address::repeat_byte(3),
+                ..Default::default()
+            },
         };
         let json = serde_json::to_value(terms).unwrap();
         assert_eq!(json["escrow"], "0xabababababababababababababababababababab");

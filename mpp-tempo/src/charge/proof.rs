@@ -6,8 +6,7 @@ use crate::signer::{Signer, SignerError};
 use crate::voucher::VoucherSignature;
 
 /// `keccak256("EIP712Domain(string name,string version,uint256 chainId)")`.
-const DOMAIN_TYPE: B256 =
-    b256!("c2f8787176b8ac6bf7215b4adcc1e069bf4ab82d9ab1df05a57a91d425935b6e");
+const DOMAIN_TYPE: B256 = b256!("c2f8787176b8ac6bf7215b4adcc1e069bf4ab82d9ab1df05a57a91d425935b6e");
 /// `keccak256("Proof(address account,string challengeId,string realm)")`.
 const PROOF_TYPE: B256 = b256!("2b28baf137d62921565067a537df5458031448411120925bd6f753e0dcd50683");
 /// `keccak256("Proof(string challengeId)")`, the form of the draft.
@@ -77,7 +76,10 @@ impl ProofTerms<'_> {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
     pub async fn sign(&self, signer: &impl Signer) -> Result<VoucherSignature, SignerError> {
-        signer.sign_digest(&self.digest()).await.map(VoucherSignature::from)
+        signer
+            .sign_digest(&self.digest())
+            .await
+            .map(VoucherSignature::from)
     }
 
     fn typed_data(&self, version: &str, message: B256) -> B256 {
@@ -104,8 +106,14 @@ mod tests {
     #[test]
     fn type_hashes_are_the_hashes_of_the_types() {
         let check = |text: &str, hash: B256| assert_eq!(keccak256(text), hash, "{text}");
-        check("EIP712Domain(string name,string version,uint256 chainId)", DOMAIN_TYPE);
-        check("Proof(address account,string challengeId,string realm)", PROOF_TYPE);
+        check(
+            "EIP712Domain(string name,string version,uint256 chainId)",
+            DOMAIN_TYPE,
+        );
+        check(
+            "Proof(address account,string challengeId,string realm)",
+            PROOF_TYPE,
+        );
         check("Proof(string challengeId)", DRAFT_PROOF_TYPE);
     }
 
@@ -144,15 +152,27 @@ mod tests {
             let signature = VoucherSignature::from(signer.sign_digest_sync(&digest));
             terms.verify(&signature).unwrap();
             for foreign in [
-                ProofTerms { account: Address::repeat_byte(1), ..terms },
-                ProofTerms { chain_id: 4217, ..terms },
-                ProofTerms { challenge_id: "c2", ..terms },
+                ProofTerms {
+                    account: Address::repeat_byte(1),
+                    ..terms
+                },
+                ProofTerms {
+                    chain_id: 4217,
+                    ..terms
+                },
+                ProofTerms {
+                    challenge_id: "c2",
+                    ..terms
+                },
             ] {
                 assert_eq!(foreign.verify(&signature), Err(ProofError));
             }
         }
         let signature = VoucherSignature::from(signer.sign_digest_sync(&terms.digest()));
-        let elsewhere = ProofTerms { realm: "b.example", ..terms };
+        let elsewhere = ProofTerms {
+            realm: "b.example",
+            ..terms
+        };
         assert_eq!(elsewhere.verify(&signature), Err(ProofError));
     }
 }

@@ -129,7 +129,11 @@ fn decode_v1(log: &ChainLog) -> Option<EscrowEvent> {
             expiring_nonce_hash: B256::ZERO,
         };
         let (channel_id, deposit) = (e.channelId, amount(e.deposit)?);
-        return Some(EscrowEvent::Opened { channel_id, descriptor, deposit });
+        return Some(EscrowEvent::Opened {
+            channel_id,
+            descriptor,
+            deposit,
+        });
     }
     if let Some(e) = read::<abi::TopUp>(log) {
         return Some(EscrowEvent::TopUp {
@@ -148,10 +152,15 @@ fn decode_v1(log: &ChainLog) -> Option<EscrowEvent> {
     }
     if let Some(e) = read::<abi::CloseRequested>(log) {
         let grace_end = e.closeGraceEnd.try_into().ok()?;
-        return Some(EscrowEvent::CloseRequested { channel_id: e.channelId, grace_end });
+        return Some(EscrowEvent::CloseRequested {
+            channel_id: e.channelId,
+            grace_end,
+        });
     }
     if let Some(e) = read::<abi::CloseRequestCancelled>(log) {
-        return Some(EscrowEvent::CloseRequestCancelled { channel_id: e.channelId });
+        return Some(EscrowEvent::CloseRequestCancelled {
+            channel_id: e.channelId,
+        });
     }
     let e = read::<abi::ChannelClosed>(log)?;
     Some(EscrowEvent::Closed {
@@ -175,7 +184,11 @@ fn decode_v2(log: &ChainLog) -> Option<EscrowEvent> {
             expiring_nonce_hash: e.expiringNonceHash,
         };
         let (channel_id, deposit) = (e.channelId, from_uint96(e.deposit));
-        return Some(EscrowEvent::Opened { channel_id, descriptor, deposit });
+        return Some(EscrowEvent::Opened {
+            channel_id,
+            descriptor,
+            deposit,
+        });
     }
     if let Some(e) = read::<abi::TopUp>(log) {
         return Some(EscrowEvent::TopUp {
@@ -194,10 +207,15 @@ fn decode_v2(log: &ChainLog) -> Option<EscrowEvent> {
     }
     if let Some(e) = read::<abi::CloseRequested>(log) {
         let grace_end = e.closeGraceEnd.try_into().ok()?;
-        return Some(EscrowEvent::CloseRequested { channel_id: e.channelId, grace_end });
+        return Some(EscrowEvent::CloseRequested {
+            channel_id: e.channelId,
+            grace_end,
+        });
     }
     if let Some(e) = read::<abi::CloseRequestCancelled>(log) {
-        return Some(EscrowEvent::CloseRequestCancelled { channel_id: e.channelId });
+        return Some(EscrowEvent::CloseRequestCancelled {
+            channel_id: e.channelId,
+        });
     }
     let e = read::<abi::ChannelClosed>(log)?;
     Some(EscrowEvent::Closed {

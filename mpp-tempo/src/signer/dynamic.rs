@@ -36,7 +36,9 @@ impl Signer for DynSigner {
 
 impl fmt::Debug for DynSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DynSigner").field("address", &self.address()).finish_non_exhaustive()
+        f.debug_struct("DynSigner")
+            .field("address", &self.address())
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,7 +71,10 @@ mod tests {
         let erased = DynSigner::new(local.clone());
         let digest = B256::repeat_byte(1);
         assert_eq!(erased.address(), local.address());
-        assert_eq!(erased.sign_digest(&digest).await, Ok(local.sign_digest_sync(&digest)));
+        assert_eq!(
+            erased.sign_digest(&digest).await,
+            Ok(local.sign_digest_sync(&digest))
+        );
     }
 
     // Case A20: secrets never appear in Debug.

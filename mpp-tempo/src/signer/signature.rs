@@ -122,8 +122,7 @@ impl Signature65 {
     /// # Errors
     /// [`InvalidSignature`] if no key can have made the signature.
     pub fn recover(&self, digest: &B256) -> Result<Address, InvalidSignature> {
-        let signature =
-            Signature::from_scalars(self.r, self.s).map_err(|_| InvalidSignature)?;
+        let signature = Signature::from_scalars(self.r, self.s).map_err(|_| InvalidSignature)?;
         // v 27 and 28 say that x(R) = r: a point with x(R) >= n has no form here, as on chain.
         let id = RecoveryId::new(self.y_is_odd, false);
         let key = VerifyingKey::recover_from_prehash(digest.as_slice(), &signature, id)
@@ -134,7 +133,11 @@ impl Signature65 {
     /// Takes over what a signing key produced, which has low s by construction.
     pub(super) fn from_scalars(signature: &Signature, y_is_odd: bool) -> Self {
         let (r, s) = signature.split_bytes();
-        Self { r: r.into(), s: s.into(), y_is_odd }
+        Self {
+            r: r.into(),
+            s: s.into(),
+            y_is_odd,
+        }
     }
 
     fn checked(r: [u8; 32], s: [u8; 32], y_is_odd: bool) -> Result<Self, SignatureFormatError> {

@@ -94,8 +94,10 @@ pub fn settle_all<'a>(
     context: &TxContext,
     channels: impl IntoIterator<Item = (&'a ChannelTerms, &'a SignedVoucher)>,
 ) -> Result<UnsignedTx, BuildError> {
-    let calls: Result<Vec<_>, _> =
-        channels.into_iter().map(|(terms, signed)| settle_call(terms, signed)).collect();
+    let calls: Result<Vec<_>, _> = channels
+        .into_iter()
+        .map(|(terms, signed)| settle_call(terms, signed))
+        .collect();
     UnsignedTx::new(context, calls?)
 }
 
@@ -115,7 +117,13 @@ pub fn close(
     if capture > cumulative || (terms.protocol == SessionProtocol::V1 && capture != cumulative) {
         return Err(BuildError::Capture);
     }
-    close_with(context, terms, cumulative, capture, signed.signature.to_bytes().into())
+    close_with(
+        context,
+        terms,
+        cumulative,
+        capture,
+        signed.signature.to_bytes().into(),
+    )
 }
 
 /// Closes without a voucher: the payee gets no more than `settled`, what it has already got.
@@ -134,18 +142,19 @@ pub fn close_at_settled(
 ///
 /// # Errors
 /// [`BuildError`] for an empty validity.
-pub fn request_close(
-    context: &TxContext,
-    terms: &ChannelTerms,
-) -> Result<UnsignedTx, BuildError> {
+pub fn request_close(context: &TxContext, terms: &ChannelTerms) -> Result<UnsignedTx, BuildError> {
     let call = match terms.protocol {
         SessionProtocol::V1 => calls::call(
             terms.escrow,
-            &IStreamChannel::requestCloseCall { channelId: terms.id() },
+            &IStreamChannel::requestCloseCall {
+                channelId: terms.id(),
+            },
         ),
         SessionProtocol::V2 => calls::call(
             terms.escrow,
-            &ITIP20ChannelReserve::requestCloseCall { descriptor: (&terms.descriptor).into() },
+            &ITIP20ChannelReserve::requestCloseCall {
+                descriptor: (&terms.descriptor).into(),
+            },
         ),
     };
     UnsignedTx::new(context, vec![call])
@@ -157,12 +166,17 @@ pub fn request_close(
 /// [`BuildError`] for an empty validity.
 pub fn withdraw(context: &TxContext, terms: &ChannelTerms) -> Result<UnsignedTx, BuildError> {
     let call = match terms.protocol {
-        SessionProtocol::V1 => {
-            calls::call(terms.escrow, &IStreamChannel::withdrawCall { channelId: terms.id() })
-        }
+        SessionProtocol::V1 => calls::call(
+            terms.escrow,
+            &IStreamChannel::withdrawCall {
+                channelId: terms.id(),
+            },
+        ),
         SessionProtocol::V2 => calls::call(
             terms.escrow,
-            &ITIP20ChannelReserve::withdrawCall { descriptor: (&terms.descriptor).into() },
+            &ITIP20ChannelReserve::withdrawCall {
+                descriptor: (&terms.descriptor).into(),
+            },
         ),
     };
     UnsignedTx::new(context, vec![call])
@@ -202,9 +216,10 @@ fn transfer_call(transfer: &Transfer) -> Call {
     let (to, amount) = (transfer.to, U256::from(transfer.amount.base_units()));
     match transfer.memo {
         None => calls::call(transfer.token, &ITIP20::transferCall { to, amount }),
-        Some(memo) => {
-            calls::call(transfer.token, &ITIP20::transferWithMemoCall { to, amount, memo })
-        }
+        Some(memo) => calls::call(
+            transfer.token,
+            &ITIP20::transferWithMemoCall { to, amount, memo },
+        ),
     }
 }
 

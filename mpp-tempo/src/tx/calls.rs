@@ -13,7 +13,11 @@ use crate::tx::build::OpenParams;
 
 /// One call without value.
 pub(super) fn call(to: Address, call: &impl SolCall) -> Call {
-    Call { to: TxKind::Call(to), value: U256::ZERO, input: Bytes::from(call.abi_encode()) }
+    Call {
+        to: TxKind::Call(to),
+        value: U256::ZERO,
+        input: Bytes::from(call.abi_encode()),
+    }
 }
 
 /// Lets the v1 escrow take a deposit.

@@ -95,7 +95,10 @@ pub fn open(
         SessionProtocol::V2 => open_v2(tx, escrow)?,
     };
     let terms = params.terms(chain_id, tx.sender(), tx.expiring_nonce_hash());
-    Ok(OpenCall { terms, deposit: params.deposit })
+    Ok(OpenCall {
+        terms,
+        deposit: params.deposit,
+    })
 }
 
 /// Checks a topUp transaction (draft-tempo-session-00, TopUp Verification 1).
@@ -111,12 +114,19 @@ pub fn top_up(tx: &SignedTx, terms: &ChannelTerms) -> Result<TopUpCall, TxCheckE
         SessionProtocol::V1 => top_up_v1(tx, terms)?,
         SessionProtocol::V2 => top_up_v2(tx, terms)?,
     };
-    Ok(TopUpCall { channel_id: terms.id(), additional })
+    Ok(TopUpCall {
+        channel_id: terms.id(),
+        additional,
+    })
 }
 
 fn check_chain(tx: &SignedTx, expected: u64) -> Result<(), TxCheckError> {
     let actual = tx.chain_id();
-    if actual == expected { Ok(()) } else { Err(TxCheckError::ChainId { expected, actual }) }
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(TxCheckError::ChainId { expected, actual })
+    }
 }
 
 fn open_v1(tx: &SignedTx, escrow: Address) -> Result<OpenParams, TxCheckError> {
@@ -157,15 +167,20 @@ fn open_v2(tx: &SignedTx, escrow: Address) -> Result<OpenParams, TxCheckError> {
 /// Accepts both widths of `topUp` (PROTOCOL 5.3).
 fn top_up_v1(tx: &SignedTx, terms: &ChannelTerms) -> Result<Amount, TxCheckError> {
     let [approve, call] = exactly::<2>(tx)?;
-    let (channel_id, additional) =
-        if call.input.starts_with(&IStreamChannel::topUp_1Call::SELECTOR) {
-            let narrow: IStreamChannel::topUp_1Call = read(call, terms.escrow)?;
-            (narrow.channelId, narrow.additionalDeposit)
-        } else {
-            let wide: IStreamChannel::topUp_0Call = read(call, terms.escrow)?;
-            let additional = u128::try_from(wide.additionalDeposit);
-            (wide.channelId, additional.map_err(|_| TxCheckError::Amount)?)
-        };
+    let (channel_id, additional) = if call
+        .input
+        .starts_with(&IStreamChannel::topUp_1Call::SELECTOR)
+    {
+        let narrow: IStreamChannel::topUp_1Call = read(call, terms.escrow)?;
+        (narrow.channelId, narrow.additionalDeposit)
+    } else {
+        let wide: IStreamChannel::topUp_0Call = read(call, terms.escrow)?;
+        let additional = u128::try_from(wide.additionalDeposit);
+        (
+            wide.channelId,
+            additional.map_err(|_| TxCheckError::Amount)?,
+        )
+    };
     if channel_id != terms.id() {
         return Err(TxCheckError::WrongChannel);
     }
@@ -200,9 +215,10 @@ fn check_approval(
 /// The calls, if there are exactly `N` and none moves value.
 fn exactly<const N: usize>(tx: &SignedTx) -> Result<&[Call; N], TxCheckError> {
     let calls = tx.tx().calls.as_slice();
-    let fixed: &[Call; N] = calls
-        .try_into()
-        .map_err(|_| TxCheckError::CallCount { expected: N, actual: calls.len() })?;
+    let fixed: &[Call; N] = calls.try_into().map_err(|_| TxCheckError::CallCount {
+        expected: N,
+        actual: calls.len(),
+    })?;
     if fixed.iter().any(|call| !call.value.is_zero()) {
         return Err(TxCheckError::Value);
     }

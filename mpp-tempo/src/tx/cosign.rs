@@ -28,8 +28,14 @@ pub async fn cosign(
     let sender = signed.sender();
     let (mut tx, signature, _) = signed.into_inner().into_parts();
     tx.fee_token = Some(fee_token);
-    let own = fee_payer.sign_digest(&tx.fee_payer_signature_hash(sender)).await?;
+    let own = fee_payer
+        .sign_digest(&tx.fee_payer_signature_hash(sender))
+        .await?;
     tx.fee_payer_signature = Some(to_alloy(&own));
     let inner = AASigned::new_unhashed(tx, signature);
-    Ok(SignedTx::from_parts(inner, sender, Sponsorship::Signed(fee_payer.address())))
+    Ok(SignedTx::from_parts(
+        inner,
+        sender,
+        Sponsorship::Signed(fee_payer.address()),
+    ))
 }

@@ -23,7 +23,12 @@ const MEMBERS: [usize; 2] = [14, 15];
 /// RLP of the placeholder that waits for a fee payer.
 const PLACEHOLDER: [u8; 1] = [0];
 /// RLP of the all-zero signature by which tempo-primitives marks a missing fee payer.
-pub(super) const MARKER: [u8; 4] = [0xc3, EMPTY_STRING_CODE, EMPTY_STRING_CODE, EMPTY_STRING_CODE];
+pub(super) const MARKER: [u8; 4] = [
+    0xc3,
+    EMPTY_STRING_CODE,
+    EMPTY_STRING_CODE,
+    EMPTY_STRING_CODE,
+];
 
 /// What stands where the fee payer's signature goes.
 pub(super) enum FeePayerMember {
@@ -71,13 +76,26 @@ impl<'a> Members<'a> {
     /// Joins the members again with another fee-payer member, behind the type byte.
     pub(super) fn join(&self, envelope: u8, fee_payer: &[u8]) -> Vec<u8> {
         let replaced = |(position, member): (usize, &'a [u8])| {
-            if position == FEE_PAYER_AT { fee_payer.to_vec() } else { member.to_vec() }
+            if position == FEE_PAYER_AT {
+                fee_payer.to_vec()
+            } else {
+                member.to_vec()
+            }
         };
-        let payload: Vec<u8> =
-            self.0.iter().copied().enumerate().flat_map(replaced).collect();
+        let payload: Vec<u8> = self
+            .0
+            .iter()
+            .copied()
+            .enumerate()
+            .flat_map(replaced)
+            .collect();
         let mut out = Vec::with_capacity(payload.len().saturating_add(10));
         out.push(envelope);
-        Header { list: true, payload_length: payload.len() }.encode(&mut out);
+        Header {
+            list: true,
+            payload_length: payload.len(),
+        }
+        .encode(&mut out);
         out.extend_from_slice(&payload);
         out
     }

@@ -91,7 +91,10 @@ impl SponsorPolicy {
         if tx.has_authorizations() {
             return Err(PolicyViolation::Authorizations);
         }
-        if tx.calls().any(|call| call.to.is_none() || !call.value.is_zero()) {
+        if tx
+            .calls()
+            .any(|call| call.to.is_none() || !call.value.is_zero())
+        {
             return Err(PolicyViolation::Value);
         }
         Ok(())

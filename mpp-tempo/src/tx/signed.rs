@@ -72,14 +72,21 @@ impl SignedTx {
             FeePayerMember::Sender(claimed) if claimed == sender => Sponsorship::Requested,
             FeePayerMember::Sender(_) => return Err(TxError::SenderMismatch),
             FeePayerMember::Signature => Sponsorship::Signed(
-                inner.tx().recover_fee_payer(sender).map_err(|_| TxError::FeePayerSignature)?,
+                inner
+                    .tx()
+                    .recover_fee_payer(sender)
+                    .map_err(|_| TxError::FeePayerSignature)?,
             ),
         };
         Ok(Self::from_parts(inner, sender, sponsorship))
     }
 
     pub(super) fn from_parts(inner: AASigned, sender: Address, sponsorship: Sponsorship) -> Self {
-        Self { inner, sender, sponsorship }
+        Self {
+            inner,
+            sender,
+            sponsorship,
+        }
     }
 
     /// The bytes for the wire: 0x76, or the 0x78 envelope while a fee payer is wanted.
@@ -92,7 +99,9 @@ impl SignedTx {
         }
         // What tempo-primitives has encoded always splits.
         match Members::split(encoded.get(1..).unwrap_or_default()) {
-            Ok(members) => members.join(FEE_PAYER_ENVELOPE, &address_member(self.sender)).into(),
+            Ok(members) => members
+                .join(FEE_PAYER_ENVELOPE, &address_member(self.sender))
+                .into(),
             Err(_) => encoded.into(),
         }
     }
@@ -243,5 +252,9 @@ impl Eq for SignedTx {}
 
 fn decode_final(mut rlp: &[u8]) -> Result<AASigned, TxError> {
     let signed = AASigned::rlp_decode(&mut rlp).map_err(|_| TxError::Malformed)?;
-    if rlp.is_empty() { Ok(signed) } else { Err(TxError::Malformed) }
+    if rlp.is_empty() {
+        Ok(signed)
+    } else {
+        Err(TxError::Malformed)
+    }
 }

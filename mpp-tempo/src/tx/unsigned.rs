@@ -26,7 +26,9 @@ impl UnsignedTx {
             return Err(BuildError::NoCalls);
         }
         let now = u64::try_from(context.now.as_secs()).map_err(|_| BuildError::Validity)?;
-        let until = now.checked_add(context.valid_for.as_secs()).ok_or(BuildError::Validity)?;
+        let until = now
+            .checked_add(context.valid_for.as_secs())
+            .ok_or(BuildError::Validity)?;
         let (valid_before, valid_after) = (NonZeroU64::new(until), context.valid_after);
         if until <= now || valid_after.is_some_and(|after| until <= after) {
             return Err(BuildError::Validity);

@@ -6,8 +6,7 @@ use mpp_core::Amount;
 use crate::channel::{ChannelId, ChannelTerms, SessionProtocol};
 
 /// `keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")`.
-const DOMAIN_TYPE: B256 =
-    b256!("8b73c3c69bb8fe3d512ecc4cf759cc79239f7b179b0ffacaa9a75d522b39400f");
+const DOMAIN_TYPE: B256 = b256!("8b73c3c69bb8fe3d512ecc4cf759cc79239f7b179b0ffacaa9a75d522b39400f");
 /// `keccak256("CloseAuthorization(bytes32 channelId,uint96 cumulativeAmount)")`.
 const CLOSE_TYPE: B256 = b256!("15588a02d9b068ec4a4593a3d3bd1068f3614e6c28e013500ce554846f4b4646");
 /// Version in the EIP-712 domain of both protocol versions.
@@ -97,7 +96,11 @@ pub(crate) mod tests {
             case["chainId"].as_u64().unwrap(),
             field(case, "verifyingContract"),
         );
-        VoucherDomain { protocol, channel_id: field(case, "channelId"), separator }
+        VoucherDomain {
+            protocol,
+            channel_id: field(case, "channelId"),
+            separator,
+        }
     }
 
     #[test]

@@ -88,7 +88,9 @@ impl VerifiedVoucher {
 
 impl fmt::Debug for VerifiedVoucher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("VerifiedVoucher").field(&self.0.voucher).finish()
+        f.debug_tuple("VerifiedVoucher")
+            .field(&self.0.voucher)
+            .finish()
     }
 }
 

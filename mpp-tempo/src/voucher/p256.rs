@@ -32,8 +32,9 @@ pub(super) struct SignedByKey {
 impl P256Signature {
     /// Reads `r || s || x || y || prehash`, without the type byte.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, SignatureFormatError> {
-        let fixed: &[u8; BYTES] =
-            bytes.try_into().map_err(|_| SignatureFormatError::Length(bytes.len()))?;
+        let fixed: &[u8; BYTES] = bytes
+            .try_into()
+            .map_err(|_| SignatureFormatError::Length(bytes.len()))?;
         let mut rs_xy = [0; 128];
         rs_xy.copy_from_slice(&fixed[..128]);
         let prehash = match fixed[128] {
@@ -41,7 +42,10 @@ impl P256Signature {
             1 => true,
             _ => return Err(SignatureFormatError::PrehashFlag),
         };
-        Ok(Self { key: SignedByKey::parse(&rs_xy)?, prehash })
+        Ok(Self {
+            key: SignedByKey::parse(&rs_xy)?,
+            prehash,
+        })
     }
 
     pub(super) fn to_bytes(&self) -> [u8; BYTES] {
@@ -85,7 +89,8 @@ impl SignedByKey {
         let point = Sec1Point::from_untagged_bytes(&self.xy.into());
         let key = VerifyingKey::from_sec1_point(&point).map_err(|_| InvalidSignature)?;
         let signature = Signature::from_slice(&self.rs).map_err(|_| InvalidSignature)?;
-        key.verify_prehash(message, &signature).map_err(|_| InvalidSignature)?;
+        key.verify_prehash(message, &signature)
+            .map_err(|_| InvalidSignature)?;
         Ok(Address::from_word(keccak256(self.xy)))
     }
 }

@@ -44,8 +44,14 @@ pub async fn sign_voucher(
     check(signer, terms, cumulative, terms.protocol)?;
     let domain = VoucherDomain::new(terms);
     let signature = signer.sign_digest(&domain.digest(cumulative)).await?;
-    let voucher = Voucher { channel_id: domain.channel_id(), cumulative };
-    Ok(SignedVoucher { voucher, signature: signature.into() })
+    let voucher = Voucher {
+        channel_id: domain.channel_id(),
+        cumulative,
+    };
+    Ok(SignedVoucher {
+        voucher,
+        signature: signature.into(),
+    })
 }
 
 /// Signs the authorization to close at `cumulative` that recent peers require (PROTOCOL 5.2).
@@ -114,7 +120,9 @@ mod tests {
             let verifier = VoucherVerifier::new(&terms);
             let signed = sign_voucher(&signer(), &terms, amount).await.unwrap();
             assert_eq!(verifier.verify(&signed).unwrap().cumulative(), amount);
-            let close = sign_close_authorization(&signer(), &terms, amount).await.unwrap();
+            let close = sign_close_authorization(&signer(), &terms, amount)
+                .await
+                .unwrap();
             verifier.verify_close_authorization(amount, &close).unwrap();
         }
     }
@@ -136,8 +144,13 @@ mod tests {
     async fn a_signer_of_another_account_does_not_sign() {
         let other = Address::repeat_byte(9);
         let terms = terms_signed_by(SessionProtocol::V2, other);
-        let expected =
-            SignVoucherError::WrongSigner { expected: other, actual: signer().address() };
-        assert_eq!(sign_voucher(&signer(), &terms, Amount::new(1)).await, Err(expected));
+        let expected = SignVoucherError::WrongSigner {
+            expected: other,
+            actual: signer().address(),
+        };
+        assert_eq!(
+            sign_voucher(&signer(), &terms, Amount::new(1)).await,
+            Err(expected)
+        );
     }
 }

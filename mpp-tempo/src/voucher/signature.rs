@@ -49,8 +49,9 @@ impl VoucherSignature {
             Some((&TYPE_P256, rest)) => {
                 P256Signature::parse(rest).map(|signature| Self::P256(Arc::new(signature)))
             }
-            Some((&TYPE_WEBAUTHN, rest)) => WebAuthnSignature::parse(rest)
-                .map(|signature| Self::WebAuthn(Arc::new(signature))),
+            Some((&TYPE_WEBAUTHN, rest)) => {
+                WebAuthnSignature::parse(rest).map(|signature| Self::WebAuthn(Arc::new(signature)))
+            }
             Some((&(TYPE_KEYCHAIN_V1 | TYPE_KEYCHAIN_V2), _)) => {
                 Err(SignatureFormatError::Keychain)
             }

@@ -3,9 +3,7 @@
 use alloy_primitives::{Address, B256};
 use mpp_core::Amount;
 
-use super::{
-    SignedVoucher, VerifiedVoucher, VoucherDomain, VoucherError, VoucherSignature,
-};
+use super::{SignedVoucher, VerifiedVoucher, VoucherDomain, VoucherError, VoucherSignature};
 use crate::channel::{ChannelId, ChannelTerms, SessionProtocol};
 
 /// Verifies the vouchers of one channel.
@@ -26,7 +24,10 @@ impl VoucherVerifier {
     /// Fixes the verifier to a channel.
     #[must_use]
     pub fn new(terms: &ChannelTerms) -> Self {
-        Self { domain: VoucherDomain::new(terms), signer: terms.signer() }
+        Self {
+            domain: VoucherDomain::new(terms),
+            signer: terms.signer(),
+        }
     }
 
     /// The channel whose vouchers verify here.
@@ -85,9 +86,14 @@ impl VoucherVerifier {
         {
             return Err(VoucherError::InvalidSignature);
         }
-        let recovered = signature.recover(digest).map_err(|_| VoucherError::InvalidSignature)?;
+        let recovered = signature
+            .recover(digest)
+            .map_err(|_| VoucherError::InvalidSignature)?;
         if recovered != self.signer {
-            return Err(VoucherError::SignerMismatch { expected: self.signer, recovered });
+            return Err(VoucherError::SignerMismatch {
+                expected: self.signer,
+                recovered,
+            });
         }
         Ok(())
     }

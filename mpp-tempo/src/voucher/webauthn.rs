@@ -55,7 +55,10 @@ impl WebAuthnSignature {
         let (data, key) = bytes
             .split_last_chunk::<KEY_BYTES>()
             .ok_or(SignatureFormatError::Length(bytes.len()))?;
-        Ok(Self { data: data.to_vec(), key: SignedByKey::parse(key)? })
+        Ok(Self {
+            data: data.to_vec(),
+            key: SignedByKey::parse(key)?,
+        })
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -83,7 +86,11 @@ impl WebAuthnSignature {
 fn check_flags(flags: u8) -> Result<(), InvalidSignature> {
     let user = flags & (USER_PRESENT | USER_VERIFIED) != 0;
     let surplus = flags & (ATTESTED_DATA | EXTENSIONS) != 0;
-    if user && !surplus { Ok(()) } else { Err(InvalidSignature) }
+    if user && !surplus {
+        Ok(())
+    } else {
+        Err(InvalidSignature)
+    }
 }
 
 fn check_client_data(client: &[u8], digest: &B256) -> Result<(), InvalidSignature> {

@@ -86,8 +86,8 @@ impl SessionPayload {
     /// [`PayloadError`]; unknown members are ignored, an unknown action is refused
     /// (draft-tempo-session-00, Server Requirements).
     pub fn from_value(payload: &Value) -> Result<Self, PayloadError> {
-        let wire =
-            Wire::deserialize(payload).map_err(|error| PayloadError::Malformed(error.to_string()))?;
+        let wire = Wire::deserialize(payload)
+            .map_err(|error| PayloadError::Malformed(error.to_string()))?;
         wire.read()
     }
 
@@ -124,10 +124,28 @@ impl SessionPayload {
     #[must_use]
     pub fn voucher(&self) -> Option<SignedVoucher> {
         match self {
-            Self::Open { channel_id, cumulative_amount, signature, .. }
-            | Self::Voucher { channel_id, cumulative_amount, signature, .. }
-            | Self::Close { channel_id, cumulative_amount, signature, .. } => Some(SignedVoucher {
-                voucher: Voucher { channel_id: *channel_id, cumulative: *cumulative_amount },
+            Self::Open {
+                channel_id,
+                cumulative_amount,
+                signature,
+                ..
+            }
+            | Self::Voucher {
+                channel_id,
+                cumulative_amount,
+                signature,
+                ..
+            }
+            | Self::Close {
+                channel_id,
+                cumulative_amount,
+                signature,
+                ..
+            } => Some(SignedVoucher {
+                voucher: Voucher {
+                    channel_id: *channel_id,
+                    cumulative: *cumulative_amount,
+                },
                 signature: signature.clone(),
             }),
             Self::TopUp { .. } => None,
@@ -138,7 +156,11 @@ impl SessionPayload {
 /// The JSON shape. Signatures stay text here, so that a malformed one is told from malformed
 /// JSON.
 #[derive(Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "action",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 enum Wire {
     Open {
         #[serde(rename = "type")]
@@ -212,10 +234,25 @@ impl Wire {
                 transaction,
                 descriptor,
                 additional_deposit,
-            } => SessionPayload::TopUp { channel_id, transaction, descriptor, additional_deposit },
-            Self::Voucher { channel_id, descriptor, cumulative_amount, signature } => {
+            } => SessionPayload::TopUp {
+                channel_id,
+                transaction,
+                descriptor,
+                additional_deposit,
+            },
+            Self::Voucher {
+                channel_id,
+                descriptor,
+                cumulative_amount,
+                signature,
+            } => {
                 let signature = parse(&signature)?;
-                SessionPayload::Voucher { channel_id, descriptor, cumulative_amount, signature }
+                SessionPayload::Voucher {
+                    channel_id,
+                    descriptor,
+                    cumulative_amount,
+                    signature,
+                }
             }
             Self::Close {
                 channel_id,
@@ -251,18 +288,31 @@ impl Wire {
                 cumulative_amount,
                 signature: signature.to_hex(),
             },
-            SessionPayload::TopUp { channel_id, transaction, descriptor, additional_deposit } => {
-                Self::TopUp {
-                    kind: TransactionType::Transaction,
-                    channel_id,
-                    transaction,
-                    descriptor,
-                    additional_deposit,
-                }
-            }
-            SessionPayload::Voucher { channel_id, descriptor, cumulative_amount, signature } => {
+            SessionPayload::TopUp {
+                channel_id,
+                transaction,
+                descriptor,
+                additional_deposit,
+            } => Self::TopUp {
+                kind: TransactionType::Transaction,
+                channel_id,
+                transaction,
+                descriptor,
+                additional_deposit,
+            },
+            SessionPayload::Voucher {
+                channel_id,
+                descriptor,
+                cumulative_amount,
+                signature,
+            } => {
                 let signature = signature.to_hex();
-                Self::Voucher { channel_id, descriptor, cumulative_amount, signature }
+                Self::Voucher {
+                    channel_id,
+                    descriptor,
+                    cumulative_amount,
+                    signature,
+                }
             }
             SessionPayload::Close {
                 channel_id,

@@ -142,7 +142,13 @@ mod tests {
         });
         let read: NeedVoucher = serde_json::from_value(event.clone()).unwrap();
         assert_eq!(serde_json::to_value(read).unwrap(), event);
-        for bad in [json!(1500), json!("0x10"), json!("-1"), json!("1e3"), json!("1.5")] {
+        for bad in [
+            json!(1500),
+            json!("0x10"),
+            json!("-1"),
+            json!("1e3"),
+            json!("1.5"),
+        ] {
             let mut broken = event.clone();
             broken["deposit"] = bad;
             assert!(serde_json::from_value::<NeedVoucher>(broken).is_err());

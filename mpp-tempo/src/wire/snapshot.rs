@@ -107,7 +107,9 @@ impl SessionSnapshot {
             if highest.cumulative_amount != accepted {
                 return Err(SnapshotError::Amounts);
             }
-            VoucherVerifier::new(&terms).verify(&highest.to_signed()).map_err(SnapshotError::Voucher)?;
+            VoucherVerifier::new(&terms)
+                .verify(&highest.to_signed())
+                .map_err(SnapshotError::Voucher)?;
         }
         Ok(terms)
     }
@@ -118,7 +120,10 @@ impl HighestVoucher {
     #[must_use]
     pub fn to_signed(&self) -> SignedVoucher {
         SignedVoucher {
-            voucher: Voucher { channel_id: self.channel_id, cumulative: self.cumulative_amount },
+            voucher: Voucher {
+                channel_id: self.channel_id,
+                cumulative: self.cumulative_amount,
+            },
             signature: self.signature.clone(),
         }
     }

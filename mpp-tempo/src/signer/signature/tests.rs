@@ -50,13 +50,21 @@ fn scalars_are_positive_and_below_the_order() {
 fn s_is_at_most_half_of_the_order() {
     let half = U256::from_be_bytes(HALF_ORDER);
     assert!(form(U256::ONE, half, 28).is_ok());
-    assert_eq!(form(U256::ONE, half + U256::ONE, 28), Err(SignatureFormatError::HighS));
-    assert_eq!(form(U256::ONE, order() - U256::ONE, 28), Err(SignatureFormatError::HighS));
+    assert_eq!(
+        form(U256::ONE, half + U256::ONE, 28),
+        Err(SignatureFormatError::HighS)
+    );
+    assert_eq!(
+        form(U256::ONE, order() - U256::ONE, 28),
+        Err(SignatureFormatError::HighS)
+    );
 }
 
 #[test]
 fn the_high_s_twin_of_a_real_signature_is_refused() {
-    let signature = LocalSigner::from_bytes(&[1; 32]).unwrap().sign_digest_sync(&B256::ZERO);
+    let signature = LocalSigner::from_bytes(&[1; 32])
+        .unwrap()
+        .sign_digest_sync(&B256::ZERO);
     let twin = order() - U256::from_be_bytes(*signature.s());
     let v = if signature.y_is_odd() { 27 } else { 28 };
     let r = U256::from_be_bytes(*signature.r());
@@ -67,13 +75,18 @@ fn the_high_s_twin_of_a_real_signature_is_refused() {
 fn an_r_that_is_no_x_coordinate_recovers_no_one() {
     // x = 5 is not on the curve: 5^3 + 7 = 132 has no square root modulo p.
     let signature = form(U256::from(5), U256::ONE, 27).unwrap();
-    assert_eq!(signature.recover(&B256::repeat_byte(1)), Err(InvalidSignature));
+    assert_eq!(
+        signature.recover(&B256::repeat_byte(1)),
+        Err(InvalidSignature)
+    );
 }
 
 // Case A20: signatures are not logged.
 #[test]
 fn debug_shows_no_scalar() {
-    let signature = LocalSigner::from_bytes(&[1; 32]).unwrap().sign_digest_sync(&B256::ZERO);
+    let signature = LocalSigner::from_bytes(&[1; 32])
+        .unwrap()
+        .sign_digest_sync(&B256::ZERO);
     assert_eq!(alloc::format!("{signature:?}"), "Signature65 { .. }");
 }
 
