@@ -1,1 +1,18 @@
-//! Placeholder.
+//! HTTP bindings of the Machine Payments Protocol.
+//!
+//! They translate and never decide: the server half turns requests into
+//! attempts for `mpp-server` and renders its decisions; the client half lets
+//! `mpp-client` pay while `reqwest` talks.
+//!
+//! | feature | what it brings |
+//! |---|---|
+//! | `server` | tower layer, axum extractors, metered SSE responses |
+//! | `client` | a reqwest client that pays |
+
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "client")]
+pub mod client;
+#[cfg(feature = "server")]
+pub mod server;
+pub mod sse;

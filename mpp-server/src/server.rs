@@ -66,7 +66,6 @@ struct Inner {
 
 impl PaymentServer {
     /// Starts configuring, with a store in memory.
-    #[must_use]
     pub fn builder() -> Builder<MemoryStore> {
         Builder {
             realm: None,

@@ -1,0 +1,19 @@
+//! The server half: a tower layer, extractors and metered responses.
+//!
+//! Put [`PaymentLayer`] on a route and take [`Paid`] or [`PaidSession`] in
+//! its handler. The handler runs only after the payment is verified and
+//! durable; management requests never reach it, whatever their method.
+
+mod body;
+mod extract;
+mod layer;
+mod render;
+mod request;
+mod stream;
+
+pub use self::{
+    body::PaymentBody,
+    extract::{NotPaid, Paid, PaidSession},
+    layer::{PaymentLayer, PaymentService},
+    stream::{Metered, SseBody},
+};

@@ -1,0 +1,79 @@
+//! Decisions as responses (PROTOCOL 1).
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use mpp_core::{
+    header::{challenge, names, receipt},
+    receipt::Receipt,
+};
+use mpp_server::gate::Refusal;
+
+use super::{PaymentBody, body};
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const PRIVATE: HeaderValue = HeaderValue::from_static("private");
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const VARY_ON: HeaderValue = HeaderValue::from_static("Authorization, Payment-Authorization");
+const SOON: HeaderValue = HeaderValue::from_static("1");
+
+/// `402` and its relatives: a problem body and fresh challenges.
+pub(super) fn refusal<B>(refusal: &Refusal) -> Response<PaymentBody<B>> {
+    let status = StatusCode::from_u16(refusal.problem.status())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = Response::new(body::text(refusal.problem.to_json()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for issued in &refusal.challenges {
+        if let Some(value) = header_value(&challenge::encode(issued)) {
+            headers.append(header::WWW_AUTHENTICATE, value);
+        }
+    }
+    headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.append(header::VARY, VARY_ON);
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        headers.insert(header::RETRY_AFTER, SOON);
+    }
+    response
+}
+
+/// `204` with a receipt: a management request was carried out.
+pub(super) fn managed<B>(receipt: &Receipt) -> Response<PaymentBody<B>> {
+    let mut response = Response::new(body::text(Vec::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    add_receipt(response.headers_mut(), receipt);
+    response
+}
+
+/// The handler's response, with its receipt unless it is an error.
+pub(super) fn served<B>(response: Response<B>, receipt: &Receipt) -> Response<PaymentBody<B>> {
+    let mut response = response.map(PaymentBody::Left);
+    let succeeded = !response.status().is_client_error() && !response.status().is_server_error();
+    if succeeded {
+        add_receipt(response.headers_mut(), receipt);
+    }
+    response
+}
+
+fn add_receipt(headers: &mut HeaderMap, paid: &Receipt) {
+    if let Some(value) = header_value(&receipt::encode(paid)) {
+        headers.insert(HeaderName::from_static(names::PAYMENT_RECEIPT), value);
+    }
+    // What was paid for must not be served to others from a shared cache
+    // (SECURITY-CASES A17). A stricter policy of the handler stays.
+    let stricter = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|text| text.contains("no-store")));
+    if !stricter {
+        headers.insert(header::CACHE_CONTROL, PRIVATE);
+    }
+    headers.append(header::VARY, VARY_ON);
+}
+
+/// The encoders write visible ASCII only, so this does not fail.
+fn header_value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok()
+}

@@ -1,0 +1,95 @@
+//! A metered stream as an SSE response.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderName, HeaderValue, header};
+use http_body::{Body, Frame};
+use mpp_server::session::meter::{self, MeteredStream};
+use tokio::time::{Instant, Sleep};
+
+use crate::sse::encode;
+
+/// The response of a metered stream.
+#[derive(Debug)]
+#[must_use = "a stream charges nothing and sends nothing until it is returned"]
+pub struct Metered(SseBody);
+
+impl Metered {
+    pub(super) fn new(stream: MeteredStream, heartbeat: Duration) -> Self {
+        Self(SseBody {
+            stream,
+            heartbeat,
+            idle: Box::pin(tokio::time::sleep(heartbeat)),
+        })
+    }
+}
+
+impl IntoResponse for Metered {
+    fn into_response(self) -> Response {
+        // PROTOCOL 5.7.
+        let headers = [
+            (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+            (header::CACHE_CONTROL, "no-store, no-transform"),
+            (HeaderName::from_static("x-accel-buffering"), "no"),
+        ];
+        let mut response = Response::new(axum::body::Body::new(self.0));
+        for (name, value) in headers {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+/// Frames as events, with a sign of life when there are none.
+///
+/// It polls the stream only when the connection asks for more: that is the
+/// back-pressure which keeps anything unread from being charged.
+#[derive(Debug)]
+pub struct SseBody {
+    stream: MeteredStream,
+    heartbeat: Duration,
+    idle: Pin<Box<Sleep>>,
+}
+
+impl SseBody {
+    fn rearm(&mut self) {
+        let deadline = Instant::now().checked_add(self.heartbeat);
+        if let Some(deadline) = deadline {
+            self.idle.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl Body for SseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let event = match Pin::new(&mut self.stream).poll_next(cx) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(meter::Frame::Data(text))) => encode::message(&text),
+            Poll::Ready(Some(meter::Frame::NeedVoucher(need))) => encode::need_voucher(&need),
+            Poll::Ready(Some(meter::Frame::Receipt(receipt))) => encode::receipt(&receipt),
+            Poll::Pending => {
+                std::task::ready!(self.idle.as_mut().poll(cx));
+                encode::heartbeat()
+            }
+        };
+        self.rearm();
+        Poll::Ready(Some(Ok(Frame::data(event))))
+    }
+}
