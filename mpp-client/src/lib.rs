@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Payment policy, signing and channel sessions of a Machine Payments Protocol client.
+//!
+//! This is the paying side without a transport and without a runtime: what may be paid
+//! ([`policy`]), what an answer means ([`flow`]), what was signed and what it was for
+//! ([`session`]). Bindings such as `mpp-http` send the requests.
+//!
+//! * [`Payer`] holds key, policy, book and chain client.
+//! * [`Policy`] is asked before every signature.
+//! * [`session::book`] remembers every channel that may hold money.
+//! * [`ClientError::Indeterminate`] is the one error after which money may have moved.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod error;
+pub mod event;
+pub mod flow;
+pub mod offer;
+pub mod origin;
+pub mod payer;
+pub mod policy;
+pub mod session;
+pub mod text;
+
+mod sync;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use error::{ClientError, TransportError};
+pub use event::{ClientEvent, Subscription};
+pub use offer::Offer;
+pub use origin::{Origin, Site};
+pub use payer::{BuildError, Payer, PayerBuilder};
+pub use policy::{Policy, PolicyViolation, TopUpPolicy};
+pub use session::book::{ChannelBook, ChannelSummary, MemoryBook, Phase};
+
+#[cfg(test)]
+mod testing;

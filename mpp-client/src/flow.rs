@@ -1,0 +1,278 @@
+//! The payment flow without sockets: answers in, actions out.
+//!
+//! A binding sends requests and translates answers; what to do next is decided here, once for all
+//! transports. [`Flow`] accompanies one request for content, [`Management`] one request that only
+//! manages a channel.
+
+mod answer;
+mod management;
+
+use mpp_core::{Amount, Problem, ProblemKind, SessionReceipt};
+
+pub use self::answer::{Answer, ReceiptField};
+pub use self::management::{ManageAction, Management, Probe};
+use crate::error::ClientError;
+use crate::offer::Offer;
+use crate::session::book::StaleReason;
+use crate::session::ledger::Discrepancy;
+
+/// Requests that are answered with a fresh challenge because the last one was no good.
+const MAX_FRESH: u32 = 1;
+/// Vouchers that arrive after a higher one. Every retry carries the highest voucher there is, so
+/// only a stream of concurrent requests can outrun it again and again.
+const MAX_LATE: u32 = 32;
+/// Times that a server may ask for a higher voucher.
+const MAX_RAISES: u32 = 4;
+
+/// What went out with the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// No credential.
+    Nothing,
+    /// A voucher on an open channel.
+    Voucher(Stake),
+    /// The opening of a channel with its first voucher.
+    Open(Stake),
+}
+
+/// The amounts behind a credential, in base units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stake {
+    /// Cumulative amount of the voucher that was sent.
+    pub presented: Amount,
+    /// Highest cumulative amount signed on the channel by now.
+    pub signed: Amount,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Action {
+    /// Give the answer to the caller, after booking the payment.
+    Deliver(Booking),
+    /// Pay for the offer and send the request again.
+    Pay(Offer),
+    /// Send again under the fresh offer; what was sent was not charged.
+    Renew(Offer),
+    /// Send again with a voucher that is raised so.
+    Again(Raise),
+    /// The server does not serve the channel anymore: open another, then send again.
+    ReplaceChannel {
+        /// The fresh offer, when the answer carried one.
+        offer: Option<Offer>,
+        /// What the server said.
+        reason: StaleReason,
+    },
+    /// Give up; the payment was not charged.
+    Fail(ClientError),
+    /// Give up; the payment may have been charged.
+    FailInDoubt(ClientError),
+}
+
+/// How a request went into the accounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Booking {
+    /// Nothing was paid.
+    Unpaid,
+    /// The receipt says what was charged.
+    Confirm(SessionReceipt),
+    /// A stream begins; its last event says what was charged. Peers send the first receipt or not.
+    Stream(Option<SessionReceipt>),
+    /// Refused: not charged.
+    Release,
+    /// No receipt: it may have been charged.
+    Doubt,
+}
+
+/// How to raise the voucher before the request is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raise {
+    /// Not at all: the highest one that is signed will do.
+    Best,
+    /// By the smallest step the server takes above this accepted amount.
+    Above(Amount),
+    /// To the total that the server claims to need, as far as the accounts explain it.
+    Claim(Amount),
+    /// The server sees a smaller deposit than we do: look at the chain and refill.
+    Refill,
+}
+
+/// One request for content, from the first sending to the answer that is delivered.
+#[derive(Clone, Debug, Default)]
+pub struct Flow {
+    challenged: bool,
+    replaced: bool,
+    refilled: bool,
+    fresh: u32,
+    late: u32,
+    raises: u32,
+}
+
+impl Flow {
+    /// A request that was not sent yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decides what an answer means.
+    pub fn on_answer(&mut self, sent: Sent, answer: &Answer) -> Action {
+        let (Sent::Voucher(stake) | Sent::Open(stake)) = sent else {
+            return self.on_unpaid(answer);
+        };
+        match answer.status {
+            402 => self.on_refusal(stake, answer),
+            410 => self.on_gone(answer),
+            // PROTOCOL 1: there is no receipt on an error response, and a 4xx is not charged.
+            400..=499 => Action::Deliver(Booking::Release),
+            500..=599 => Action::Deliver(Booking::Doubt),
+            _ => on_success(answer),
+        }
+    }
+
+    /// How often the request was sent because an answer asked for it.
+    #[must_use]
+    pub const fn retries(&self) -> u32 {
+        self.fresh
+            .saturating_add(self.late)
+            .saturating_add(self.raises)
+    }
+
+    fn on_unpaid(&mut self, answer: &Answer) -> Action {
+        if answer.status != 402 {
+            return Action::Deliver(Booking::Unpaid);
+        }
+        if self.challenged {
+            return Action::Fail(ClientError::Protocol("it asks for payment in a circle"));
+        }
+        self.challenged = true;
+        match answer.offer() {
+            Ok(offer) => Action::Pay(offer),
+            Err(reason) => Action::Fail(reason.into()),
+        }
+    }
+
+    fn on_refusal(&mut self, stake: Stake, answer: &Answer) -> Action {
+        let Some(problem) = &answer.problem else {
+            return self.renew(answer, None);
+        };
+        match problem.kind {
+            ProblemKind::PaymentRequired
+            | ProblemKind::PaymentExpired
+            | ProblemKind::InvalidChallenge
+            | ProblemKind::ChallengeNotFound => self.renew(answer, Some(problem)),
+            ProblemKind::DeltaTooSmall => self.on_late(stake, problem),
+            ProblemKind::InsufficientBalance => self.on_shortage(stake, problem),
+            ProblemKind::AmountExceedsDeposit if !self.refilled => {
+                self.refilled = true;
+                Action::Again(Raise::Refill)
+            }
+            _ => fail(problem),
+        }
+    }
+
+    fn renew(&mut self, answer: &Answer, problem: Option<&Problem>) -> Action {
+        if self.fresh >= MAX_FRESH {
+            return problem.map_or(
+                Action::Fail(ClientError::Status {
+                    status: answer.status,
+                }),
+                fail,
+            );
+        }
+        self.fresh = self.fresh.saturating_add(1);
+        match (answer.offer(), problem) {
+            (Ok(offer), _) => Action::Renew(offer),
+            (Err(_), Some(problem)) => fail(problem),
+            (Err(reason), None) => Action::Fail(reason.into()),
+        }
+    }
+
+    /// A higher voucher overtook this one. That is nobody's fault and signs nothing new.
+    fn on_late(&mut self, stake: Stake, problem: &Problem) -> Action {
+        let accepted = problem.accepted_cumulative.unwrap_or(stake.presented);
+        if accepted > stake.signed {
+            return Action::Fail(Discrepancy::AcceptedAboveSigned.into());
+        }
+        if self.late >= MAX_LATE {
+            return exhausted(self.retries(), problem);
+        }
+        self.late = self.late.saturating_add(1);
+        if stake.presented < stake.signed {
+            return Action::Again(Raise::Best);
+        }
+        // The highest voucher itself rises too little: a rule of `minVoucherDelta`.
+        self.raises = self.raises.saturating_add(1);
+        if self.raises > MAX_RAISES {
+            return exhausted(self.retries(), problem);
+        }
+        Action::Again(Raise::Above(accepted))
+    }
+
+    fn on_shortage(&mut self, stake: Stake, problem: &Problem) -> Action {
+        if self.raises >= MAX_RAISES {
+            return exhausted(self.retries(), problem);
+        }
+        self.raises = self.raises.saturating_add(1);
+        match problem.required_cumulative {
+            Some(required) if required <= stake.presented => Action::Fail(ClientError::Protocol(
+                "it refuses a voucher that covers what it asks for",
+            )),
+            Some(required) if required > stake.signed => Action::Again(Raise::Claim(required)),
+            Some(_) => Action::Again(Raise::Best),
+            // Deployed peers name no amount: only what is signed already can help.
+            None if stake.presented < stake.signed => Action::Again(Raise::Best),
+            None => fail(problem),
+        }
+    }
+
+    fn on_gone(&mut self, answer: &Answer) -> Action {
+        let Some(problem) = &answer.problem else {
+            return Action::Deliver(Booking::Release);
+        };
+        let reason = match problem.kind {
+            ProblemKind::ChannelNotFound => StaleReason::NotFound,
+            ProblemKind::ChannelFinalized => StaleReason::Finalized,
+            // The resource itself is gone.
+            _ => return Action::Deliver(Booking::Release),
+        };
+        if self.replaced {
+            return fail(problem);
+        }
+        self.replaced = true;
+        Action::ReplaceChannel {
+            offer: answer.offer().ok(),
+            reason,
+        }
+    }
+}
+
+fn on_success(answer: &Answer) -> Action {
+    match (&answer.receipt, answer.is_stream) {
+        (ReceiptField::Session(receipt), true) => {
+            Action::Deliver(Booking::Stream(Some(receipt.clone())))
+        }
+        (ReceiptField::Session(receipt), false) => {
+            Action::Deliver(Booking::Confirm(receipt.clone()))
+        }
+        (ReceiptField::Absent, true) => Action::Deliver(Booking::Stream(None)),
+        (ReceiptField::Absent, false) => Action::Deliver(Booking::Doubt),
+        (ReceiptField::Other, _) => Action::FailInDoubt(Discrepancy::OtherIntent.into()),
+        (ReceiptField::Unreadable, _) => {
+            Action::FailInDoubt(ClientError::Protocol("its receipt can not be read"))
+        }
+    }
+}
+
+fn fail(problem: &Problem) -> Action {
+    Action::Fail(ClientError::problem(problem.clone()))
+}
+
+fn exhausted(attempts: u32, problem: &Problem) -> Action {
+    Action::Fail(ClientError::Exhausted {
+        attempts,
+        problem: Box::new(problem.clone()),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! What an answer says, in types.
+
+use mpp_core::{Challenge, Problem, Receipt, SessionReceipt};
+
+use crate::offer::{Offer, Unpayable};
+
+/// An answer as a binding has read it.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    /// The HTTP status, or what corresponds to it.
+    pub status: u16,
+    /// The payment challenges that could be read, in the server's order.
+    pub challenges: Vec<Challenge>,
+    /// The problem in the body of a 402 or 410.
+    pub problem: Option<Problem>,
+    /// The receipt in the header.
+    pub receipt: ReceiptField,
+    /// Whether the body is a stream of events.
+    pub is_stream: bool,
+}
+
+/// What stands where the receipt should.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ReceiptField {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// Something that is not a receipt.
+    Unreadable,
+    /// The receipt of a session.
+    Session(SessionReceipt),
+    /// The receipt of another intent.
+    Other,
+}
+
+impl From<Receipt> for ReceiptField {
+    fn from(receipt: Receipt) -> Self {
+        match receipt {
+            Receipt::Session(receipt) => Self::Session(receipt),
+            Receipt::Charge(_) => Self::Other,
+        }
+    }
+}
+
+impl Answer {
+    /// The offer to answer.
+    pub(super) fn offer(&self) -> Result<Offer, Unpayable> {
+        Offer::choose(self.challenges.iter().cloned())
+    }
+}

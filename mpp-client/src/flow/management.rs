@@ -1,0 +1,124 @@
+//! Requests that manage a channel: topUp, close, and vouchers beside a stream.
+//!
+//! They go to the URL of the resource by `HEAD`, and as a `POST` without body where the server
+//! knows no `HEAD` (PROTOCOL 5.5). They deliver nothing, so repeating one is harmless: a voucher is
+//! idempotent, and top-up and close carry the same transaction again.
+
+use mpp_core::{Problem, ProblemKind, SessionReceipt};
+
+use super::answer::{Answer, ReceiptField};
+use crate::error::ClientError;
+use crate::offer::Offer;
+
+/// How to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `HEAD`. Its answers have no body, so a refusal comes without a reason.
+    Head,
+    /// `POST` without a body and without the query of the URL: with a query a server would take a
+    /// voucher for an order, and charge it.
+    Post,
+}
+
+/// What to do next with a management request.
+#[derive(Debug)]
+pub enum ManageAction {
+    /// Accepted.
+    Done(SessionReceipt),
+    /// Send (again) by this method, under the fresh offer if there is one.
+    Send(Probe, Option<Offer>),
+    /// Refused, for this reason if one is known.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The server's reason.
+        problem: Option<Problem>,
+        /// A fresh offer for another try.
+        offer: Option<Offer>,
+    },
+    /// The server breaks the protocol.
+    Fail(ClientError),
+}
+
+/// One management request.
+#[derive(Clone, Debug)]
+pub struct Management {
+    probe: Probe,
+    renewed: bool,
+}
+
+impl Default for Management {
+    fn default() -> Self {
+        Self {
+            probe: Probe::Head,
+            renewed: false,
+        }
+    }
+}
+
+impl Management {
+    /// A request that was not sent yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How the request is sent now.
+    #[must_use]
+    pub const fn probe(&self) -> Probe {
+        self.probe
+    }
+
+    /// Decides what an answer means.
+    pub fn on_answer(&mut self, answer: &Answer) -> ManageAction {
+        match (answer.status, self.probe) {
+            (200..=299, _) => match &answer.receipt {
+                ReceiptField::Session(receipt) => ManageAction::Done(receipt.clone()),
+                ReceiptField::Absent => {
+                    ManageAction::Fail(ClientError::Protocol("it confirms without a receipt"))
+                }
+                ReceiptField::Unreadable | ReceiptField::Other => {
+                    ManageAction::Fail(ClientError::Protocol("its receipt can not be read"))
+                }
+            },
+            (404 | 405 | 501, Probe::Head) => self.post(None),
+            (402, _) => self.on_refusal(answer),
+            _ => refused(answer),
+        }
+    }
+
+    fn on_refusal(&mut self, answer: &Answer) -> ManageAction {
+        let offer = answer.offer().ok();
+        let about_challenge = answer.problem.as_ref().is_none_or(|problem| {
+            matches!(
+                problem.kind,
+                ProblemKind::PaymentRequired
+                    | ProblemKind::PaymentExpired
+                    | ProblemKind::InvalidChallenge
+                    | ProblemKind::ChallengeNotFound
+            )
+        });
+        if about_challenge && !self.renewed && offer.is_some() {
+            self.renewed = true;
+            return ManageAction::Send(self.probe, offer);
+        }
+        // A second refusal by HEAD has no reason to show: ask once where there is a body.
+        if self.probe == Probe::Head && answer.problem.is_none() {
+            return self.post(offer);
+        }
+        refused(answer)
+    }
+
+    fn post(&mut self, offer: Option<Offer>) -> ManageAction {
+        self.probe = Probe::Post;
+        ManageAction::Send(Probe::Post, offer)
+    }
+}
+
+fn refused(answer: &Answer) -> ManageAction {
+    ManageAction::Refused {
+        status: answer.status,
+        problem: answer.problem.clone(),
+        offer: answer.offer().ok(),
+    }
+}

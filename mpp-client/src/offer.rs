@@ -1,0 +1,192 @@
+//! A challenge that this client can answer, read once.
+
+use alloy_primitives::{Address, hex};
+use mpp_core::{Amount, BodyDigest, Challenge, ExpiryError, IntentName, MethodName, Timestamp};
+use mpp_tempo::SessionProtocol;
+use mpp_tempo::wire::SessionRequest;
+
+/// A session challenge of the method `tempo` with its request decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    challenge: Challenge,
+    request: SessionRequest,
+    expires: Timestamp,
+}
+
+/// Why a challenge can not be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unpayable {
+    /// The answer carries no payment challenge that can be read.
+    #[error("the server asks for payment without a readable challenge")]
+    NoChallenge,
+    /// Every challenge is of a method or intent that is not supported here.
+    #[error("the server offers no session on tempo")]
+    NotOffered,
+    /// The request does not follow the schema (PROTOCOL 5.1).
+    #[error("the challenge's request is malformed")]
+    Request,
+    /// The price of a unit is zero, or does not fit the protocol version.
+    #[error("the challenge's price is out of range")]
+    Price,
+    /// The challenge never expires, or says so in no readable way.
+    #[error("the challenge has no readable expiry")]
+    Expiry,
+    /// The challenge is for another request body.
+    #[error("the challenge is bound to another request body")]
+    Digest,
+}
+
+impl Offer {
+    /// Reads a challenge.
+    ///
+    /// # Errors
+    /// [`Unpayable`]; an expired challenge is read, since only the server's clock counts.
+    pub fn read(challenge: Challenge) -> Result<Self, Unpayable> {
+        if challenge.method != MethodName::tempo() || challenge.intent != IntentName::session() {
+            return Err(Unpayable::NotOffered);
+        }
+        // SECURITY-CASES A26: fail closed.
+        let expires = match challenge.expires_at() {
+            Ok(expires) => expires,
+            Err(ExpiryError::Missing | ExpiryError::Malformed | ExpiryError::Expired) => {
+                return Err(Unpayable::Expiry);
+            }
+        };
+        let request: SessionRequest = challenge.request.decode().map_err(|_| Unpayable::Request)?;
+        let widest = request.method_details.protocol().max_amount();
+        if request.amount.is_zero() || request.amount > widest {
+            return Err(Unpayable::Price);
+        }
+        Ok(Self {
+            challenge,
+            request,
+            expires,
+        })
+    }
+
+    /// The first challenge that can be answered; servers list them in order of preference.
+    ///
+    /// # Errors
+    /// The reason of the first session challenge, or [`Unpayable::NotOffered`] or
+    /// [`Unpayable::NoChallenge`] when there is none.
+    pub fn choose(challenges: impl IntoIterator<Item = Challenge>) -> Result<Self, Unpayable> {
+        let mut reason = Unpayable::NoChallenge;
+        for challenge in challenges {
+            match Self::read(challenge) {
+                Ok(offer) => return Ok(offer),
+                Err(Unpayable::NotOffered) if reason != Unpayable::NoChallenge => {}
+                Err(other) if matches!(reason, Unpayable::NoChallenge | Unpayable::NotOffered) => {
+                    reason = other;
+                }
+                Err(_) => {}
+            }
+        }
+        Err(reason)
+    }
+
+    /// The challenge as it came, to be echoed.
+    #[must_use]
+    pub const fn challenge(&self) -> &Challenge {
+        &self.challenge
+    }
+
+    /// When the challenge expires.
+    #[must_use]
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    /// The price of one unit, in base units; never zero.
+    #[must_use]
+    pub const fn price(&self) -> Amount {
+        self.request.amount
+    }
+
+    /// The protocol version; answers use no other.
+    #[must_use]
+    pub fn protocol(&self) -> SessionProtocol {
+        self.request.method_details.protocol()
+    }
+
+    /// The chain.
+    #[must_use]
+    pub const fn chain_id(&self) -> u64 {
+        self.request.method_details.chain_id
+    }
+
+    /// The escrow.
+    #[must_use]
+    pub const fn escrow(&self) -> Address {
+        self.request.method_details.escrow_contract
+    }
+
+    /// The token.
+    #[must_use]
+    pub const fn currency(&self) -> Address {
+        self.request.currency
+    }
+
+    /// The payee.
+    #[must_use]
+    pub const fn recipient(&self) -> Address {
+        self.request.recipient
+    }
+
+    /// Who may settle beside the payee; zero if nobody.
+    #[must_use]
+    pub fn operator(&self) -> Address {
+        self.request
+            .method_details
+            .operator
+            .unwrap_or(Address::ZERO)
+    }
+
+    /// The deposit that the server proposes, in base units.
+    #[must_use]
+    pub const fn suggested_deposit(&self) -> Option<Amount> {
+        self.request.suggested_deposit
+    }
+
+    /// The smallest increase between two vouchers, in base units.
+    #[must_use]
+    pub fn min_delta(&self) -> Amount {
+        self.request
+            .method_details
+            .min_voucher_delta
+            .unwrap_or(Amount::ZERO)
+    }
+
+    /// Whether the server pays the fees of open and top-up.
+    #[must_use]
+    pub fn is_sponsored(&self) -> bool {
+        self.request.method_details.is_sponsored()
+    }
+
+    /// Whether the challenge is good for any request to its path, not for one body only.
+    #[must_use]
+    pub const fn is_reusable(&self) -> bool {
+        self.challenge.digest.is_none()
+    }
+
+    /// Checks that the challenge is not bound to another body (PROTOCOL 1.1).
+    ///
+    /// # Errors
+    /// [`Unpayable::Digest`]; also when the body is not known because it is streamed.
+    pub fn check_body(&self, body: Option<&[u8]>) -> Result<(), Unpayable> {
+        let Some(digest) = &self.challenge.digest else {
+            return Ok(());
+        };
+        let digest: BodyDigest = digest.parse().map_err(|_| Unpayable::Digest)?;
+        let body = body.ok_or(Unpayable::Digest)?;
+        digest.matches(body).map_err(|_| Unpayable::Digest)
+    }
+}
+
+/// An address in lower-case hex, as this client writes it everywhere (PROTOCOL 2).
+pub(crate) fn lower_hex(address: &Address) -> String {
+    hex::encode_prefixed(address)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! The side that pays, without a transport: key, policy, book, chain and clock in one place.
+//!
+//! A binding holds one [`Payer`] and asks it for credentials; see [`crate::session`] for what it
+//! does with channels and [`crate::flow`] for what an answer means.
+
+mod builder;
+mod offers;
+
+use std::fmt;
+use std::sync::Arc;
+
+use alloy_primitives::Address;
+use mpp_core::{Amount, SessionReceipt, Timestamp};
+use mpp_tempo::chain::DynChain;
+use mpp_tempo::voucher::sign_voucher;
+use mpp_tempo::{ChannelId, ChannelTerms, DynSigner, SignedVoucher, Signer};
+
+pub use self::builder::{BuildError, PayerBuilder};
+use self::offers::Offers;
+use crate::clock::Clock;
+use crate::error::ClientError;
+use crate::event::{ClientEvent, Events, Subscription};
+use crate::offer::Offer;
+use crate::origin::{Origin, Site};
+use crate::policy::Policy;
+use crate::session::book::{self, ChannelBook, ChannelSummary};
+use crate::session::ledger::{Discrepancy, Totals};
+
+/// Everything that pays. Cheap to clone; clones are the same payer.
+#[derive(Clone)]
+pub struct Payer(Arc<Inner>);
+
+struct Inner {
+    signer: DynSigner,
+    chain: Option<DynChain>,
+    policy: Policy,
+    book: Arc<dyn ChannelBook>,
+    clock: Arc<dyn Clock>,
+    events: Events,
+    offers: Offers,
+}
+
+impl Payer {
+    /// Begins to configure a payer.
+    #[must_use]
+    pub fn builder() -> PayerBuilder {
+        PayerBuilder::default()
+    }
+
+    /// The account that pays.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.signer().address()
+    }
+
+    /// Begins to listen to what happens.
+    #[must_use]
+    pub fn events(&self) -> Subscription {
+        self.0.events.subscribe()
+    }
+
+    /// All channels in the book, those that ended included.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn channels(&self) -> Result<Vec<ChannelSummary>, ClientError> {
+        let records = self.book().records()?;
+        Ok(records.iter().map(ChannelSummary::from).collect())
+    }
+
+    /// One channel in the book.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn channel(&self, id: &ChannelId) -> Result<ChannelSummary, ClientError> {
+        Ok(ChannelSummary::from(&self.book().read(id)?))
+    }
+
+    /// A channel of an origin that requests use, if there is one.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn usable_channel(&self, origin: &Origin) -> Result<Option<ChannelId>, ClientError> {
+        let (origin, payer) = (origin.to_string(), self.address());
+        let records = self.book().records()?;
+        let ours = |record: &&book::ChannelRecord| {
+            record.key.origin == origin && record.key.payer == payer && record.phase.is_usable()
+        };
+        Ok(records.iter().find(ours).map(|record| record.id))
+    }
+
+    /// The offer that a request to this site may answer before it is asked: learned from an
+    /// earlier answer and good for a while yet.
+    #[must_use]
+    pub fn known_offer(&self, site: &Site) -> Option<Offer> {
+        self.0.offers.get(site, self.now())
+    }
+
+    /// Keeps an offer for later requests to the site.
+    pub fn learn(&self, site: &Site, offer: &Offer) {
+        self.emit(&ClientEvent::ChallengeReceived {
+            origin: site.origin.to_string(),
+            price: offer.price(),
+        });
+        self.0.offers.put(site, offer, self.now());
+    }
+
+    /// Checks an offer against the policy, as is done before anything is signed for it.
+    ///
+    /// # Errors
+    /// [`ClientError::Policy`], [`ClientError::Book`].
+    pub fn check_offer(&self, site: &Site, offer: &Offer) -> Result<(), ClientError> {
+        let pinned = self.book().payee_of(&site.origin.to_string())?;
+        let checked = self.policy().check_offer(&site.origin, offer, pinned);
+        checked.map_err(|violation| {
+            self.emit(&ClientEvent::Rejected {
+                channel_id: None,
+                reason: violation.to_string(),
+            });
+            violation.into()
+        })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn signer(&self) -> &DynSigner {
+        &self.0.signer
+    }
+
+    pub(crate) fn chain_client(&self) -> Option<&DynChain> {
+        self.0.chain.as_ref()
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    pub(crate) fn book(&self) -> &dyn ChannelBook {
+        &*self.0.book
+    }
+
+    pub(crate) fn emit(&self, event: &ClientEvent) {
+        self.0.events.emit(event);
+    }
+
+    /// The voucher for an amount that the accounts hold as signed: the one in the book, or a new
+    /// one.
+    pub(crate) async fn voucher(
+        &self,
+        id: &ChannelId,
+        terms: &ChannelTerms,
+        cumulative: Amount,
+    ) -> Result<SignedVoucher, ClientError> {
+        let best = book::update(self.book(), id, |record| record.best.clone())?;
+        if best.voucher.cumulative == cumulative {
+            return Ok(best);
+        }
+        let signed = sign_voucher(self.signer(), terms, cumulative).await?;
+        book::update(self.book(), id, |record| {
+            if record.best.voucher.cumulative < cumulative {
+                record.best = signed.clone();
+            }
+        })?;
+        self.emit(&ClientEvent::VoucherSigned {
+            channel_id: *id,
+            cumulative,
+        });
+        Ok(signed)
+    }
+
+    /// The amounts of a receipt that is about this channel.
+    pub(crate) fn totals(
+        &self,
+        id: ChannelId,
+        receipt: &SessionReceipt,
+    ) -> Result<Totals, ClientError> {
+        if receipt.channel_id.parse() != Ok(id) {
+            return Err(self.report(id, Discrepancy::OtherChannel));
+        }
+        Ok(Totals {
+            accepted: receipt.accepted_cumulative,
+            spent: receipt.spent,
+        })
+    }
+
+    /// Tells listeners that a server's statement is wrong.
+    pub(crate) fn report(&self, id: ChannelId, discrepancy: Discrepancy) -> ClientError {
+        self.emit(&ClientEvent::Rejected {
+            channel_id: Some(id),
+            reason: discrepancy.to_string(),
+        });
+        discrepancy.into()
+    }
+}
+
+impl fmt::Debug for Payer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payer")
+            .field("address", &self.address())
+            .field("policy", self.policy())
+            .finish_non_exhaustive()
+    }
+}

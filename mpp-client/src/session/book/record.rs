@@ -1,0 +1,166 @@
+//! What the book knows of one channel.
+
+use alloy_primitives::{Address, B256, Bytes};
+use mpp_core::{Amount, Challenge};
+use mpp_tempo::{ChannelId, ChannelTerms, SessionProtocol, SignedVoucher};
+
+use crate::session::ledger::Ledger;
+
+/// What makes one channel fit a request: who pays whom, in what, through what, at which server.
+///
+/// The origin is part of it because a channel lives in the books of one server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelKey {
+    /// `scheme://host:port` of the server.
+    pub origin: String,
+    /// The chain.
+    pub chain_id: u64,
+    /// The protocol version.
+    pub protocol: SessionProtocol,
+    /// The escrow.
+    pub escrow: Address,
+    /// Who pays, and signs the vouchers.
+    pub payer: Address,
+    /// Who is paid.
+    pub payee: Address,
+    /// Who may settle beside the payee; zero if nobody.
+    pub operator: Address,
+    /// The token.
+    pub token: Address,
+}
+
+/// The record of one channel.
+#[derive(Clone, Debug)]
+pub struct ChannelRecord {
+    /// The channel id, derived from the terms.
+    pub id: ChannelId,
+    /// Which requests the channel serves.
+    pub key: ChannelKey,
+    /// The terms; they never change.
+    pub terms: ChannelTerms,
+    /// Where the channel is in its life.
+    pub phase: Phase,
+    /// The accounts.
+    pub ledger: Ledger,
+    /// How the channel was, or is to be, opened.
+    pub open: OpenAttempt,
+    /// The highest voucher that was signed.
+    pub best: SignedVoucher,
+    /// A top-up whose fate is not known yet.
+    pub top_up: Option<PendingTopUp>,
+}
+
+/// Where a channel is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The open transaction is signed; nobody has confirmed it.
+    Opening,
+    /// A server has confirmed it.
+    Open,
+    /// The server was asked to close and has not confirmed.
+    Closing,
+    /// The chain was asked to close, at this Unix second of its clock.
+    CloseRequested {
+        /// When the request was mined.
+        at: u64,
+    },
+    /// The server does not serve the channel anymore; it may hold money.
+    Stale {
+        /// What the server said.
+        reason: StaleReason,
+    },
+    /// Closed; the rest of the deposit went back.
+    Closed {
+        /// The settlement or withdrawal, if known.
+        tx_hash: Option<B256>,
+    },
+    /// The open transaction was never mined and never will be.
+    NeverOpened,
+}
+
+impl Phase {
+    /// Whether requests may use the channel.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        matches!(self, Self::Opening | Self::Open)
+    }
+
+    /// Whether the channel may hold money on chain.
+    #[must_use]
+    pub const fn may_hold_money(&self) -> bool {
+        !matches!(self, Self::Closed { .. } | Self::NeverOpened)
+    }
+}
+
+/// Why a server stopped serving a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StaleReason {
+    /// It does not know the channel (anymore).
+    NotFound,
+    /// It says that the channel is closed or closing.
+    Finalized,
+    /// It refused to open the channel.
+    OpenRefused,
+}
+
+/// The open as it was signed, so that it can be repeated with the same bytes.
+#[derive(Clone, Debug)]
+pub struct OpenAttempt {
+    /// The signed transaction as it goes into the credential.
+    pub transaction: Bytes,
+    /// Hash of those bytes; a sponsored transaction has another hash on chain.
+    pub tx_hash: B256,
+    /// Unix second from which the transaction can not be mined anymore.
+    pub valid_before: u64,
+    /// What is deposited, in base units.
+    pub deposit: Amount,
+    /// The voucher that goes with it.
+    pub first_voucher: SignedVoucher,
+    /// The challenge that the open answered first.
+    pub challenge: Challenge,
+}
+
+/// A top-up as it was signed.
+#[derive(Clone, Debug)]
+pub struct PendingTopUp {
+    /// The signed transaction as it goes into the credential.
+    pub transaction: Bytes,
+    /// Hash of those bytes.
+    pub tx_hash: B256,
+    /// Unix second from which the transaction can not be mined anymore.
+    pub valid_before: u64,
+    /// What is added, in base units.
+    pub additional: Amount,
+    /// The deposit before, in base units.
+    pub deposit_before: Amount,
+}
+
+/// A channel in short, for people and monitoring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelSummary {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The server it belongs to.
+    pub origin: String,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// What it holds on chain, settled parts included, in base units.
+    pub deposit: Amount,
+    /// The highest cumulative amount that was signed, in base units.
+    pub signed: Amount,
+    /// What receipts confirm as spent, in base units.
+    pub spent: Amount,
+}
+
+impl From<&ChannelRecord> for ChannelSummary {
+    fn from(record: &ChannelRecord) -> Self {
+        Self {
+            channel_id: record.id,
+            origin: record.key.origin.clone(),
+            phase: record.phase.clone(),
+            deposit: record.ledger.deposit(),
+            signed: record.ledger.signed(),
+            spent: record.ledger.spent(),
+        }
+    }
+}

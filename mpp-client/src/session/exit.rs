@@ -1,0 +1,99 @@
+//! Leaving a channel without the server: `requestClose`, the grace period, `withdraw`.
+
+use alloy_primitives::B256;
+use mpp_tempo::chain::ChainClient;
+use mpp_tempo::network::CLOSE_GRACE_SECS;
+use mpp_tempo::tx::{build, gas};
+use mpp_tempo::{ChannelId, Existence};
+
+use super::book::{self, Phase};
+use crate::error::ClientError;
+use crate::event::ClientEvent;
+use crate::payer::Payer;
+
+impl Payer {
+    /// Asks the chain for the rest of the deposit; the payee has 900 seconds to settle.
+    ///
+    /// The channel takes no new requests from here on. Asked again while the request is pending,
+    /// nothing is sent. Returns the Unix second of the chain from which [`Payer::withdraw`] works.
+    ///
+    /// # Errors
+    /// [`ClientError::Misuse`] for a channel that is closed, [`ClientError::Chain`] when the chain
+    /// refuses or can not be reached. After [`ChainError::Unknown`](mpp_tempo::chain::ChainError)
+    /// the request may have been mined: call it again.
+    ///
+    /// # Cancel safety
+    /// Dropped, the transaction may have been sent; calling it again finds out.
+    pub async fn request_close(&self, id: &ChannelId) -> Result<u64, ClientError> {
+        let gate = self.book().gate(&self.book().read(id)?.key);
+        let _guard = gate.lock_owned().await;
+        match self.resolve(id).await? {
+            Phase::CloseRequested { at } => return Ok(at.saturating_add(CLOSE_GRACE_SECS)),
+            Phase::Closed { .. } | Phase::NeverOpened => {
+                return Err(ClientError::Misuse("the channel is closed already"));
+            }
+            _ => {}
+        }
+        let record = self.book().read(id)?;
+        let token = record.terms.descriptor.token;
+        self.transact(gas::REQUEST_CLOSE, token, |context| {
+            build::request_close(context, &record.terms)
+        })
+        .await?;
+        match self.resolve(id).await? {
+            Phase::CloseRequested { at } => Ok(at.saturating_add(CLOSE_GRACE_SECS)),
+            _ => {
+                // The node that answers lags behind the one that mined: its clock is close enough.
+                let at = self.chain()?.block().await?.timestamp;
+                self.set_phase(id, &Phase::CloseRequested { at })?;
+                Ok(at.saturating_add(CLOSE_GRACE_SECS))
+            }
+        }
+    }
+
+    /// Takes the rest of the deposit back after the grace period.
+    ///
+    /// Returns the transaction, or `None` when the payee has closed the channel meanwhile and the
+    /// rest has come back with that.
+    ///
+    /// # Errors
+    /// [`ClientError::Misuse`] before [`Payer::request_close`] and during the grace period;
+    /// [`ClientError::Chain`] as there.
+    ///
+    /// # Cancel safety
+    /// As [`Payer::request_close`].
+    pub async fn withdraw(&self, id: &ChannelId) -> Result<Option<B256>, ClientError> {
+        let gate = self.book().gate(&self.book().read(id)?.key);
+        let _guard = gate.lock_owned().await;
+        let record = self.book().read(id)?;
+        let (chain_now, view) = self.look(&record).await?;
+        if view.existence != Existence::Open {
+            let phase = self.resolve(id).await?;
+            return match phase {
+                Phase::Closed { tx_hash } => Ok(tx_hash),
+                _ => Err(ClientError::Misuse("the channel holds nothing")),
+            };
+        }
+        let requested = view.close_requested_at.ok_or(ClientError::Misuse(
+            "a close must be requested before the deposit can be withdrawn",
+        ))?;
+        if chain_now < requested.saturating_add(CLOSE_GRACE_SECS) {
+            return Err(ClientError::Misuse("the grace period is not over"));
+        }
+        let token = record.terms.descriptor.token;
+        let receipt = self
+            .transact(gas::WITHDRAW, token, |context| {
+                build::withdraw(context, &record.terms)
+            })
+            .await?;
+        let tx_hash = Some(receipt.hash);
+        book::update(self.book(), id, |record| {
+            record.phase = Phase::Closed { tx_hash };
+        })?;
+        self.emit(&ClientEvent::Closed {
+            channel_id: *id,
+            tx_hash,
+        });
+        Ok(tx_hash)
+    }
+}

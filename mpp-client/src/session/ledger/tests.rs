@@ -1,0 +1,508 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const fn units(amount: u128) -> Amount {
+    Amount::new(amount)
+}
+
+const fn totals(accepted: u128, spent: u128) -> Totals {
+    Totals {
+        accepted: units(accepted),
+        spent: units(spent),
+    }
+}
+
+/// Reserves `cost`, signs what the plan says and presents it.
+#[track_caller]
+fn order(ledger: &mut Ledger, cost: u128) -> Reservation {
+    let mut request = ledger.reserve(units(cost)).unwrap();
+    let Plan::Voucher(cumulative) = ledger.plan(Need::Ordered, Margin::default()) else {
+        panic!("the deposit is too small for this test");
+    };
+    ledger.sign(cumulative).unwrap();
+    request.present(cumulative);
+    request
+}
+
+#[track_caller]
+fn confirm(ledger: &mut Ledger, request: &Reservation, accepted: u128, spent: u128) {
+    ledger
+        .confirm(request, totals(accepted, spent), Amount::ZERO)
+        .unwrap();
+}
+
+#[test]
+fn requests_in_sequence_sign_exactly_what_they_cost() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    for n in 1..=100 {
+        let request = order(&mut ledger, 1);
+        assert_eq!(request.presented(), units(n));
+        confirm(&mut ledger, &request, n, n);
+    }
+    assert_eq!(ledger.spent(), units(100));
+    ledger.reserve(units(1)).unwrap();
+    assert_eq!(
+        ledger.plan(Need::Ordered, Margin::default()),
+        Plan::TopUp(units(101))
+    );
+}
+
+#[test]
+fn concurrent_requests_each_reserve_their_cost() {
+    let mut ledger = Ledger::new(units(1_000), Amount::ZERO);
+    let requests: Vec<_> = (0..64).map(|_| order(&mut ledger, 1)).collect();
+    assert_eq!(ledger.signed(), units(64));
+    // The answers overtake each other: the last processed one arrives first.
+    for (n, request) in (1_u8..=64).zip(&requests).rev() {
+        confirm(&mut ledger, request, 64, n.into());
+    }
+    assert_eq!(ledger.expected(), units(64));
+    assert_eq!(ledger.signed(), units(64));
+}
+
+// Brief of the client: after a terminal 4xx the reservation is released.
+#[test]
+fn a_released_request_leaves_its_voucher_for_the_next() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let refused = order(&mut ledger, 5);
+    ledger.release(&refused);
+    assert_eq!(ledger.expected(), Amount::ZERO);
+    assert_eq!(order(&mut ledger, 5).presented(), units(5));
+}
+
+// SECURITY-CASES: a cost taken twice when a client retries after a lost response.
+#[test]
+fn a_lost_request_that_was_charged_stays_covered_and_is_counted_once() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let lost = order(&mut ledger, 1);
+    ledger.lose(&lost);
+    let next = order(&mut ledger, 1);
+    assert_eq!(next.presented(), units(2));
+    confirm(&mut ledger, &next, 2, 2);
+    assert_eq!(ledger.expected(), units(2));
+    assert_eq!(ledger.in_doubt(), Amount::ZERO);
+    assert_eq!(order(&mut ledger, 1).presented(), units(3));
+}
+
+#[test]
+fn a_lost_request_that_was_not_charged_frees_its_voucher() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let lost = order(&mut ledger, 1);
+    ledger.lose(&lost);
+    let next = order(&mut ledger, 1);
+    confirm(&mut ledger, &next, 2, 1);
+    assert_eq!(ledger.expected(), units(1));
+    // The credit of two pays for the next request without a new signature.
+    assert_eq!(order(&mut ledger, 1).presented(), units(2));
+}
+
+#[test]
+fn a_lost_request_that_is_charged_late_is_honored_when_claimed() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let lost = order(&mut ledger, 1);
+    ledger.lose(&lost);
+    let second = order(&mut ledger, 1);
+    confirm(&mut ledger, &second, 2, 1);
+    // Only now the server gets to the lost request: spent is 2, and a third needs 3.
+    let third = order(&mut ledger, 1);
+    assert_eq!(third.presented(), units(2));
+    ledger.claim(units(3), Amount::ZERO).unwrap();
+    assert_eq!(
+        ledger.plan(Need::Ordered, Margin::default()),
+        Plan::Voucher(units(3))
+    );
+    // Once is enough.
+    let again = ledger.claim(units(4), Amount::ZERO);
+    assert!(matches!(again, Err(Discrepancy::Unexplained { .. })));
+}
+
+#[test]
+fn a_loss_during_a_request_is_not_settled_by_that_request() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let early = order(&mut ledger, 1);
+    let lost = order(&mut ledger, 1);
+    ledger.lose(&lost);
+    confirm(&mut ledger, &early, 2, 1);
+    assert_eq!(ledger.in_doubt(), units(1));
+    assert_eq!(ledger.expected(), units(2));
+}
+
+#[test]
+fn a_stream_is_extended_and_settles_to_what_it_cost() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let mut stream = order(&mut ledger, 1);
+    for required in 2..=5 {
+        ledger.extend(&mut stream, units(required));
+        assert_eq!(
+            ledger.plan(Need::Ordered, Margin::default()),
+            Plan::Voucher(units(required))
+        );
+        ledger.sign(units(required)).unwrap();
+        stream.present(units(required));
+        ledger
+            .observe(Some(&stream), totals(required, required - 1), Amount::ZERO)
+            .unwrap();
+    }
+    confirm(&mut ledger, &stream, 5, 4);
+    assert_eq!(ledger.expected(), units(4));
+    assert_eq!(order(&mut ledger, 1).presented(), units(5));
+}
+
+#[test]
+fn a_stream_beside_requests_leaves_them_covered() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let mut stream = order(&mut ledger, 1);
+    let request = order(&mut ledger, 1);
+    assert_eq!(ledger.signed(), units(2));
+    // The stream eats the request's credit: the server has spent 2 and wants a third unit.
+    ledger.extend(&mut stream, units(3));
+    ledger.sign(units(3)).unwrap();
+    // The request arrives now and is told that it needs 4: explained by the two orders.
+    ledger.claim(units(4), Amount::ZERO).unwrap();
+    ledger.sign(units(4)).unwrap();
+    confirm(&mut ledger, &request, 4, 4);
+    confirm(&mut ledger, &stream, 4, 4);
+    assert_eq!(ledger.expected(), units(4));
+}
+
+#[test]
+fn the_plan_respects_delta_ahead_and_deposit() {
+    #[track_caller]
+    fn check(deposit: u128, signed: u128, need: u128, ahead: u128, delta: u128, plan: Plan) {
+        let mut ledger = Ledger::new(units(deposit), units(signed));
+        ledger.reserve(units(need)).unwrap();
+        let margin = Margin {
+            ahead: units(ahead),
+            min_delta: units(delta),
+        };
+        assert_eq!(ledger.plan(Need::Ordered, margin), plan);
+    }
+    check(100, 10, 11, 0, 0, Plan::Voucher(units(11)));
+    check(100, 10, 11, 0, 5, Plan::Voucher(units(15)));
+    check(100, 10, 11, 7, 5, Plan::Voucher(units(18)));
+    check(100, 10, 10, 7, 5, Plan::Voucher(units(10)));
+    check(12, 10, 11, 7, 0, Plan::Voucher(units(12)));
+    check(12, 10, 11, 0, 5, Plan::TopUp(units(15)));
+    check(10, 10, 11, 0, 0, Plan::TopUp(units(11)));
+}
+
+#[test]
+fn the_plan_follows_the_need() {
+    #[track_caller]
+    fn check(need: Need, plan: Plan) {
+        let mut ledger = Ledger::new(units(100), units(10));
+        ledger.reserve(units(20)).unwrap();
+        assert_eq!(ledger.plan(need, Margin::default()), plan);
+    }
+    check(Need::Ordered, Plan::Voucher(units(20)));
+    check(Need::AtLeast(units(15)), Plan::Voucher(units(20)));
+    check(Need::AtLeast(units(50)), Plan::Voucher(units(50)));
+    check(Need::AtLeast(units(101)), Plan::TopUp(units(101)));
+    check(Need::Exactly(units(5)), Plan::Voucher(units(10)));
+    check(Need::Exactly(units(15)), Plan::Voucher(units(15)));
+    check(Need::Exactly(units(101)), Plan::TopUp(units(101)));
+}
+
+#[test]
+fn a_deposit_that_shrank_must_grow_again_first() {
+    let mut ledger = Ledger::new(units(100), units(10));
+    ledger.set_deposit(units(5));
+    assert_eq!(
+        ledger.plan(Need::Ordered, Margin::default()),
+        Plan::TopUp(units(10))
+    );
+}
+
+#[test]
+fn a_voucher_above_the_deposit_is_never_noted() {
+    let mut ledger = Ledger::new(units(10), units(1));
+    assert_eq!(ledger.sign(units(11)), Err(Discrepancy::Overflow));
+    assert_eq!(ledger.signed(), units(1));
+}
+
+// SECURITY-CASES A27: fake receipts.
+#[test]
+fn a_lying_receipt_is_named_and_changes_nothing() {
+    #[track_caller]
+    fn check(accepted: u128, spent: u128, lie: Discrepancy) {
+        let mut ledger = Ledger::new(units(100), Amount::ZERO);
+        for n in 1..=5 {
+            let request = order(&mut ledger, 1);
+            confirm(&mut ledger, &request, n, n);
+        }
+        let request = order(&mut ledger, 1);
+        // Further credit that the lies could take.
+        ledger.sign(units(50)).unwrap();
+        let before = ledger.clone();
+        assert_eq!(
+            ledger.confirm(&request, totals(accepted, spent), Amount::ZERO),
+            Err(lie)
+        );
+        assert_eq!(ledger, before);
+        assert_eq!(
+            ledger.observe(Some(&request), totals(accepted, spent), Amount::ZERO),
+            Err(lie)
+        );
+        assert_eq!(ledger, before);
+    }
+    check(6, 7, Discrepancy::SpentAboveAccepted);
+    check(51, 6, Discrepancy::AcceptedAboveSigned);
+    check(5, 5, Discrepancy::AcceptedBelowPresented);
+    check(6, 4, Discrepancy::SpentWentBack);
+    check(
+        50,
+        7,
+        Discrepancy::Unexplained {
+            claimed: units(7),
+            explained: units(6),
+        },
+    );
+}
+
+#[test]
+fn max_unaccounted_is_a_total() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let _request = order(&mut ledger, 1);
+    ledger.claim(units(3), units(3)).unwrap();
+    ledger.claim(units(4), units(3)).unwrap();
+    let refused = ledger.claim(units(5), units(3));
+    assert_eq!(
+        refused,
+        Err(Discrepancy::Unexplained {
+            claimed: units(5),
+            explained: units(4),
+        })
+    );
+}
+
+/// An honest server and the network between: requests wait, arrive in any order, are answered in
+/// any order, or are lost on either way.
+#[derive(Debug)]
+struct World {
+    ledger: Ledger,
+    accepted: Amount,
+    spent: Amount,
+    waiting: Vec<Reservation>,
+    answered: Vec<(Reservation, Totals)>,
+    /// Lost for the client, but they may still arrive: cost and voucher.
+    stray: Vec<(Amount, Amount)>,
+    ordered: Amount,
+    peak: Amount,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Order(u8),
+    Arrive(usize),
+    Answer(usize),
+    LoseWaiting(usize),
+    LoseAnswer(usize),
+    StrayArrives(usize),
+    Refuse(usize),
+}
+
+fn step(with_trouble: bool) -> impl Strategy<Value = Step> {
+    let index = any::<usize>;
+    let smooth = prop_oneof![
+        (1_u8..=3).prop_map(Step::Order),
+        index().prop_map(Step::Arrive),
+        index().prop_map(Step::Answer),
+    ];
+    let trouble = prop_oneof![
+        index().prop_map(Step::LoseWaiting),
+        index().prop_map(Step::LoseAnswer),
+        index().prop_map(Step::StrayArrives),
+        index().prop_map(Step::Refuse),
+    ];
+    if with_trouble {
+        prop_oneof![4 => smooth, 1 => trouble].boxed()
+    } else {
+        smooth.boxed()
+    }
+}
+
+fn take<T>(from: &mut Vec<T>, index: usize) -> Option<T> {
+    (!from.is_empty()).then(|| from.swap_remove(index % from.len()))
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            ledger: Ledger::new(Amount::MAX, Amount::ZERO),
+            accepted: Amount::ZERO,
+            spent: Amount::ZERO,
+            waiting: Vec::new(),
+            answered: Vec::new(),
+            stray: Vec::new(),
+            ordered: Amount::ZERO,
+            peak: Amount::ZERO,
+        }
+    }
+
+    fn order(&mut self, cost: u8) {
+        self.ordered = sum([self.ordered, units(cost.into())]);
+        let request = order(&mut self.ledger, cost.into());
+        self.waiting.push(request);
+    }
+
+    /// The server's rules: refuse a lower voucher, take a higher one, charge if covered.
+    fn serve(&mut self, cost: Amount, voucher: Amount) -> Result<Totals, Refusal> {
+        if voucher < self.accepted {
+            return Err(Refusal::Late);
+        }
+        let spent = sum([self.spent, cost]);
+        if spent > voucher {
+            return Err(Refusal::Insufficient(spent));
+        }
+        self.accepted = voucher;
+        self.spent = spent;
+        Ok(Totals {
+            accepted: self.accepted,
+            spent: self.spent,
+        })
+    }
+
+    fn arrive(&mut self, mut request: Reservation) {
+        match self.serve(request.cost(), request.presented()) {
+            Ok(totals) => self.answered.push((request, totals)),
+            Err(refusal) => {
+                if let Refusal::Insufficient(required) = refusal {
+                    self.ledger.claim(required, Amount::ZERO).unwrap();
+                    let cumulative = self.ledger.signed().max(required);
+                    self.ledger.sign(cumulative).unwrap();
+                }
+                // Sent again with the best voucher there is.
+                request.present(self.ledger.signed());
+                self.waiting.push(request);
+            }
+        }
+    }
+
+    fn apply(&mut self, step: Step) {
+        match step {
+            Step::Order(cost) => self.order(cost),
+            Step::Arrive(index) => {
+                if let Some(request) = take(&mut self.waiting, index) {
+                    self.arrive(request);
+                }
+            }
+            Step::Answer(index) => {
+                if let Some((request, totals)) = take(&mut self.answered, index) {
+                    self.ledger.confirm(&request, totals, Amount::ZERO).unwrap();
+                }
+            }
+            Step::LoseWaiting(index) => {
+                if let Some(request) = take(&mut self.waiting, index) {
+                    self.stray.push((request.cost(), request.presented()));
+                    self.ledger.lose(&request);
+                }
+            }
+            Step::LoseAnswer(index) => {
+                if let Some((request, _)) = take(&mut self.answered, index) {
+                    self.ledger.lose(&request);
+                }
+            }
+            Step::StrayArrives(index) => {
+                if let Some((cost, voucher)) = take(&mut self.stray, index) {
+                    let _ = self.serve(cost, voucher);
+                }
+            }
+            Step::Refuse(index) => {
+                if let Some(request) = take(&mut self.waiting, index) {
+                    self.ledger.release(&request);
+                }
+            }
+        }
+        self.peak = self.peak.max(self.ledger.expected());
+    }
+
+    /// Everything that still waits arrives and is answered, then one more request.
+    fn drain(&mut self) {
+        self.stray.clear();
+        self.order(1);
+        while !self.waiting.is_empty() || !self.answered.is_empty() {
+            self.apply(Step::Arrive(0));
+            self.apply(Step::Answer(0));
+        }
+        self.order(1);
+        while !self.waiting.is_empty() || !self.answered.is_empty() {
+            self.apply(Step::Arrive(0));
+            self.apply(Step::Answer(0));
+        }
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        let ledger = &self.ledger;
+        // What the server charged is covered by what we ordered.
+        prop_assert!(self.spent <= sum([ledger.expected(), ledger.late]));
+        prop_assert!(ledger.expected() <= self.ordered);
+        prop_assert!(ledger.charged <= ledger.spent);
+        prop_assert!(ledger.spent <= self.spent && self.spent <= self.accepted);
+        prop_assert!(self.accepted <= ledger.signed());
+        // Nothing is ever signed beyond what was ordered at some moment.
+        prop_assert!(ledger.signed() <= self.peak.max(ledger.expected()));
+        Ok(())
+    }
+}
+
+enum Refusal {
+    Late,
+    Insufficient(Amount),
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    // PROTOCOL 5.6 seen from the client: spent <= accepted <= signed, through reordering and loss.
+    #[test]
+    fn honest_charges_are_always_covered_and_doubts_end(
+        steps in prop::collection::vec(step(true), 0..80),
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.apply(step);
+            world.check()?;
+        }
+        world.drain();
+        world.check()?;
+        prop_assert_eq!(world.ledger.expected(), world.spent);
+        prop_assert_eq!(world.ledger.in_doubt(), Amount::ZERO);
+        prop_assert_eq!(world.ledger.in_flight, Amount::ZERO);
+    }
+
+    #[test]
+    fn without_trouble_the_signed_total_is_exact(
+        steps in prop::collection::vec(step(false), 0..80),
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.apply(step);
+            prop_assert_eq!(world.ledger.signed(), world.ordered);
+        }
+    }
+
+    // SECURITY-CASES A27: whatever the server states, it raises neither what is signed nor, beyond
+    // the allowance, what would be signed next.
+    #[test]
+    fn hostile_statements_never_raise_what_is_signed(
+        statements in prop::collection::vec((any::<bool>(), 0_u128..60, 0_u128..60), 1..40),
+        allowance in 0_u128..5,
+    ) {
+        let mut ledger = Ledger::new(Amount::MAX, Amount::ZERO);
+        let mut ordered = 0;
+        for (is_claim, first, second) in statements {
+            let request = order(&mut ledger, 1);
+            ordered += 1;
+            let signed = ledger.signed();
+            if is_claim {
+                let _ = ledger.claim(units(first), units(allowance));
+                ledger.release(&request);
+            } else if ledger.confirm(&request, totals(first, second), units(allowance)).is_err() {
+                ledger.lose(&request);
+            }
+            prop_assert_eq!(ledger.signed(), signed);
+            prop_assert!(ledger.expected() <= units(ordered + allowance));
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Opening a channel: once for a bunch of requests, with one transaction whatever happens.
+//!
+//! The first request that finds no channel takes the gate of its key, signs the open, writes it
+//! into the book and sends it with its own request; the others wait. If it is dropped on the way,
+//! the next one in line finds the record and sends *the same* transaction again, so that no second
+//! deposit is made. Once the transaction can not be mined anymore, the chain decides.
+
+use alloy_primitives::{Address, B256};
+use mpp_core::Amount;
+use mpp_tempo::tx::build::{self, OpenParams};
+use mpp_tempo::tx::{FeeMode, gas};
+use mpp_tempo::voucher::sign_voucher;
+use mpp_tempo::{ChannelId, Existence, Signer};
+
+use super::book::{self, ChannelKey, ChannelRecord, GateGuard, OpenAttempt, Phase, StaleReason};
+use super::ledger::Ledger;
+use super::recover::{Fate, judge_open};
+use super::transact::Packed;
+use crate::error::ClientError;
+use crate::event::ClientEvent;
+use crate::offer::Offer;
+use crate::origin::Origin;
+use crate::payer::Payer;
+
+/// Seconds of validity that must be left for a transaction to be sent again.
+const RESEND_SECS: u64 = 3;
+
+/// The channel that a request is to use.
+#[derive(Debug)]
+pub(super) enum Channel {
+    /// It is open.
+    Ready(ChannelId),
+    /// The request opens it; the guard keeps others from doing the same.
+    Opening(ChannelId, GateGuard),
+}
+
+impl Payer {
+    /// The channel for an offer that the policy allows.
+    pub(super) async fn channel_for(
+        &self,
+        origin: &Origin,
+        offer: &Offer,
+    ) -> Result<Channel, ClientError> {
+        let key = self.key(origin, offer);
+        if let Some((id, Phase::Open)) = self.book().usable(&key)? {
+            return Ok(Channel::Ready(id));
+        }
+        let guard = self.book().gate(&key).lock_owned().await;
+        // Whoever had the gate before may have opened the channel.
+        match self.book().usable(&key)? {
+            Some((id, Phase::Open)) => Ok(Channel::Ready(id)),
+            Some((id, _)) => match self.take_over(&id).await? {
+                true => Ok(Channel::Opening(id, guard)),
+                false => self.start_open(key, offer, guard).await,
+            },
+            None => self.start_open(key, offer, guard).await,
+        }
+    }
+
+    fn key(&self, origin: &Origin, offer: &Offer) -> ChannelKey {
+        ChannelKey {
+            origin: origin.to_string(),
+            chain_id: offer.chain_id(),
+            protocol: offer.protocol(),
+            escrow: offer.escrow(),
+            payer: self.signer().address(),
+            payee: offer.recipient(),
+            operator: offer.operator(),
+            token: offer.currency(),
+        }
+    }
+
+    /// Whether the open in the book is to be sent again; otherwise it never happened.
+    async fn take_over(&self, id: &ChannelId) -> Result<bool, ClientError> {
+        let record = self.book().read(id)?;
+        let (chain_now, view) = self.look(&record).await?;
+        let deadline = record.open.valid_before.saturating_sub(RESEND_SECS);
+        match judge_open(view, chain_now, record.open.valid_before) {
+            // Mined: the server takes the same open again, idempotently (PROTOCOL 5.4).
+            Fate::Happened(view) if view.existence == Existence::Open => Ok(true),
+            Fate::Happened(_) => {
+                self.set_phase(id, &Phase::Closed { tx_hash: None })?;
+                Ok(false)
+            }
+            Fate::NeverHappens => {
+                self.set_phase(id, &Phase::NeverOpened)?;
+                Ok(false)
+            }
+            Fate::Undecided if self.unix_now(chain_now) < deadline => Ok(true),
+            Fate::Undecided => Err(ClientError::OpenUndecided {
+                channel_id: *id,
+                tx_hash: record.open.tx_hash,
+            }),
+        }
+    }
+
+    /// The later one of the chain's clock and ours, in Unix seconds.
+    fn unix_now(&self, chain_now: u64) -> u64 {
+        u64::try_from(self.now().as_secs())
+            .unwrap_or(0)
+            .max(chain_now)
+    }
+
+    async fn start_open(
+        &self,
+        key: ChannelKey,
+        offer: &Offer,
+        guard: GateGuard,
+    ) -> Result<Channel, ClientError> {
+        let deposit = self.policy().deposit(offer)?;
+        self.check_locked(&key.origin, deposit).await?;
+        let record = self.prepare_open(key, offer, deposit).await?;
+        let id = record.id;
+        // The payee is pinned and the record written before anything can leave the process.
+        self.book()
+            .pin_payee(&record.key.origin, record.key.payee)?;
+        self.book().insert(record)?;
+        self.emit(&ClientEvent::VoucherSigned {
+            channel_id: id,
+            cumulative: offer.price(),
+        });
+        Ok(Channel::Opening(id, guard))
+    }
+
+    /// Signs the open transaction and the first voucher.
+    async fn prepare_open(
+        &self,
+        key: ChannelKey,
+        offer: &Offer,
+        deposit: Amount,
+    ) -> Result<ChannelRecord, ClientError> {
+        let payer = self.signer().address();
+        let params = OpenParams {
+            protocol: key.protocol,
+            escrow: key.escrow,
+            payee: key.payee,
+            token: key.token,
+            operator: key.operator,
+            deposit,
+            salt: B256::from(rand::random::<[u8; 32]>()),
+            authorized_signer: payer,
+        };
+        let fee_mode = fee_mode(offer, key.token);
+        let context = self.context(gas::open(key.protocol), fee_mode).await?;
+        let unsigned = build::open(&context, &params)?;
+        let terms = unsigned.open_terms(&params, payer);
+        let packed = Packed::from(&self.sign_tx(unsigned).await?);
+        // PROTOCOL 5.2: the first voucher is the price of one unit.
+        let first_voucher = sign_voucher(self.signer(), &terms, offer.price()).await?;
+        Ok(ChannelRecord {
+            id: terms.id(),
+            key,
+            terms,
+            phase: Phase::Opening,
+            ledger: Ledger::new(deposit, offer.price()),
+            open: OpenAttempt {
+                transaction: packed.bytes,
+                tx_hash: packed.hash,
+                valid_before: packed.valid_before,
+                deposit,
+                first_voucher: first_voucher.clone(),
+                challenge: offer.challenge().clone(),
+            },
+            best: first_voucher,
+            top_up: None,
+        })
+    }
+
+    /// Bounds what a server that forgets its channels can lock (SECURITY-CASES A27).
+    async fn check_locked(&self, origin: &str, deposit: Amount) -> Result<(), ClientError> {
+        let locked = |records: &[ChannelRecord]| {
+            let amounts = records
+                .iter()
+                .filter(|record| record.key.origin == origin && record.phase.may_hold_money())
+                .map(|record| record.ledger.deposit());
+            amounts.fold(deposit, |sum, next| {
+                sum.checked_add(next).unwrap_or(Amount::MAX)
+            })
+        };
+        let records = self.book().records()?;
+        if self.policy().check_locked(locked(&records)).is_ok() {
+            return Ok(());
+        }
+        // Some of them may have been closed and paid out meanwhile: the chain knows.
+        for record in records.iter().filter(|record| record.key.origin == origin) {
+            self.resolve(&record.id).await?;
+        }
+        Ok(self
+            .policy()
+            .check_locked(locked(&self.book().records()?))?)
+    }
+
+    /// The server has confirmed an open.
+    pub(super) fn opened(&self, id: &ChannelId) -> Result<(), ClientError> {
+        let opened = book::update(self.book(), id, |record| {
+            let is_new = record.phase == Phase::Opening;
+            if is_new {
+                record.phase = Phase::Open;
+            }
+            is_new.then(|| record.ledger.deposit())
+        })?;
+        if let Some(deposit) = opened {
+            self.emit(&ClientEvent::ChannelOpened {
+                channel_id: *id,
+                deposit,
+            });
+        }
+        Ok(())
+    }
+
+    /// The server does not serve a channel; it stays in the book, since it may hold money.
+    pub(super) fn set_stale(&self, id: &ChannelId, reason: StaleReason) -> Result<(), ClientError> {
+        book::update(self.book(), id, |record| {
+            if record.phase.is_usable() {
+                record.phase = Phase::Stale { reason };
+            }
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn set_phase(&self, id: &ChannelId, phase: &Phase) -> Result<(), ClientError> {
+        book::update(self.book(), id, |record| record.phase = phase.clone())?;
+        Ok(())
+    }
+}
+
+/// Who pays the fees (draft-tempo-session-00, Fee Payment): the server if it says so, otherwise
+/// the client in the channel's own token.
+pub(super) fn fee_mode(offer: &Offer, token: Address) -> FeeMode {
+    if offer.is_sponsored() {
+        FeeMode::Sponsored
+    } else {
+        FeeMode::SelfPaid { fee_token: token }
+    }
+}

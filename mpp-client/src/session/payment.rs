@@ -1,0 +1,458 @@
+//! One paid request: from the reservation of its cost to the booking of its answer.
+
+use mpp_core::{Amount, SessionReceipt};
+use mpp_tempo::wire::NeedVoucher;
+use mpp_tempo::{ChannelId, ChannelTerms, SignedVoucher};
+
+use super::book::{self, ChannelRecord, GateGuard, StaleReason};
+use super::ledger::{Discrepancy, Margin, Need, Plan, Reservation, Totals};
+use super::open::Channel;
+use super::top_up::TopUp;
+use super::wire;
+pub use super::wire::CredentialField;
+use crate::error::{ClientError, TransportError};
+use crate::event::ClientEvent;
+use crate::flow::{Raise, Sent, Stake};
+use crate::offer::Offer;
+use crate::origin::Site;
+use crate::payer::Payer;
+use crate::policy::Policy;
+
+/// A request that is being paid.
+///
+/// It holds a reservation in the channel's accounts until it is confirmed, released or lost.
+/// Dropped after the request was sent, it counts as lost; dropped before, as released.
+#[derive(Debug)]
+pub struct Payment {
+    payer: Payer,
+    site: Site,
+    offer: Offer,
+    channel: ChannelId,
+    terms: ChannelTerms,
+    reservation: Option<Reservation>,
+    /// Present while this request opens the channel.
+    opening: Option<GateGuard>,
+    need: Need,
+    sent: bool,
+}
+
+/// What a payment needs before the request can be sent.
+#[derive(Debug)]
+pub enum Next {
+    /// Nothing: send it with this credential, after [`Payment::mark_sent`].
+    Send(CredentialField),
+    /// A larger deposit: send this top-up, then prepare again.
+    TopUp(TopUp),
+}
+
+impl Payer {
+    /// Begins to pay for a request: checks the policy, finds or opens the channel, and reserves
+    /// the price of one unit.
+    ///
+    /// # Errors
+    /// [`ClientError::Policy`] before anything is signed; the errors of the signer, the chain and
+    /// the book when a channel must be opened.
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing was sent. An open that was signed stays in the book and is used next time.
+    pub async fn begin(&self, site: &Site, offer: Offer) -> Result<Payment, ClientError> {
+        self.check_offer(site, &offer)?;
+        let (channel, opening) = match self.channel_for(&site.origin, &offer).await? {
+            Channel::Ready(id) => (id, None),
+            Channel::Opening(id, guard) => (id, Some(guard)),
+        };
+        let (terms, reservation) = book::update(self.book(), &channel, |record| {
+            (record.terms, record.ledger.reserve(offer.price()))
+        })?;
+        Ok(Payment {
+            payer: self.clone(),
+            site: site.clone(),
+            offer,
+            channel,
+            terms,
+            reservation: Some(reservation?),
+            opening,
+            need: Need::Ordered,
+            sent: false,
+        })
+    }
+}
+
+impl Payment {
+    /// The channel that pays.
+    #[must_use]
+    pub const fn channel_id(&self) -> ChannelId {
+        self.channel
+    }
+
+    /// The offer that is answered.
+    #[must_use]
+    pub const fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// Makes the credential: signs what is needed, within the policy.
+    ///
+    /// # Errors
+    /// [`ClientError::Policy`] or [`ClientError::InsufficientDeposit`] before anything is signed;
+    /// the errors of the signer, the book, and of the chain when a top-up is needed.
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing was sent; call it again.
+    pub async fn prepare(&mut self) -> Result<Next, ClientError> {
+        if self.opening.is_some() {
+            let record = self.payer.book().read(&self.channel)?;
+            let open = &record.open;
+            self.present(wire::amount(&open.first_voucher));
+            let field = wire::open(&self.offer, &self.terms, self.channel, open)?;
+            return Ok(Next::Send(field));
+        }
+        match self.plan()? {
+            Plan::Voucher(cumulative) => self.voucher_for(cumulative).await.map(Next::Send),
+            Plan::TopUp(required) => {
+                let gate = self.gate()?.lock_owned().await;
+                // Whoever had the gate before may have refilled the channel.
+                match self.plan()? {
+                    Plan::Voucher(cumulative) => self.voucher_for(cumulative).await.map(Next::Send),
+                    Plan::TopUp(_) => {
+                        let order = self.payer.refill(&self.offer, self.channel, required, gate);
+                        order.await.map(Next::TopUp)
+                    }
+                }
+            }
+        }
+    }
+
+    /// The request leaves now: from here on it may be charged.
+    pub const fn mark_sent(&mut self) {
+        self.sent = true;
+    }
+
+    /// What went out, for [`Flow::on_answer`](crate::flow::Flow::on_answer).
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn sent(&self) -> Result<Sent, ClientError> {
+        let signed = book::update(self.payer.book(), &self.channel, |record| {
+            record.ledger.signed()
+        })?;
+        let stake = Stake {
+            presented: self.presented(),
+            signed,
+        };
+        Ok(match self.opening {
+            Some(_) => Sent::Open(stake),
+            None => Sent::Voucher(stake),
+        })
+    }
+
+    /// Takes a refusal in: the voucher is raised as the answer asks, as far as that is explained.
+    ///
+    /// # Errors
+    /// [`ClientError::Policy`] and [`ClientError::Discrepancy`] when it asks for too much.
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing was signed or sent.
+    pub async fn raise(&mut self, raise: Raise) -> Result<(), ClientError> {
+        self.sent = false;
+        // Whoever answers about amounts knows the channel.
+        self.confirm_open()?;
+        match raise {
+            Raise::Best => Ok(()),
+            Raise::Above(accepted) => {
+                let step = self.offer.min_delta();
+                let floor = accepted.checked_add(step).ok_or(Discrepancy::Overflow)?;
+                if floor <= self.presented() {
+                    return Err(ClientError::Protocol(
+                        "it refuses a voucher that rises by what it asks for",
+                    ));
+                }
+                self.check_step(floor)?;
+                self.need = Need::AtLeast(floor);
+                Ok(())
+            }
+            Raise::Claim(required) => {
+                self.check_step(required)?;
+                let limit = self.payer.policy().unaccounted_limit();
+                self.update(|record| record.ledger.claim(required, limit))??;
+                self.need = Need::AtLeast(required);
+                Ok(())
+            }
+            Raise::Refill => {
+                self.payer
+                    .refresh_deposit(&self.channel, self.presented())
+                    .await
+            }
+        }
+    }
+
+    /// Goes on under a fresh offer, after an answer that charged nothing.
+    ///
+    /// # Errors
+    /// As [`Payer::begin`].
+    ///
+    /// # Cancel safety
+    /// As [`Payer::begin`].
+    pub async fn renew(mut self, offer: Offer) -> Result<Self, ClientError> {
+        self.sent = false;
+        if !self.fits(&offer) {
+            let (payer, site) = (self.payer.clone(), self.site.clone());
+            // Gives the reservation and the gate back before others are asked for.
+            drop(self);
+            return payer.begin(&site, offer).await;
+        }
+        self.payer.check_offer(&self.site, &offer)?;
+        self.offer = offer;
+        Ok(self)
+    }
+
+    /// Goes on with another channel, since the server does not serve this one.
+    ///
+    /// # Errors
+    /// As [`Payer::begin`]; the policy bounds how much may lie in such channels.
+    ///
+    /// # Cancel safety
+    /// As [`Payer::begin`].
+    pub async fn replace(
+        mut self,
+        offer: Option<Offer>,
+        reason: StaleReason,
+    ) -> Result<Self, ClientError> {
+        self.sent = false;
+        self.payer.set_stale(&self.channel, reason)?;
+        let offer = offer.unwrap_or_else(|| self.offer.clone());
+        let (payer, site) = (self.payer.clone(), self.site.clone());
+        drop(self);
+        payer.begin(&site, offer).await
+    }
+
+    /// Books the receipt of the finished request.
+    ///
+    /// # Errors
+    /// [`ClientError::Discrepancy`] for a receipt that contradicts the accounts. The request stays
+    /// in doubt then, and the receipt changes nothing.
+    pub fn confirm(mut self, receipt: &SessionReceipt) -> Result<(), ClientError> {
+        let totals = self.totals(receipt)?;
+        let limit = self.payer.policy().unaccounted_limit();
+        let Some(reservation) = self.reservation.take() else {
+            return Ok(());
+        };
+        let booked = self.update(|record| {
+            let booked = record.ledger.confirm(&reservation, totals, limit);
+            if booked.is_err() {
+                record.ledger.lose(&reservation);
+            }
+            booked
+        })?;
+        if let Err(discrepancy) = booked {
+            return Err(self.payer.report(self.channel, discrepancy));
+        }
+        self.confirm_open()?;
+        self.payer.emit(&ClientEvent::Charged(receipt.clone()));
+        Ok(())
+    }
+
+    /// Books a receipt that does not finish the request: at the start of a stream, or for a
+    /// voucher beside it.
+    ///
+    /// # Errors
+    /// As [`Payment::confirm`]; the reservation is kept.
+    pub fn observe(&mut self, receipt: &SessionReceipt) -> Result<(), ClientError> {
+        let totals = self.totals(receipt)?;
+        let limit = self.payer.policy().unaccounted_limit();
+        let reservation = self.reservation.as_ref();
+        let seen = book::update(self.payer.book(), &self.channel, |record| {
+            record.ledger.observe(reservation, totals, limit)
+        })?;
+        seen.map_err(|discrepancy| self.payer.report(self.channel, discrepancy))?;
+        self.confirm_open()
+    }
+
+    /// The server serves the channel: others may use it while this request goes on.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn confirm_open(&mut self) -> Result<(), ClientError> {
+        if self.opening.is_some() {
+            self.payer.opened(&self.channel)?;
+            self.opening = None;
+        }
+        Ok(())
+    }
+
+    /// A running stream asks for a higher voucher: checks and reserves it.
+    ///
+    /// # Errors
+    /// [`ClientError::Policy`], [`ClientError::Discrepancy`] and [`ClientError::Protocol`] when it
+    /// asks for what is not allowed or makes no sense.
+    pub fn extend(&mut self, need: &NeedVoucher) -> Result<(), ClientError> {
+        if need.channel_id != self.channel {
+            return Err(self.payer.report(self.channel, Discrepancy::OtherChannel));
+        }
+        let required = need.required_cumulative;
+        self.payer.emit(&ClientEvent::NeedVoucher {
+            channel_id: self.channel,
+            required,
+        });
+        if need.accepted_cumulative >= required {
+            return Err(ClientError::Protocol("it pauses a stream that is paid"));
+        }
+        self.check_step(required)?;
+        let payer = self.payer.clone();
+        let Some(reservation) = self.reservation.as_mut() else {
+            return Ok(());
+        };
+        book::update(payer.book(), &self.channel, |record| {
+            let ledger = &mut record.ledger;
+            if need.accepted_cumulative > ledger.signed() {
+                return Err(Discrepancy::AcceptedAboveSigned.into());
+            }
+            payer
+                .policy()
+                .check_stream(ledger.stream_cost(reservation, required))?;
+            ledger.extend(reservation, required);
+            Ok::<_, ClientError>(())
+        })??;
+        self.need = Need::Exactly(required);
+        Ok(())
+    }
+
+    /// The request was refused and not charged.
+    pub fn release(mut self) {
+        self.sent = false;
+    }
+
+    /// The request was refused for good, and not charged.
+    ///
+    /// A refused open is not a live channel: its transaction is sent again as long as it is valid,
+    /// and afterwards the chain decides.
+    pub fn refuse(mut self, error: ClientError) -> ClientError {
+        self.sent = false;
+        self.payer.emit(&ClientEvent::Rejected {
+            channel_id: Some(self.channel),
+            reason: error.to_string(),
+        });
+        error
+    }
+
+    /// The answer was lost: the request may have been charged.
+    pub fn lose(mut self, source: TransportError) -> ClientError {
+        self.sent = true;
+        let opening = self.opening.is_some();
+        let tx_hash = opening
+            .then(|| self.payer.book().read(&self.channel).ok())
+            .flatten()
+            .map(|record| record.open.tx_hash);
+        ClientError::Indeterminate {
+            channel_id: self.channel,
+            tx_hash,
+            cumulative: self.presented(),
+            cost: self
+                .reservation
+                .as_ref()
+                .map_or(Amount::ZERO, Reservation::cost),
+            source,
+        }
+    }
+
+    fn fits(&self, offer: &Offer) -> bool {
+        let same = |ours: &Offer| {
+            (
+                ours.price(),
+                ours.protocol(),
+                ours.chain_id(),
+                ours.escrow(),
+                ours.recipient(),
+                ours.currency(),
+                ours.operator(),
+                ours.is_sponsored(),
+            )
+        };
+        same(&self.offer) == same(offer)
+    }
+
+    fn gate(&self) -> Result<book::Gate, ClientError> {
+        let record = self.payer.book().read(&self.channel)?;
+        Ok(self.payer.book().gate(&record.key))
+    }
+
+    /// What to authorize, noted in the accounts as signed before it is.
+    fn plan(&self) -> Result<Plan, ClientError> {
+        let policy = self.payer.policy();
+        let need = self.need;
+        let margin = Margin {
+            ahead: policy.ahead(self.offer.price()),
+            min_delta: self.offer.min_delta(),
+        };
+        let price = self.offer.price();
+        self.update(|record| authorize(record, policy, price, (need, margin)))?
+    }
+
+    async fn voucher_for(&mut self, cumulative: Amount) -> Result<CredentialField, ClientError> {
+        let signed: SignedVoucher = self
+            .payer
+            .voucher(&self.channel, &self.terms, cumulative)
+            .await?;
+        self.present(cumulative);
+        wire::voucher(&self.offer, &self.terms, &signed)
+    }
+
+    fn check_step(&self, cumulative: Amount) -> Result<(), ClientError> {
+        let signed = self.update(|record| record.ledger.signed())?;
+        let price = self.offer.price();
+        Ok(self.payer.policy().check_step(price, signed, cumulative)?)
+    }
+
+    fn totals(&self, receipt: &SessionReceipt) -> Result<Totals, ClientError> {
+        self.payer.totals(self.channel, receipt)
+    }
+
+    fn presented(&self) -> Amount {
+        self.reservation
+            .as_ref()
+            .map_or(Amount::ZERO, Reservation::presented)
+    }
+
+    fn present(&mut self, cumulative: Amount) {
+        if let Some(reservation) = self.reservation.as_mut() {
+            reservation.present(cumulative);
+        }
+    }
+
+    fn update<T>(&self, change: impl FnOnce(&mut ChannelRecord) -> T) -> Result<T, ClientError> {
+        Ok(book::update(self.payer.book(), &self.channel, change)?)
+    }
+}
+
+impl Drop for Payment {
+    fn drop(&mut self) {
+        let Some(reservation) = self.reservation.take() else {
+            return;
+        };
+        let sent = self.sent;
+        let booked = self.update(|record| {
+            if sent {
+                record.ledger.lose(&reservation);
+            } else {
+                record.ledger.release(&reservation);
+            }
+        });
+        if booked.is_err() {
+            tracing::error!("a payment could not be booked: the channel book failed");
+        }
+    }
+}
+
+fn authorize(
+    record: &mut ChannelRecord,
+    policy: &Policy,
+    price: Amount,
+    (need, margin): (Need, Margin),
+) -> Result<Plan, ClientError> {
+    let plan = record.ledger.plan(need, margin);
+    if let Plan::Voucher(cumulative) = plan {
+        policy.check_step(price, record.ledger.signed(), cumulative)?;
+        record.ledger.sign(cumulative)?;
+    }
+    Ok(plan)
+}

@@ -1,0 +1,134 @@
+//! Finding out what became of a channel, from the chain.
+//!
+//! A lost answer leaves a signed transaction with somebody else. It may be mined until its validity
+//! ends, so before that moment "the chain does not know the channel" proves nothing. Afterwards it
+//! proves that no money is there: a v2 slot is empty when the channel was never opened, or when it
+//! was closed and paid out.
+
+use mpp_core::Amount;
+use mpp_tempo::chain::ChainClient;
+use mpp_tempo::{ChannelId, ChannelView, Existence};
+
+use super::book::{self, ChannelRecord, Phase};
+use crate::error::ClientError;
+use crate::payer::Payer;
+
+/// Seconds after the end of validity from which the chain's view is believed: reads may come from
+/// a node that lags behind the one that told the time.
+const SETTLE_SECS: u64 = 5;
+
+/// What the chain says about a transaction that was handed to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was mined; the channel looks like this.
+    Happened(ChannelView),
+    /// It was not mined and never will be.
+    NeverHappens,
+    /// It may still be mined.
+    Undecided,
+}
+
+/// Judges an open by what the chain shows at its time `chain_now`, in Unix seconds.
+///
+/// # Examples
+///
+/// ```
+/// use mpp_client::session::recover::{Fate, judge_open};
+/// use mpp_tempo::ChannelView;
+///
+/// assert_eq!(judge_open(ChannelView::unknown(), 100, 120), Fate::Undecided);
+/// assert_eq!(judge_open(ChannelView::unknown(), 130, 120), Fate::NeverHappens);
+/// ```
+#[must_use]
+pub fn judge_open(view: ChannelView, chain_now: u64, valid_before: u64) -> Fate {
+    match view.existence {
+        Existence::Open | Existence::Finalized => Fate::Happened(view),
+        Existence::Unknown if is_over(chain_now, valid_before) => Fate::NeverHappens,
+        Existence::Unknown => Fate::Undecided,
+    }
+}
+
+/// Judges a top-up that raises the deposit to `expected` base units.
+#[must_use]
+pub fn judge_top_up(
+    view: ChannelView,
+    expected: Amount,
+    chain_now: u64,
+    valid_before: u64,
+) -> Fate {
+    if view.existence == Existence::Open && view.deposit >= expected {
+        Fate::Happened(view)
+    } else if is_over(chain_now, valid_before) {
+        Fate::NeverHappens
+    } else {
+        Fate::Undecided
+    }
+}
+
+const fn is_over(chain_now: u64, valid_before: u64) -> bool {
+    chain_now >= valid_before.saturating_add(SETTLE_SECS)
+}
+
+impl Payer {
+    /// Asks the chain about a channel and writes what it says into the book.
+    ///
+    /// Returns the phase that the channel is in now. Meant for channels that a server does not
+    /// serve anymore, and for opens and closes whose answer was lost.
+    ///
+    /// # Errors
+    /// [`ClientError::Chain`], [`ClientError::Book`], or [`ClientError::Misuse`] without a chain
+    /// client.
+    ///
+    /// # Cancel safety
+    /// Dropped before the end, nothing has changed.
+    pub async fn resolve(&self, id: &ChannelId) -> Result<Phase, ClientError> {
+        let record = self.book().read(id)?;
+        if !record.phase.may_hold_money() {
+            return Ok(record.phase);
+        }
+        let (chain_now, view) = self.look(&record).await?;
+        let fate = judge_open(view, chain_now, record.open.valid_before);
+        let phase = next_phase(&record.phase, fate);
+        book::update(self.book(), id, |record| {
+            if let Fate::Happened(view) = fate
+                && view.existence == Existence::Open
+            {
+                record.ledger.set_deposit(view.deposit);
+            }
+            record.phase = phase.clone();
+        })?;
+        Ok(phase)
+    }
+
+    /// The chain's time, then its view of the channel: in this order, so that the view is never
+    /// older than the time it is judged by.
+    pub(super) async fn look(
+        &self,
+        record: &ChannelRecord,
+    ) -> Result<(u64, ChannelView), ClientError> {
+        let chain = self.chain()?;
+        let chain_now = chain.block().await?.timestamp;
+        let terms = &record.terms;
+        let view = chain
+            .channel(terms.protocol, terms.escrow, record.id)
+            .await?;
+        Ok((chain_now, view))
+    }
+}
+
+/// The phase that follows from what the chain shows.
+fn next_phase(phase: &Phase, fate: Fate) -> Phase {
+    match (phase, fate) {
+        (_, Fate::Undecided) => phase.clone(),
+        (Phase::Opening, Fate::NeverHappens) => Phase::NeverOpened,
+        (_, Fate::NeverHappens) => Phase::Closed { tx_hash: None },
+        (_, Fate::Happened(view)) => match (view.existence, view.close_requested_at) {
+            (Existence::Open, Some(at)) => Phase::CloseRequested { at },
+            (Existence::Open, None) => phase.clone(),
+            (Existence::Finalized | Existence::Unknown, _) => Phase::Closed { tx_hash: None },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! Refilling a channel.
+//!
+//! The signed transaction is written into the book before it leaves, and stays there until its fate
+//! is known. A top-up whose answer was lost is never repeated with a new transaction: the same one
+//! is sent again while it is valid, and afterwards the chain says whether it was mined. So a
+//! deposit is neither made twice nor forgotten.
+
+use alloy_primitives::B256;
+use mpp_core::{Amount, SessionReceipt};
+use mpp_tempo::tx::{build, gas};
+use mpp_tempo::{ChannelId, ChannelTerms, Existence};
+
+use super::book::{self, ChannelRecord, GateGuard, PendingTopUp};
+use super::open::fee_mode;
+use super::recover::{Fate, judge_top_up};
+use super::transact::Packed;
+use super::wire::{self, CredentialField};
+use crate::error::{ClientError, TransportError};
+use crate::event::ClientEvent;
+use crate::offer::Offer;
+use crate::payer::Payer;
+
+/// A top-up that is to be sent to the server.
+#[derive(Debug)]
+pub struct TopUp {
+    payer: Payer,
+    channel: ChannelId,
+    terms: ChannelTerms,
+    pending: PendingTopUp,
+    /// One top-up of a channel at a time.
+    _gate: GateGuard,
+}
+
+impl TopUp {
+    /// The channel.
+    #[must_use]
+    pub const fn channel_id(&self) -> ChannelId {
+        self.channel
+    }
+
+    /// What is added, in base units.
+    #[must_use]
+    pub const fn additional(&self) -> Amount {
+        self.pending.additional
+    }
+
+    /// The credential, under an offer of the same server.
+    ///
+    /// # Errors
+    /// [`ClientError::Payment`] when it can not be written.
+    pub fn credential(&self, offer: &Offer) -> Result<CredentialField, ClientError> {
+        wire::top_up(offer, &self.terms, self.channel, &self.pending)
+    }
+
+    /// The server confirms the top-up.
+    ///
+    /// # Errors
+    /// [`ClientError::Discrepancy`] for a receipt that contradicts the accounts; whether the
+    /// deposit grew is then asked from the chain before the next top-up.
+    pub fn confirm(self, receipt: &SessionReceipt) -> Result<(), ClientError> {
+        let totals = self.payer.totals(self.channel, receipt)?;
+        let limit = self.payer.policy().unaccounted_limit();
+        let deposit = self.deposit_after()?;
+        let seen = book::update(self.payer.book(), &self.channel, |record| {
+            record.ledger.observe(None, totals, limit)?;
+            record.ledger.set_deposit(deposit);
+            record.top_up = None;
+            Ok(())
+        })?;
+        seen.map_err(|discrepancy| self.payer.report(self.channel, discrepancy))?;
+        self.payer.emit(&ClientEvent::ToppedUp {
+            channel_id: self.channel,
+            additional: self.pending.additional,
+            deposit,
+        });
+        Ok(())
+    }
+
+    /// The server refused. It has the transaction, so its fate is settled with the next top-up.
+    #[must_use]
+    pub fn refuse(self, error: ClientError) -> ClientError {
+        self.payer.emit(&ClientEvent::Rejected {
+            channel_id: Some(self.channel),
+            reason: error.to_string(),
+        });
+        error
+    }
+
+    /// The answer was lost: the deposit may grow yet.
+    #[must_use]
+    pub fn lose(self, source: TransportError) -> ClientError {
+        ClientError::Indeterminate {
+            channel_id: self.channel,
+            tx_hash: Some(self.pending.tx_hash),
+            cumulative: Amount::ZERO,
+            cost: self.pending.additional,
+            source,
+        }
+    }
+
+    fn deposit_after(&self) -> Result<Amount, ClientError> {
+        self.pending
+            .deposit_before
+            .checked_add(self.pending.additional)
+            .ok_or(ClientError::Payment("the deposit is out of range"))
+    }
+}
+
+impl Payer {
+    /// Prepares a top-up by `additional` base units.
+    ///
+    /// A top-up whose fate is not known yet is finished instead, whatever its amount.
+    ///
+    /// # Errors
+    /// [`ClientError::Policy`] when the deposit would exceed the policy; the errors of the chain,
+    /// the signer and the book.
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing was sent. A transaction that was signed stays in the book and is used next
+    /// time.
+    pub async fn top_up(
+        &self,
+        id: ChannelId,
+        offer: &Offer,
+        additional: Amount,
+    ) -> Result<TopUp, ClientError> {
+        let gate = self.book().gate(&self.book().read(&id)?.key);
+        let guard = gate.lock_owned().await;
+        let record = self.settle_top_up(&id).await?;
+        if let Some(pending) = record.top_up.clone() {
+            return Ok(self.order(&record, pending, guard));
+        }
+        let total = record
+            .ledger
+            .deposit()
+            .checked_add(additional)
+            .ok_or(ClientError::Payment("the deposit is out of range"))?;
+        self.policy().check_deposit(total, record.terms.protocol)?;
+        self.sign_top_up(&record, offer, additional, guard).await
+    }
+
+    /// Prepares the top-up that a voucher for `required` base units needs, as far as the policy
+    /// refills on its own.
+    pub(super) async fn refill(
+        &self,
+        offer: &Offer,
+        id: ChannelId,
+        required: Amount,
+        guard: GateGuard,
+    ) -> Result<TopUp, ClientError> {
+        let record = self.settle_top_up(&id).await?;
+        if let Some(pending) = record.top_up.clone() {
+            return Ok(self.order(&record, pending, guard));
+        }
+        let deposit = record.ledger.deposit();
+        let additional = self
+            .policy()
+            .refill(deposit, record.open.deposit, required)?
+            .ok_or(ClientError::InsufficientDeposit {
+                channel_id: id,
+                required,
+                deposit,
+            })?;
+        self.sign_top_up(&record, offer, additional, guard).await
+    }
+
+    async fn sign_top_up(
+        &self,
+        record: &ChannelRecord,
+        offer: &Offer,
+        additional: Amount,
+        guard: GateGuard,
+    ) -> Result<TopUp, ClientError> {
+        let fee_mode = fee_mode(offer, record.terms.descriptor.token);
+        let context = self.context(gas::TOP_UP, fee_mode).await?;
+        let unsigned = build::top_up(&context, &record.terms, additional)?;
+        let packed = Packed::from(&self.sign_tx(unsigned).await?);
+        let pending = PendingTopUp {
+            transaction: packed.bytes,
+            tx_hash: packed.hash,
+            valid_before: packed.valid_before,
+            additional,
+            deposit_before: record.ledger.deposit(),
+        };
+        book::update(self.book(), &record.id, |record| {
+            record.top_up = Some(pending.clone());
+        })?;
+        Ok(self.order(record, pending, guard))
+    }
+
+    fn order(&self, record: &ChannelRecord, pending: PendingTopUp, gate: GateGuard) -> TopUp {
+        TopUp {
+            payer: self.clone(),
+            channel: record.id,
+            terms: record.terms,
+            pending,
+            _gate: gate,
+        }
+    }
+
+    /// Finds out what became of a top-up that is still in the book. It stays there only if it may
+    /// yet be mined.
+    async fn settle_top_up(&self, id: &ChannelId) -> Result<ChannelRecord, ClientError> {
+        let record = self.book().read(id)?;
+        let Some(pending) = &record.top_up else {
+            return Ok(record);
+        };
+        let (chain_now, view) = self.look(&record).await?;
+        let expected = pending
+            .deposit_before
+            .checked_add(pending.additional)
+            .unwrap_or(Amount::MAX);
+        let fate = judge_top_up(view, expected, chain_now, pending.valid_before);
+        if fate != Fate::Undecided {
+            book::update(self.book(), id, |record| {
+                record.top_up = None;
+                if let Fate::Happened(view) = fate {
+                    record.ledger.set_deposit(view.deposit);
+                }
+            })?;
+        }
+        Ok(self.book().read(id)?)
+    }
+
+    /// The server sees a smaller deposit than the book: the chain decides which.
+    pub(super) async fn refresh_deposit(
+        &self,
+        id: &ChannelId,
+        presented: Amount,
+    ) -> Result<(), ClientError> {
+        let record = self.book().read(id)?;
+        let (_, view) = self.look(&record).await?;
+        if view.existence != Existence::Open || view.deposit >= presented {
+            return Err(ClientError::Protocol(
+                "it sees a smaller deposit than the chain",
+            ));
+        }
+        book::update(self.book(), id, |record| {
+            record.ledger.set_deposit(view.deposit);
+        })?;
+        Ok(())
+    }
+
+    /// Hash of a top-up that may still be mined, if there is one.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn pending_top_up(&self, id: &ChannelId) -> Result<Option<B256>, ClientError> {
+        let pending = self.book().read(id)?.top_up;
+        Ok(pending.map(|pending| pending.tx_hash))
+    }
+}

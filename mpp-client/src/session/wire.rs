@@ -1,0 +1,119 @@
+//! Credentials of session actions (PROTOCOL 5.2).
+
+use mpp_core::{Amount, Credential, CredentialHeader, DidPkh, header};
+use mpp_tempo::wire::SessionPayload;
+use mpp_tempo::{
+    ChannelDescriptor, ChannelId, ChannelTerms, SessionProtocol, SignedVoucher, VoucherSignature,
+};
+
+use super::book::{OpenAttempt, PendingTopUp};
+use crate::error::ClientError;
+use crate::offer::{Offer, lower_hex};
+
+/// A header field with a credential. `Debug` leaves the value out.
+#[derive(Clone)]
+pub struct CredentialField {
+    /// The field's name in lower case.
+    pub name: &'static str,
+    /// The field's value: a secret until the server has it.
+    pub value: String,
+}
+
+impl std::fmt::Debug for CredentialField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CredentialField")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn open(
+    offer: &Offer,
+    terms: &ChannelTerms,
+    id: ChannelId,
+    open: &OpenAttempt,
+) -> Result<CredentialField, ClientError> {
+    let payload = SessionPayload::Open {
+        channel_id: id,
+        transaction: open.transaction.clone(),
+        authorized_signer: Some(terms.signer()),
+        descriptor: descriptor(terms),
+        cumulative_amount: open.first_voucher.voucher.cumulative,
+        signature: open.first_voucher.signature.clone(),
+    };
+    field(offer, terms, &payload)
+}
+
+pub(super) fn top_up(
+    offer: &Offer,
+    terms: &ChannelTerms,
+    id: ChannelId,
+    pending: &PendingTopUp,
+) -> Result<CredentialField, ClientError> {
+    let payload = SessionPayload::TopUp {
+        channel_id: id,
+        transaction: pending.transaction.clone(),
+        descriptor: descriptor(terms),
+        additional_deposit: pending.additional,
+    };
+    field(offer, terms, &payload)
+}
+
+pub(super) fn voucher(
+    offer: &Offer,
+    terms: &ChannelTerms,
+    signed: &SignedVoucher,
+) -> Result<CredentialField, ClientError> {
+    let payload = SessionPayload::Voucher {
+        channel_id: signed.voucher.channel_id,
+        descriptor: descriptor(terms),
+        cumulative_amount: signed.voucher.cumulative,
+        signature: signed.signature.clone(),
+    };
+    field(offer, terms, &payload)
+}
+
+pub(super) fn close(
+    offer: &Offer,
+    terms: &ChannelTerms,
+    signed: &SignedVoucher,
+    close_signature: Option<VoucherSignature>,
+) -> Result<CredentialField, ClientError> {
+    let payload = SessionPayload::Close {
+        channel_id: signed.voucher.channel_id,
+        descriptor: descriptor(terms),
+        cumulative_amount: signed.voucher.cumulative,
+        signature: signed.signature.clone(),
+        close_signature,
+    };
+    field(offer, terms, &payload)
+}
+
+/// v2 credentials carry the descriptor, because the reserve does not store it.
+fn descriptor(terms: &ChannelTerms) -> Option<ChannelDescriptor> {
+    (terms.protocol == SessionProtocol::V2).then_some(terms.descriptor)
+}
+
+fn field(
+    offer: &Offer,
+    terms: &ChannelTerms,
+    payload: &SessionPayload,
+) -> Result<CredentialField, ClientError> {
+    let payer = lower_hex(&terms.descriptor.payer);
+    let source = DidPkh::new(terms.chain_id, &payer)
+        .map_err(|_| ClientError::Payment("the payer has no identifier"))?;
+    let challenge = offer.challenge().clone();
+    let name = match challenge.header {
+        None => header::names::AUTHORIZATION,
+        Some(CredentialHeader::PaymentAuthorization) => header::names::PAYMENT_AUTHORIZATION,
+    };
+    let credential = Credential::new(challenge, payload.to_value()).with_source(source.to_string());
+    let value = header::credential::encode(&credential)
+        .map_err(|_| ClientError::Payment("the credential is too large"))?;
+    Ok(CredentialField { name, value })
+}
+
+/// The cumulative amount of a signed voucher.
+pub(super) const fn amount(signed: &SignedVoucher) -> Amount {
+    signed.voucher.cumulative
+}
