@@ -15,8 +15,14 @@ use crate::chain::{ChainClient, ChainError, TxReceipt};
 const REFUSALS: [i64; 6] = [-32700, -32600, -32601, -32602, -32000, -32003];
 
 /// Parts of refusals that leave open whether the same transaction is already on its way.
-const AMBIGUOUS: [&str; 6] =
-    ["already", "known transaction", "nonce", "replay", "timeout", "timed out"];
+const AMBIGUOUS: [&str; 6] = [
+    "already",
+    "known transaction",
+    "nonce",
+    "replay",
+    "timeout",
+    "timed out",
+];
 
 impl RpcChain {
     pub(super) async fn send(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {
