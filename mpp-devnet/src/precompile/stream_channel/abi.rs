@@ -3,6 +3,11 @@
 //! Declared here and not taken from `mpp-tempo`, so that a wrong signature there fails against this node instead of
 //! being wrong on both sides.
 
+#![expect(
+    clippy::too_many_arguments,
+    reason = "the macro expands events into constructors"
+)]
+
 alloy_sol_types::sol! {
     #[derive(Debug, PartialEq, Eq)]
     interface IStreamEscrow {

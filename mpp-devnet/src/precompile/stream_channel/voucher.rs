@@ -49,7 +49,7 @@ fn parse(bytes: &[u8]) -> Option<Signature> {
         let parity = vs.bit(255);
         return Some(Signature::new(
             U256::from_be_bytes(*r),
-            vs & (U256::MAX >> 1),
+            vs & (U256::MAX.wrapping_shr(1)),
             parity,
         ));
     }
