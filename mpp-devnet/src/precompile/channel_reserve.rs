@@ -1,7 +1,9 @@
 //! The v2 channel reserve precompile (TIP-1034).
 
+mod deposit;
 mod descriptor;
-mod machine;
+mod payout;
+mod store;
 mod voucher;
 
 use super::revert::{Outcome, Revert};
@@ -17,14 +19,14 @@ use tempo_contracts::precompiles::ITIP20ChannelReserve::{
 pub(crate) fn call(env: &mut Env<'_>, caller: Address, input: &[u8]) -> Outcome {
     match decode::<Calls>(input)? {
         Calls::open(c) => {
-            let id = machine::open(env, caller, &c)?;
+            let id = deposit::open(env, caller, &c)?;
             Ok(abi::openCall::abi_encode_returns(&id).into())
         }
-        Calls::topUp(c) => done(machine::top_up(env, caller, &c)),
-        Calls::settle(c) => done(machine::settle(env, caller, &c)),
-        Calls::close(c) => done(machine::close(env, caller, &c)),
-        Calls::requestClose(c) => done(machine::request_close(env, caller, &c.descriptor)),
-        Calls::withdraw(c) => done(machine::withdraw(env, caller, &c.descriptor)),
+        Calls::topUp(c) => done(deposit::top_up(env, caller, &c)),
+        Calls::settle(c) => done(payout::settle(env, caller, &c)),
+        Calls::close(c) => done(payout::close(env, caller, &c)),
+        Calls::requestClose(c) => done(payout::request_close(env, caller, &c.descriptor)),
+        Calls::withdraw(c) => done(payout::withdraw(env, caller, &c.descriptor)),
         view => view_call(env, &view).ok_or_else(|| Revert::unknown_selector(input)),
     }
 }

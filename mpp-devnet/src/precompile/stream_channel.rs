@@ -1,7 +1,9 @@
 //! The v1 escrow contract, `TempoStreamChannel`.
 
 pub(crate) mod abi;
-mod machine;
+mod deposit;
+mod payout;
+mod store;
 mod voucher;
 
 use super::revert::Outcome;
@@ -15,10 +17,10 @@ use alloy_sol_types::SolCall;
 pub(crate) fn call(env: &mut Env<'_>, caller: Address, input: &[u8]) -> Outcome {
     match decode::<Calls>(input)? {
         Calls::open(c) => {
-            let id = machine::open(env, caller, &c)?;
+            let id = deposit::open(env, caller, &c)?;
             Ok(IStreamEscrow::openCall::abi_encode_returns(&id).into())
         }
-        Calls::topUp_0(c) => done(machine::top_up(
+        Calls::topUp_0(c) => done(deposit::top_up(
             env,
             caller,
             c.channelId,
@@ -26,12 +28,12 @@ pub(crate) fn call(env: &mut Env<'_>, caller: Address, input: &[u8]) -> Outcome 
         )),
         Calls::topUp_1(c) => {
             let additional = alloy_primitives::U256::from(c.additionalDeposit);
-            done(machine::top_up(env, caller, c.channelId, additional))
+            done(deposit::top_up(env, caller, c.channelId, additional))
         }
-        Calls::settle(c) => done(machine::settle(env, caller, &c)),
-        Calls::close(c) => done(machine::close(env, caller, &c)),
-        Calls::requestClose(c) => done(machine::request_close(env, caller, c.channelId)),
-        Calls::withdraw(c) => done(machine::withdraw(env, caller, c.channelId)),
+        Calls::settle(c) => done(payout::settle(env, caller, &c)),
+        Calls::close(c) => done(payout::close(env, caller, &c)),
+        Calls::requestClose(c) => done(payout::request_close(env, caller, c.channelId)),
+        Calls::withdraw(c) => done(payout::withdraw(env, caller, c.channelId)),
         view => Ok(view_call(env, &view)),
     }
 }
@@ -49,8 +51,7 @@ fn view_call(env: &Env<'_>, view: &Calls) -> Bytes {
             abi::getChannelsBatchCall::abi_encode_returns(&channels)
         }
         Calls::computeChannelId(c) => {
-            let id =
-                machine::channel_id(env, c.payer, c.payee, c.token, c.salt, c.authorizedSigner);
+            let id = store::channel_id(env, c.payer, c.payee, c.token, c.salt, c.authorizedSigner);
             abi::computeChannelIdCall::abi_encode_returns(&id)
         }
         Calls::getVoucherDigest(c) => {

@@ -12,6 +12,7 @@ use mpp_tempo::SessionProtocol::{V1, V2};
 use proptest::prelude::*;
 use tempo_contracts::precompiles::ITIP20ChannelReserve::{self as reserve, ChannelDescriptor};
 use tempo_contracts::precompiles::{ITIP20, TIP20_CHANNEL_RESERVE_ADDRESS as RESERVE};
+use tempo_primitives::transaction::Call;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -72,6 +73,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..24)
 }
 
+/// A channel and what its parties send to it.
 #[derive(Clone)]
 struct Known {
     id: B256,
@@ -83,139 +85,140 @@ struct World {
     channels: Vec<Known>,
 }
 
+impl Known {
+    fn top_up(&self, amount: u128) -> Vec<Call> {
+        if let Some(descriptor) = self.descriptor.clone() {
+            let additional = U96::from(amount);
+            let top_up = reserve::topUpCall {
+                descriptor,
+                additionalDeposit: additional,
+            };
+            return vec![call(RESERVE, &top_up)];
+        }
+        let approve = ITIP20::approveCall {
+            spender: ESCROW,
+            amount: U256::from(amount),
+        };
+        let top_up = stream::topUp_1Call {
+            channelId: self.id,
+            additionalDeposit: amount,
+        };
+        vec![call(TOKEN, &approve), call(ESCROW, &top_up)]
+    }
+
+    fn settle(&self, signer: &Actor, amount: u128) -> Call {
+        match self.descriptor.clone() {
+            Some(descriptor) => {
+                let signature = voucher_v2(signer, self.id, amount);
+                let amount = U96::from(amount);
+                call(
+                    RESERVE,
+                    &reserve::settleCall {
+                        descriptor,
+                        cumulativeAmount: amount,
+                        signature,
+                    },
+                )
+            }
+            None => {
+                let signature = voucher_v1(signer, self.id, amount);
+                call(
+                    ESCROW,
+                    &stream::settleCall {
+                        channelId: self.id,
+                        cumulativeAmount: amount,
+                        signature,
+                    },
+                )
+            }
+        }
+    }
+
+    fn close(&self, signer: &Actor, amount: u128, capture: u128) -> Call {
+        match self.descriptor.clone() {
+            Some(descriptor) => {
+                let signature = voucher_v2(signer, self.id, amount);
+                let (amount, capture) = (U96::from(amount), U96::from(capture));
+                let close = reserve::closeCall {
+                    descriptor,
+                    cumulativeAmount: amount,
+                    captureAmount: capture,
+                    signature,
+                };
+                call(RESERVE, &close)
+            }
+            None => {
+                let signature = voucher_v1(signer, self.id, amount);
+                call(
+                    ESCROW,
+                    &stream::closeCall {
+                        channelId: self.id,
+                        cumulativeAmount: amount,
+                        signature,
+                    },
+                )
+            }
+        }
+    }
+
+    fn request_close(&self) -> Call {
+        match self.descriptor.clone() {
+            Some(descriptor) => call(RESERVE, &reserve::requestCloseCall { descriptor }),
+            None => call(ESCROW, &stream::requestCloseCall { channelId: self.id }),
+        }
+    }
+
+    fn withdraw(&self) -> Call {
+        match self.descriptor.clone() {
+            Some(descriptor) => call(RESERVE, &reserve::withdrawCall { descriptor }),
+            None => call(ESCROW, &stream::withdrawCall { channelId: self.id }),
+        }
+    }
+}
+
 impl World {
+    /// Applies a step; steps on channels that do not exist do nothing.
     fn apply(&mut self, step: &Step) {
         let (payer, payee) = (actor(&self.node, 2), actor(&self.node, 1));
-        match step {
-            Step::Open { v2, deposit } => self.open(*v2, u128::from(*deposit)),
+        let known = |index: &usize| self.channels.get(*index).cloned();
+        let (sender, calls) = match step {
+            Step::Open { v2, deposit } => return self.open(*v2, u128::from(*deposit)),
             Step::TopUp {
                 channel,
                 amount,
-                sponsored: sponsor,
+                sponsored: true,
             } => {
-                let Some(known) = self.channels.get(*channel).cloned() else {
-                    return;
-                };
-                let amount = u128::from(*amount);
-                let calls = match known.descriptor {
-                    Some(descriptor) => {
-                        let additional = U96::from(amount);
-                        vec![call(
-                            RESERVE,
-                            &reserve::topUpCall {
-                                descriptor,
-                                additionalDeposit: additional,
-                            },
-                        )]
-                    }
-                    None => vec![
-                        call(
-                            TOKEN,
-                            &ITIP20::approveCall {
-                                spender: ESCROW,
-                                amount: U256::from(amount),
-                            },
-                        ),
-                        call(
-                            ESCROW,
-                            &stream::topUp_1Call {
-                                channelId: known.id,
-                                additionalDeposit: amount,
-                            },
-                        ),
-                    ],
-                };
-                if *sponsor {
-                    let raw = sponsored(&self.node, &payer, &actor(&self.node, 9), calls);
-                    self.node.submit(&raw).unwrap();
-                } else {
-                    run(&self.node, &payer, calls);
-                }
+                let Some(known) = known(channel) else { return };
+                let calls = known.top_up((*amount).into());
+                let raw = sponsored(&self.node, &payer, &actor(&self.node, 9), calls);
+                self.node.submit(&raw).unwrap();
+                return;
             }
-            Step::Settle { channel, amount } => {
-                let Some(known) = self.channels.get(*channel).cloned() else {
-                    return;
-                };
-                let (id, amount) = (known.id, u128::from(*amount));
-                let settle = match known.descriptor {
-                    Some(descriptor) => call(
-                        RESERVE,
-                        &reserve::settleCall {
-                            descriptor,
-                            cumulativeAmount: U96::from(amount),
-                            signature: voucher_v2(&payer, id, amount),
-                        },
-                    ),
-                    None => call(
-                        ESCROW,
-                        &stream::settleCall {
-                            channelId: id,
-                            cumulativeAmount: amount,
-                            signature: voucher_v1(&payer, id, amount),
-                        },
-                    ),
-                };
-                run(&self.node, &payee, vec![settle]);
-            }
+            Step::TopUp {
+                channel, amount, ..
+            } => (
+                payer,
+                known(channel).map(|known| known.top_up((*amount).into())),
+            ),
+            Step::Settle { channel, amount } => (
+                payee,
+                known(channel).map(|known| vec![known.settle(&payer, (*amount).into())]),
+            ),
             Step::Close {
                 channel,
                 cumulative,
                 capture,
             } => {
-                let Some(known) = self.channels.get(*channel).cloned() else {
-                    return;
-                };
-                let (id, cumulative) = (known.id, u128::from(*cumulative));
-                let close = match known.descriptor {
-                    Some(descriptor) => call(
-                        RESERVE,
-                        &reserve::closeCall {
-                            descriptor,
-                            cumulativeAmount: U96::from(cumulative),
-                            captureAmount: U96::from(*capture),
-                            signature: voucher_v2(&payer, id, cumulative),
-                        },
-                    ),
-                    None => call(
-                        ESCROW,
-                        &stream::closeCall {
-                            channelId: id,
-                            cumulativeAmount: cumulative,
-                            signature: voucher_v1(&payer, id, cumulative),
-                        },
-                    ),
-                };
-                run(&self.node, &payee, vec![close]);
+                let close =
+                    |known: Known| known.close(&payer, (*cumulative).into(), (*capture).into());
+                (payee, known(channel).map(|known| vec![close(known)]))
             }
-            Step::RequestClose { channel } => {
-                let Some(known) = self.channels.get(*channel).cloned() else {
-                    return;
-                };
-                let request = match known.descriptor {
-                    Some(descriptor) => call(RESERVE, &reserve::requestCloseCall { descriptor }),
-                    None => call(
-                        ESCROW,
-                        &stream::requestCloseCall {
-                            channelId: known.id,
-                        },
-                    ),
-                };
-                run(&self.node, &payer, vec![request]);
-            }
+            Step::RequestClose { channel } => (
+                payer,
+                known(channel).map(|known| vec![known.request_close()]),
+            ),
             Step::Withdraw { channel } => {
-                let Some(known) = self.channels.get(*channel).cloned() else {
-                    return;
-                };
-                let withdraw = match known.descriptor {
-                    Some(descriptor) => call(RESERVE, &reserve::withdrawCall { descriptor }),
-                    None => call(
-                        ESCROW,
-                        &stream::withdrawCall {
-                            channelId: known.id,
-                        },
-                    ),
-                };
-                run(&self.node, &payer, vec![withdraw]);
+                (payer, known(channel).map(|known| vec![known.withdraw()]))
             }
             Step::Transfer { from, to, amount } => {
                 let to = actor(&self.node, *to).address;
@@ -223,21 +226,22 @@ impl World {
                     to,
                     amount: U256::from(*amount),
                 };
-                run(
-                    &self.node,
-                    &actor(&self.node, *from),
-                    vec![call(TOKEN, &transfer)],
-                );
+                (actor(&self.node, *from), Some(vec![call(TOKEN, &transfer)]))
             }
-            Step::Wait { secs } => self.node.advance_time(Duration::from_secs((*secs).into())),
+            Step::Wait { secs } => {
+                return self.node.advance_time(Duration::from_secs((*secs).into()));
+            }
             Step::Reorg { depth, lost } => {
                 let fate = if *lost {
                     Reorged::Lost
                 } else {
                     Reorged::Remined
                 };
-                self.node.faults().reorg((*depth).into(), fate);
+                return self.node.faults().reorg((*depth).into(), fate);
             }
+        };
+        if let Some(calls) = calls {
+            run(&self.node, &sender, calls);
         }
     }
 
