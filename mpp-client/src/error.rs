@@ -1,6 +1,7 @@
 //! Everything that can end a paid request.
 
 use std::error::Error;
+use std::fmt;
 
 use alloy_primitives::B256;
 use mpp_core::{Amount, Problem};
@@ -124,9 +125,13 @@ impl From<SignVoucherError> for ClientError {
 }
 
 /// What happened to a connection. Never holds a URL, a header or a body.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-pub struct TransportError {
+///
+/// Boxed inside, so that [`ClientError`] stays small.
+#[derive(Debug)]
+pub struct TransportError(Box<Broken>);
+
+#[derive(Debug)]
+struct Broken {
     what: &'static str,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -134,17 +139,28 @@ pub struct TransportError {
 impl TransportError {
     /// A failure that needs no further explanation.
     #[must_use]
-    pub const fn new(what: &'static str) -> Self {
-        Self { what, source: None }
+    pub fn new(what: &'static str) -> Self {
+        Self(Box::new(Broken { what, source: None }))
     }
 
     /// A failure with its cause.
     #[must_use]
     pub fn caused(what: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            what,
-            source: Some(source.into()),
-        }
+        let source = Some(source.into());
+        Self(Box::new(Broken { what, source }))
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.what)
+    }
+}
+
+impl Error for TransportError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source = self.0.source.as_deref()?;
+        Some(source)
     }
 }
 

@@ -74,11 +74,11 @@ pub enum Booking {
     /// Nothing was paid.
     Unpaid,
     /// The receipt says what was charged.
-    Confirm(SessionReceipt),
+    Confirm(Box<SessionReceipt>),
     /// A stream begins; its last event says what was charged. Peers send the first receipt or not.
-    Stream(Option<SessionReceipt>),
-    /// Refused: not charged.
-    Release,
+    Stream(Option<Box<SessionReceipt>>),
+    /// The resource failed: it should not have been charged.
+    Dismiss,
     /// No receipt: it may have been charged.
     Doubt,
 }
@@ -92,6 +92,8 @@ pub enum Raise {
     Above(Amount),
     /// To the total that the server claims to need, as far as the accounts explain it.
     Claim(Amount),
+    /// To cover what it may have charged late; it wants more and does not say how much.
+    Late,
     /// The server sees a smaller deposit than we do: look at the chain and refill.
     Refill,
 }
@@ -123,7 +125,7 @@ impl Flow {
             402 => self.on_refusal(stake, answer),
             410 => self.on_gone(answer),
             // PROTOCOL 1: there is no receipt on an error response, and a 4xx is not charged.
-            400..=499 => Action::Deliver(Booking::Release),
+            400..=499 => Action::Deliver(Booking::Dismiss),
             500..=599 => Action::Deliver(Booking::Doubt),
             _ => on_success(answer),
         }
@@ -219,21 +221,21 @@ impl Flow {
             )),
             Some(required) if required > stake.signed => Action::Again(Raise::Claim(required)),
             Some(_) => Action::Again(Raise::Best),
-            // Deployed peers name no amount: only what is signed already can help.
+            // Deployed peers name no amount.
             None if stake.presented < stake.signed => Action::Again(Raise::Best),
-            None => fail(problem),
+            None => Action::Again(Raise::Late),
         }
     }
 
     fn on_gone(&mut self, answer: &Answer) -> Action {
         let Some(problem) = &answer.problem else {
-            return Action::Deliver(Booking::Release);
+            return Action::Deliver(Booking::Dismiss);
         };
         let reason = match problem.kind {
             ProblemKind::ChannelNotFound => StaleReason::NotFound,
             ProblemKind::ChannelFinalized => StaleReason::Finalized,
             // The resource itself is gone.
-            _ => return Action::Deliver(Booking::Release),
+            _ => return Action::Deliver(Booking::Dismiss),
         };
         if self.replaced {
             return fail(problem);

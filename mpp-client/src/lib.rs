@@ -32,5 +32,8 @@ pub use payer::{BuildError, Payer, PayerBuilder};
 pub use policy::{Policy, PolicyViolation, TopUpPolicy};
 pub use session::book::{ChannelBook, ChannelSummary, MemoryBook, Phase};
 
+/// The hash of a transaction.
+pub type TxHash = alloy_primitives::B256;
+
 #[cfg(test)]
 mod testing;

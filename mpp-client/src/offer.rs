@@ -1,13 +1,18 @@
 //! A challenge that this client can answer, read once.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, hex};
 use mpp_core::{Amount, BodyDigest, Challenge, ExpiryError, IntentName, MethodName, Timestamp};
 use mpp_tempo::SessionProtocol;
 use mpp_tempo::wire::SessionRequest;
 
-/// A session challenge of the method `tempo` with its request decoded.
+/// A session challenge of the method `tempo` with its request decoded. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
+pub struct Offer(Arc<Terms>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Terms {
     challenge: Challenge,
     request: SessionRequest,
     expires: Timestamp,
@@ -58,11 +63,11 @@ impl Offer {
         if request.amount.is_zero() || request.amount > widest {
             return Err(Unpayable::Price);
         }
-        Ok(Self {
+        Ok(Self(Arc::new(Terms {
             challenge,
             request,
             expires,
-        })
+        })))
     }
 
     /// The first challenge that can be answered; servers list them in order of preference.
@@ -87,56 +92,57 @@ impl Offer {
 
     /// The challenge as it came, to be echoed.
     #[must_use]
-    pub const fn challenge(&self) -> &Challenge {
-        &self.challenge
+    pub fn challenge(&self) -> &Challenge {
+        &self.0.challenge
     }
 
     /// When the challenge expires.
     #[must_use]
-    pub const fn expires(&self) -> Timestamp {
-        self.expires
+    pub fn expires(&self) -> Timestamp {
+        self.0.expires
     }
 
     /// The price of one unit, in base units; never zero.
     #[must_use]
-    pub const fn price(&self) -> Amount {
-        self.request.amount
+    pub fn price(&self) -> Amount {
+        self.0.request.amount
     }
 
     /// The protocol version; answers use no other.
     #[must_use]
     pub fn protocol(&self) -> SessionProtocol {
-        self.request.method_details.protocol()
+        self.0.request.method_details.protocol()
     }
 
     /// The chain.
     #[must_use]
-    pub const fn chain_id(&self) -> u64 {
-        self.request.method_details.chain_id
+    pub fn chain_id(&self) -> u64 {
+        self.0.request.method_details.chain_id
     }
 
     /// The escrow.
     #[must_use]
-    pub const fn escrow(&self) -> Address {
-        self.request.method_details.escrow_contract
+    pub fn escrow(&self) -> Address {
+        self.0.request.method_details.escrow_contract
     }
 
     /// The token.
     #[must_use]
-    pub const fn currency(&self) -> Address {
-        self.request.currency
+    pub fn currency(&self) -> Address {
+        self.0.request.currency
     }
 
     /// The payee.
     #[must_use]
-    pub const fn recipient(&self) -> Address {
-        self.request.recipient
+    pub fn recipient(&self) -> Address {
+        self.0.request.recipient
     }
 
     /// Who may settle beside the payee; zero if nobody.
     #[must_use]
     pub fn operator(&self) -> Address {
-        self.request
+        self.0
+            .request
             .method_details
             .operator
             .unwrap_or(Address::ZERO)
@@ -144,14 +150,15 @@ impl Offer {
 
     /// The deposit that the server proposes, in base units.
     #[must_use]
-    pub const fn suggested_deposit(&self) -> Option<Amount> {
-        self.request.suggested_deposit
+    pub fn suggested_deposit(&self) -> Option<Amount> {
+        self.0.request.suggested_deposit
     }
 
     /// The smallest increase between two vouchers, in base units.
     #[must_use]
     pub fn min_delta(&self) -> Amount {
-        self.request
+        self.0
+            .request
             .method_details
             .min_voucher_delta
             .unwrap_or(Amount::ZERO)
@@ -160,13 +167,13 @@ impl Offer {
     /// Whether the server pays the fees of open and top-up.
     #[must_use]
     pub fn is_sponsored(&self) -> bool {
-        self.request.method_details.is_sponsored()
+        self.0.request.method_details.is_sponsored()
     }
 
     /// Whether the challenge is good for any request to its path, not for one body only.
     #[must_use]
-    pub const fn is_reusable(&self) -> bool {
-        self.challenge.digest.is_none()
+    pub fn is_reusable(&self) -> bool {
+        self.0.challenge.digest.is_none()
     }
 
     /// Checks that the challenge is not bound to another body (PROTOCOL 1.1).
@@ -174,7 +181,7 @@ impl Offer {
     /// # Errors
     /// [`Unpayable::Digest`]; also when the body is not known because it is streamed.
     pub fn check_body(&self, body: Option<&[u8]>) -> Result<(), Unpayable> {
-        let Some(digest) = &self.challenge.digest else {
+        let Some(digest) = &self.0.challenge.digest else {
             return Ok(());
         };
         let digest: BodyDigest = digest.parse().map_err(|_| Unpayable::Digest)?;

@@ -28,7 +28,7 @@ pub enum ReceiptField {
     /// Something that is not a receipt.
     Unreadable,
     /// The receipt of a session.
-    Session(SessionReceipt),
+    Session(Box<SessionReceipt>),
     /// The receipt of another intent.
     Other,
 }
@@ -36,7 +36,7 @@ pub enum ReceiptField {
 impl From<Receipt> for ReceiptField {
     fn from(receipt: Receipt) -> Self {
         match receipt {
-            Receipt::Session(receipt) => Self::Session(receipt),
+            Receipt::Session(receipt) => Self::Session(Box::new(receipt)),
             Receipt::Charge(_) => Self::Other,
         }
     }

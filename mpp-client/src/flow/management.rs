@@ -24,7 +24,7 @@ pub enum Probe {
 #[derive(Debug)]
 pub enum ManageAction {
     /// Accepted.
-    Done(SessionReceipt),
+    Done(Box<SessionReceipt>),
     /// Send (again) by this method, under the fresh offer if there is one.
     Send(Probe, Option<Offer>),
     /// Refused, for this reason if one is known.
@@ -32,9 +32,7 @@ pub enum ManageAction {
         /// The HTTP status.
         status: u16,
         /// The server's reason.
-        problem: Option<Problem>,
-        /// A fresh offer for another try.
-        offer: Option<Offer>,
+        problem: Option<Box<Problem>>,
     },
     /// The server breaks the protocol.
     Fail(ClientError),
@@ -118,7 +116,6 @@ impl Management {
 fn refused(answer: &Answer) -> ManageAction {
     ManageAction::Refused {
         status: answer.status,
-        problem: answer.problem.clone(),
-        offer: answer.offer().ok(),
+        problem: answer.problem.clone().map(Box::new),
     }
 }

@@ -5,7 +5,7 @@ use mpp_core::{Amount, Problem, SessionReceipt};
 use mpp_tempo::voucher::{sign_close_authorization, sign_voucher};
 use mpp_tempo::{ChannelId, ChannelTerms, SessionProtocol};
 
-use super::book::{self, GateGuard, Phase};
+use super::book::{self, GateGuard, Phase, StaleReason};
 use super::wire::{self, CredentialField};
 use crate::error::{ClientError, TransportError};
 use crate::event::ClientEvent;
@@ -162,6 +162,14 @@ impl Close {
             channel_id: Some(self.channel),
             reason: error.to_string(),
         });
+        error
+    }
+
+    /// The server does not know the channel, or has closed it before: the chain knows more.
+    #[must_use]
+    pub fn gone(mut self, reason: StaleReason, error: ClientError) -> ClientError {
+        self.before = Phase::Stale { reason };
+        self.outcome = Outcome::Unsent;
         error
     }
 

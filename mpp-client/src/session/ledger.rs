@@ -9,9 +9,10 @@
 //! * `in_doubt`: what lost requests may have cost.
 //!
 //! # The rule for lost responses
-//! A request that certainly was not charged (refused with a 4xx, or never sent) is *released* and
-//! forgotten. A request whose answer was lost, or came without a receipt, is *in doubt*: it may
-//! have been charged, so vouchers keep covering it. The doubt ends with the first receipt of a
+//! A request that certainly was not charged (its payment refused, or never sent) is *released* and
+//! forgotten; so is one that failed with another 4xx, except that it counts as `late`, see below. A
+//! request whose answer was lost, or came without a receipt, is *in doubt*: it may have been
+//! charged, so vouchers keep covering it. The doubt ends with the first receipt of a
 //! request that began after the loss and finished while no other was running: what its `spent`
 //! contains was charged, the rest was not. The rest is remembered as `late`: should the server get
 //! to the lost request after all and then say so, its claim is honored up to that amount, but
@@ -287,6 +288,14 @@ impl Ledger {
         Ok(())
     }
 
+    /// Covers everything that the server might have charged late, when it wants more and does not
+    /// say how much. Returns whether there was anything.
+    pub fn claim_late(&mut self) -> bool {
+        let late = std::mem::take(&mut self.late);
+        self.in_doubt = sum([self.in_doubt, late]);
+        !late.is_zero()
+    }
+
     /// Finishes a request with its receipt; returns what it was charged, in base units.
     ///
     /// # Errors
@@ -327,6 +336,15 @@ impl Ledger {
     /// Forgets a request that certainly was not charged.
     pub fn release(&mut self, request: &Reservation) {
         self.land(request);
+    }
+
+    /// Forgets a request that failed for a reason of the resource, such as a 404.
+    ///
+    /// It should not have been charged and is not covered any longer. A server that charges before
+    /// it looks is believed when it says so, since the request was ordered.
+    pub fn dismiss(&mut self, request: &Reservation) {
+        self.land(request);
+        self.late = sum([self.late, request.cost]);
     }
 
     /// Keeps a request that may have been charged in doubt.

@@ -42,7 +42,7 @@ pub enum Next {
     /// Nothing: send it with this credential, after [`Payment::mark_sent`].
     Send(CredentialField),
     /// A larger deposit: send this top-up, then prepare again.
-    TopUp(TopUp),
+    TopUp(Box<TopUp>),
 }
 
 impl Payer {
@@ -116,7 +116,7 @@ impl Payment {
                     Plan::Voucher(cumulative) => self.voucher_for(cumulative).await.map(Next::Send),
                     Plan::TopUp(_) => {
                         let order = self.payer.refill(&self.offer, self.channel, required, gate);
-                        order.await.map(Next::TopUp)
+                        order.await.map(|order| Next::TopUp(Box::new(order)))
                     }
                 }
             }
@@ -177,6 +177,15 @@ impl Payment {
                 self.update(|record| record.ledger.claim(required, limit))??;
                 self.need = Need::AtLeast(required);
                 Ok(())
+            }
+            Raise::Late => {
+                if self.update(|record| record.ledger.claim_late())? {
+                    Ok(())
+                } else {
+                    Err(ClientError::Protocol(
+                        "it wants more than was ordered and does not say why",
+                    ))
+                }
             }
             Raise::Refill => {
                 self.payer
@@ -317,9 +326,48 @@ impl Payment {
         Ok(())
     }
 
-    /// The request was refused and not charged.
+    /// The request was not charged, or was never sent.
     pub fn release(mut self) {
         self.sent = false;
+    }
+
+    /// The resource failed; an honest server did not charge for that.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn dismiss(mut self) -> Result<(), ClientError> {
+        if let Some(reservation) = self.reservation.take() {
+            self.update(|record| record.ledger.dismiss(&reservation))?;
+        }
+        Ok(())
+    }
+
+    /// The request was answered without a receipt: it may have been charged.
+    pub fn doubt(mut self) {
+        self.sent = true;
+    }
+
+    /// The voucher that a stream waits for, as a credential of its own under `offer`.
+    ///
+    /// # Errors
+    /// As [`Payment::prepare`], which must have come first.
+    ///
+    /// # Cancel safety
+    /// As [`Payment::prepare`].
+    pub async fn voucher(&mut self, offer: &Offer) -> Result<CredentialField, ClientError> {
+        if *offer != self.offer {
+            self.payer.check_offer(&self.site, offer)?;
+            if !self.fits(offer) {
+                return Err(ClientError::Protocol(
+                    "it changes its terms in the middle of a stream",
+                ));
+            }
+            self.offer = offer.clone();
+        }
+        match self.plan()? {
+            Plan::Voucher(cumulative) => self.voucher_for(cumulative).await,
+            Plan::TopUp(_) => Err(ClientError::Misuse("the channel must be refilled first")),
+        }
     }
 
     /// The request was refused for good, and not charged.

@@ -117,6 +117,34 @@ fn a_lost_request_that_is_charged_late_is_honored_when_claimed() {
     assert!(matches!(again, Err(Discrepancy::Unexplained { .. })));
 }
 
+// Brief of the client: a terminal 4xx releases, and a server that charged it is not stuck with us.
+#[test]
+fn a_dismissed_request_is_not_covered_but_honored() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let failed = order(&mut ledger, 1);
+    ledger.dismiss(&failed);
+    assert_eq!(ledger.expected(), Amount::ZERO);
+    let next = order(&mut ledger, 1);
+    assert_eq!(next.presented(), units(1));
+    // It was charged before the resource was looked at: the next request needs a total of 2.
+    ledger.claim(units(2), Amount::ZERO).unwrap();
+    ledger.sign(units(2)).unwrap();
+    confirm(&mut ledger, &next, 2, 2);
+    assert_eq!(ledger.expected(), units(2));
+    assert!(!ledger.claim_late());
+}
+
+#[test]
+fn what_may_come_late_is_covered_when_the_server_names_no_amount() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let failed = order(&mut ledger, 3);
+    ledger.dismiss(&failed);
+    let _next = order(&mut ledger, 1);
+    assert!(ledger.claim_late());
+    assert_eq!(ledger.expected(), units(4));
+    assert!(!ledger.claim_late());
+}
+
 #[test]
 fn a_loss_during_a_request_is_not_settled_by_that_request() {
     let mut ledger = Ledger::new(units(100), Amount::ZERO);
@@ -300,6 +328,8 @@ enum Step {
     LoseAnswer(usize),
     StrayArrives(usize),
     Refuse(usize),
+    /// Charged, then the resource turns out to be missing.
+    FailCharged(usize),
 }
 
 fn step(with_trouble: bool) -> impl Strategy<Value = Step> {
@@ -314,6 +344,7 @@ fn step(with_trouble: bool) -> impl Strategy<Value = Step> {
         index().prop_map(Step::LoseAnswer),
         index().prop_map(Step::StrayArrives),
         index().prop_map(Step::Refuse),
+        index().prop_map(Step::FailCharged),
     ];
     if with_trouble {
         prop_oneof![4 => smooth, 1 => trouble].boxed()
@@ -406,6 +437,11 @@ impl World {
             Step::StrayArrives(index) => {
                 if let Some((cost, voucher)) = take(&mut self.stray, index) {
                     let _ = self.serve(cost, voucher);
+                }
+            }
+            Step::FailCharged(index) => {
+                if let Some((request, _)) = take(&mut self.answered, index) {
+                    self.ledger.dismiss(&request);
                 }
             }
             Step::Refuse(index) => {

@@ -1,0 +1,294 @@
+//! A paid event stream, whose vouchers are sent beside it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, Stream, StreamExt};
+use mpp_client::session::payment::Payment;
+use mpp_client::{ClientError, Site};
+use mpp_core::{Problem, ProblemKind, SessionReceipt};
+use mpp_tempo::wire::NeedVoucher;
+use url::Url;
+
+use super::manage::{Managed, refusal};
+use super::{Client, PaidResponse};
+use crate::sse::decode::Decoder;
+use crate::sse::{NEED_VOUCHER, RECEIPT};
+
+/// Requests for a voucher that may come without any data between them (SECURITY-CASES A27).
+const MAX_UNFED: u32 = 16;
+/// Vouchers that one request may take: a higher one of another request can overtake it.
+const MAX_LATE: u32 = 8;
+
+/// A paid event stream: yields the data of its events.
+///
+/// Vouchers are signed and sent while the stream is polled, so a reader that stops reading stops
+/// paying. The stream ends with the server's receipt; dropped before, what it may have cost stays
+/// covered until a later receipt tells.
+pub struct SseStream {
+    client: Client,
+    url: Url,
+    body: BoxStream<'static, Result<Bytes, ClientError>>,
+    decoder: Decoder,
+    ready: VecDeque<String>,
+    state: State,
+    /// A further request for a voucher that came while the last one was answered.
+    waiting: Option<NeedVoucher>,
+    /// A receipt that came while a voucher was on its way.
+    ending: Option<SessionReceipt>,
+    receipt: Option<SessionReceipt>,
+    unfed: u32,
+}
+
+/// Who has the payment.
+enum State {
+    /// The stream.
+    Reading(Box<Payment>),
+    /// A voucher that is being sent.
+    Answering(BoxFuture<'static, (Box<Payment>, Result<(), ClientError>)>),
+    /// Nobody: the stream is free, or over.
+    Done,
+}
+
+impl SseStream {
+    pub(super) fn new(
+        client: Client,
+        url: Url,
+        response: PaidResponse,
+    ) -> Result<Self, ClientError> {
+        if !response.status().is_success() {
+            return Err(ClientError::Status {
+                status: response.status().as_u16(),
+            });
+        }
+        let (content, receipt, payment) = response.into_parts();
+        let state = match (payment, receipt) {
+            (Some(payment), _) => State::Reading(Box::new(payment)),
+            // A receipt finished the request: the answer is no stream.
+            (None, Some(_)) => {
+                return Err(ClientError::Protocol("it does not answer with a stream"));
+            }
+            (None, None) => State::Done,
+        };
+        let body = PaidResponse::new(content, None, None).bytes_stream();
+        Ok(Self {
+            client,
+            url,
+            body: body.boxed(),
+            decoder: Decoder::default(),
+            ready: VecDeque::new(),
+            state,
+            waiting: None,
+            ending: None,
+            receipt: None,
+            unfed: 0,
+        })
+    }
+
+    /// The final receipt, once the stream has ended with one.
+    #[must_use]
+    pub const fn receipt(&self) -> Option<&SessionReceipt> {
+        self.receipt.as_ref()
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        self.decoder
+            .push(bytes)
+            .map_err(|_| ClientError::Protocol("one of its events is too large"))?;
+        while let Some(event) = self.decoder.next_event() {
+            match event.name.as_str() {
+                NEED_VOUCHER => self.on_need(&event.data)?,
+                RECEIPT => self.on_receipt(&event.data)?,
+                // The name space of payment events is not for content.
+                name if name.starts_with("payment-") => {}
+                _ => {
+                    self.unfed = 0;
+                    self.ready.push_back(event.data);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_need(&mut self, data: &str) -> Result<(), ClientError> {
+        let need: NeedVoucher = serde_json::from_str(data)
+            .map_err(|_| ClientError::Protocol("it asks for a voucher in no readable way"))?;
+        self.unfed = self.unfed.saturating_add(1);
+        if self.unfed > MAX_UNFED {
+            return Err(ClientError::Protocol(
+                "it asks for voucher after voucher and delivers nothing",
+            ));
+        }
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Reading(payment) => {
+                let answer = answer(self.client.clone(), self.url.clone(), payment, need);
+                self.state = State::Answering(answer.boxed());
+            }
+            State::Answering(answer) => {
+                self.state = State::Answering(answer);
+                self.waiting = Some(need);
+            }
+            State::Done => return Err(ClientError::Protocol("it asks to pay for a free stream")),
+        }
+        Ok(())
+    }
+
+    fn on_receipt(&mut self, data: &str) -> Result<(), ClientError> {
+        let receipt = mpp_core::Receipt::from_json(data.as_bytes());
+        let Ok(mpp_core::Receipt::Session(receipt)) = receipt else {
+            return Err(ClientError::Protocol("its receipt can not be read"));
+        };
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Reading(payment) => {
+                payment.confirm(&receipt)?;
+                self.receipt = Some(receipt);
+            }
+            State::Answering(answer) => {
+                self.state = State::Answering(answer);
+                self.ending = Some(receipt);
+            }
+            State::Done => {}
+        }
+        Ok(())
+    }
+
+    /// Goes on after a voucher was sent.
+    fn answered(
+        &mut self,
+        payment: Box<Payment>,
+        result: Result<(), ClientError>,
+    ) -> Result<(), ClientError> {
+        if let Some(receipt) = self.ending.take() {
+            // The stream is over; whether its last voucher arrived does not matter anymore.
+            payment.confirm(&receipt)?;
+            self.receipt = Some(receipt);
+            return Ok(());
+        }
+        result?;
+        self.state = match self.waiting.take() {
+            None => State::Reading(payment),
+            Some(need) => {
+                let answer = answer(self.client.clone(), self.url.clone(), payment, need);
+                State::Answering(answer.boxed())
+            }
+        };
+        Ok(())
+    }
+
+    /// Ends the stream: nothing more is read, signed or sent.
+    fn fail(&mut self, error: ClientError) -> ClientError {
+        self.state = State::Done;
+        self.waiting = None;
+        self.body = futures_util::stream::empty().boxed();
+        error
+    }
+}
+
+impl Stream for SseStream {
+    type Item = Result<String, ClientError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if let Some(data) = this.ready.pop_front() {
+                return Poll::Ready(Some(Ok(data)));
+            }
+            let mut progress = false;
+            if let State::Answering(answer) = &mut this.state
+                && let Poll::Ready((payment, result)) = answer.poll_unpin(cx)
+            {
+                progress = true;
+                this.state = State::Done;
+                if let Err(error) = this.answered(payment, result) {
+                    return Poll::Ready(Some(Err(this.fail(error))));
+                }
+            }
+            match this.body.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(bytes))) => {
+                    progress = true;
+                    if let Err(error) = this.take_in(&bytes) {
+                        return Poll::Ready(Some(Err(this.fail(error))));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(Some(Err(this.fail(error))));
+                }
+                // A voucher on its way is finished before the end.
+                Poll::Ready(None) if matches!(this.state, State::Answering(_)) => {}
+                Poll::Ready(None) if this.ready.is_empty() => {
+                    this.state = State::Done;
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(None) => progress = true,
+                Poll::Pending => {}
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SseStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SseStream")
+            .field("receipt", &self.receipt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Answers a request for a voucher, with a top-up first if it needs one.
+async fn answer(
+    client: Client,
+    url: Url,
+    mut payment: Box<Payment>,
+    need: NeedVoucher,
+) -> (Box<Payment>, Result<(), ClientError>) {
+    let result = feed(&client, &url, &mut payment, &need).await;
+    (payment, result)
+}
+
+async fn feed(
+    client: &Client,
+    url: &Url,
+    payment: &mut Payment,
+    need: &NeedVoucher,
+) -> Result<(), ClientError> {
+    payment.extend(need)?;
+    for _ in 0..MAX_LATE {
+        // Signs within the policy, and refills first when the deposit is too small.
+        client.credential(url, payment).await?;
+        let known = client.payer.known_offer(&Site::of(url)?);
+        let offer = known.unwrap_or_else(|| payment.offer().clone());
+        match client.manage(url, offer, payment).await? {
+            Managed::Done(receipt) => return payment.observe(&receipt),
+            Managed::Refused {
+                problem: Some(problem),
+                ..
+            } if is_covered(&problem, need) => return Ok(()),
+            Managed::Refused {
+                problem: Some(problem),
+                ..
+            } if problem.kind == ProblemKind::DeltaTooSmall => {}
+            Managed::Refused { status, problem } => return Err(refusal(status, problem)),
+            // It cost nothing, but the stream can not go on without it.
+            Managed::Lost(error) => return Err(ClientError::Transport(error)),
+        }
+    }
+    Err(ClientError::Protocol(
+        "it refuses every voucher as too late",
+    ))
+}
+
+/// A higher voucher of another request has covered the need already.
+fn is_covered(problem: &Problem, need: &NeedVoucher) -> bool {
+    problem.kind == ProblemKind::DeltaTooSmall
+        && problem
+            .accepted_cumulative
+            .is_some_and(|accepted| accepted >= need.required_cumulative)
+}

@@ -1,0 +1,66 @@
+//! Sending a request, and telling whether a failed one may have arrived.
+
+use mpp_client::{BuildError, ClientError, TransportError};
+use reqwest::{Client, ClientBuilder, Request, Response, redirect::Policy};
+
+/// An HTTP client that follows no redirect.
+#[derive(Clone, Debug)]
+pub(super) struct Transport(Client);
+
+/// How sending failed.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// No connection was made: the server has seen nothing.
+    NotSent(TransportError),
+    /// The server may have seen the request.
+    MayHaveArrived(TransportError),
+}
+
+impl Transport {
+    /// Builds the client.
+    ///
+    /// Redirects are never followed: a credential belongs to the URL it was made for
+    /// (SECURITY-CASES A18). Whatever the configuration says about them is overruled.
+    pub(super) fn new(config: ClientBuilder) -> Result<Self, BuildError> {
+        let client = config
+            .redirect(Policy::none())
+            .referer(false)
+            .build()
+            .map_err(|error| BuildError::Http(Box::new(error.without_url())))?;
+        Ok(Self(client))
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// # Cancel safety
+    /// Dropped, the request may have arrived.
+    pub(super) async fn send(&self, request: Request) -> Result<Response, SendError> {
+        self.0.execute(request).await.map_err(|error| {
+            // The URL may hold secrets in its query.
+            let error = error.without_url();
+            if error.is_connect() || error.is_builder() {
+                SendError::NotSent(TransportError::caused("no connection was made", error))
+            } else {
+                SendError::MayHaveArrived(lost(error))
+            }
+        })
+    }
+}
+
+impl From<SendError> for ClientError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotSent(error) | SendError::MayHaveArrived(error) => Self::Transport(error),
+        }
+    }
+}
+
+/// A connection that broke, or took too long, after the request was begun.
+pub(super) fn lost(error: reqwest::Error) -> TransportError {
+    let what = if error.is_timeout() {
+        "the answer did not come in time"
+    } else {
+        "the connection broke"
+    };
+    TransportError::caused(what, error.without_url())
+}
