@@ -104,6 +104,11 @@ impl UnsignedTx {
         let signed = AASigned::new_unhashed(self.0, to_alloy(&signature).into());
         Ok(SignedTx::from_parts(signed, signer.address(), sponsorship))
     }
+
+    #[cfg(test)]
+    pub(super) fn into_inner(self) -> TempoTransaction {
+        self.0
+    }
 }
 
 /// Gas limit times fee limit.

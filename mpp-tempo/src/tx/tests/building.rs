@@ -1,0 +1,318 @@
+//! What we build is what the checks expect and what the chain reads.
+
+use alloy_sol_types::SolCall;
+use proptest::prelude::*;
+
+use super::build::Transfer;
+use super::*;
+use crate::escrow::{DescriptorRange, IStreamChannel, ITIP20, ITIP20ChannelReserve};
+use crate::voucher::{SignedVoucher, sign_voucher};
+
+async fn voucher(terms: &ChannelTerms, cumulative: u128) -> SignedVoucher {
+    sign_voucher(&payer(), terms, Amount::new(cumulative))
+        .await
+        .unwrap()
+}
+
+fn calls(tx: UnsignedTx) -> Vec<(Address, Bytes)> {
+    let calls = tx.into_inner().calls;
+    calls
+        .into_iter()
+        .map(|call| (*call.to.to().unwrap(), call.input))
+        .collect()
+}
+
+/// The only call, read as function `C` of the escrow.
+fn single<C: SolCall>(tx: UnsignedTx, escrow: Address) -> C {
+    let calls = calls(tx);
+    assert_eq!(calls.len(), 1);
+    assert_eq!(calls[0].0, escrow);
+    C::abi_decode_validate(&calls[0].1).unwrap()
+}
+
+// PROTOCOL 4: type 0x76, nonceKey 2^256-1, nonce 0, validBefore.
+#[tokio::test]
+async fn transactions_have_an_expiring_nonce_and_the_fees_of_the_context() {
+    let tx = build::open(&self_paid(), &params(SessionProtocol::V2)).unwrap();
+    assert_eq!(tx.valid_before(), Some(NOW as u64 + 25));
+    assert_eq!(tx.max_total_fee(), U256::from(50_000_000_000_000_000_u64));
+    let signed = tx.sign(&payer()).await.unwrap();
+    assert_eq!(signed.encode()[0], 0x76);
+    assert_eq!(signed.nonce_key(), U256::MAX);
+    assert!(signed.has_expiring_nonce());
+    assert_eq!(signed.valid_after(), Some(12_345));
+    assert_eq!(signed.sponsorship(), Sponsorship::None);
+    assert_eq!(signed.fee_token(), Some(PATH_USD));
+    assert_eq!(signed.sender(), payer().address());
+}
+
+// PROTOCOL 5.3: open of both versions; the id is known before the transaction is sent.
+#[tokio::test]
+async fn a_built_open_passes_the_check_and_makes_the_predicted_channel() {
+    for protocol in [SessionProtocol::V1, SessionProtocol::V2] {
+        for context in [self_paid(), sponsored()] {
+            let params = params(protocol);
+            let tx = build::open(&context, &params).unwrap();
+            let predicted = tx.open_terms(&params, payer().address());
+            let signed = tx.sign(&payer()).await.unwrap();
+            let read = SignedTx::decode(&signed.encode()).unwrap();
+            let open = check::open(&read, protocol, params.escrow, 42431).unwrap();
+            assert_eq!(open.terms, predicted);
+            assert_eq!(open.deposit, params.deposit);
+            assert_eq!(open.terms.signer(), params.authorized_signer);
+        }
+    }
+}
+
+// PROTOCOL 5.3: the fee payer's signature and the fee token are not part of the hash.
+#[tokio::test]
+async fn sponsoring_does_not_change_the_channel() {
+    let params = params(SessionProtocol::V2);
+    let tx = build::open(&sponsored(), &params).unwrap();
+    let predicted = tx.open_terms(&params, payer().address());
+    let signed = tx.sign(&payer()).await.unwrap();
+    let cosigned = cosign(signed, &sponsor(), Address::repeat_byte(0x20))
+        .await
+        .unwrap();
+    let open = check::open(&cosigned, SessionProtocol::V2, params.escrow, 42431).unwrap();
+    assert_eq!(open.terms, predicted);
+}
+
+#[test]
+fn valid_after_makes_equal_calls_different_transactions() {
+    let params = params(SessionProtocol::V2);
+    let one = build::open(&self_paid(), &params).unwrap();
+    let later = TxContext {
+        valid_after: Some(12_346),
+        ..self_paid()
+    };
+    let two = build::open(&later, &params).unwrap();
+    let sender = payer().address();
+    assert_ne!(
+        one.expiring_nonce_hash(sender),
+        two.expiring_nonce_hash(sender)
+    );
+}
+
+#[tokio::test]
+async fn a_built_top_up_passes_the_check() {
+    for protocol in [SessionProtocol::V1, SessionProtocol::V2] {
+        let terms = terms(protocol);
+        let tx = build::top_up(&sponsored(), &terms, Amount::new(5000)).unwrap();
+        let signed = tx.sign(&payer()).await.unwrap();
+        let top_up = check::top_up(&signed, &terms).unwrap();
+        assert_eq!(
+            top_up,
+            TopUpCall {
+                channel_id: terms.id(),
+                additional: Amount::new(5000)
+            }
+        );
+    }
+}
+
+// PROTOCOL 5.3: settle; what goes on chain is the 65-byte form.
+#[tokio::test]
+async fn settle_carries_the_voucher() {
+    let v1 = terms(SessionProtocol::V1);
+    let signed = voucher(&v1, 700).await;
+    let tx = build::settle(&self_paid(), &v1, &signed).unwrap();
+    let call: IStreamChannel::settleCall = single(tx, v1.escrow);
+    assert_eq!((call.channelId, call.cumulativeAmount), (v1.id(), 700));
+    assert_eq!(call.signature.len(), 65);
+
+    let v2 = terms(SessionProtocol::V2);
+    let signed = voucher(&v2, 700).await;
+    let tx = build::settle(&self_paid(), &v2, &signed).unwrap();
+    let call: ITIP20ChannelReserve::settleCall = single(tx, v2.escrow);
+    assert_eq!(call.descriptor, (&v2.descriptor).into());
+    assert_eq!(call.cumulativeAmount.to::<u128>(), 700);
+    assert_eq!(call.signature.as_ref(), signed.signature.to_bytes());
+}
+
+#[tokio::test]
+async fn several_channels_settle_in_one_transaction() {
+    let (v1, v2) = (terms(SessionProtocol::V1), terms(SessionProtocol::V2));
+    let vouchers = [voucher(&v1, 1).await, voucher(&v2, 2).await];
+    let tx = build::settle_all(&self_paid(), [(&v1, &vouchers[0]), (&v2, &vouchers[1])]).unwrap();
+    let targets: Vec<_> = calls(tx).into_iter().map(|(to, _)| to).collect();
+    assert_eq!(targets, [v1.escrow, v2.escrow]);
+    assert_eq!(
+        build::settle_all(&self_paid(), []),
+        Err(BuildError::NoCalls)
+    );
+}
+
+// PROTOCOL 5.3: v2 captures at most the voucher; v1 has no capture argument.
+#[tokio::test]
+async fn close_captures_within_the_voucher() {
+    let v2 = terms(SessionProtocol::V2);
+    let signed = voucher(&v2, 1000).await;
+    let tx = build::close(&self_paid(), &v2, &signed, Amount::new(400)).unwrap();
+    let call: ITIP20ChannelReserve::closeCall = single(tx, v2.escrow);
+    assert_eq!(call.cumulativeAmount.to::<u128>(), 1000);
+    assert_eq!(call.captureAmount.to::<u128>(), 400);
+    let above = build::close(&self_paid(), &v2, &signed, Amount::new(1001));
+    assert_eq!(above, Err(BuildError::Capture));
+
+    let v1 = terms(SessionProtocol::V1);
+    let signed = voucher(&v1, 1000).await;
+    let tx = build::close(&self_paid(), &v1, &signed, Amount::new(1000)).unwrap();
+    let call: IStreamChannel::closeCall = single(tx, v1.escrow);
+    assert_eq!(call.cumulativeAmount, 1000);
+    for capture in [999, 1001] {
+        let other = build::close(&self_paid(), &v1, &signed, Amount::new(capture));
+        assert_eq!(other, Err(BuildError::Capture));
+    }
+}
+
+#[tokio::test]
+async fn closing_at_the_settled_amount_needs_no_voucher() {
+    let v2 = terms(SessionProtocol::V2);
+    let tx = build::close_at_settled(&self_paid(), &v2, Amount::new(30)).unwrap();
+    let call: ITIP20ChannelReserve::closeCall = single(tx, v2.escrow);
+    assert_eq!(call.captureAmount, call.cumulativeAmount);
+    assert!(call.signature.is_empty());
+    let v1 = terms(SessionProtocol::V1);
+    let tx = build::close_at_settled(&self_paid(), &v1, Amount::ZERO).unwrap();
+    let call: IStreamChannel::closeCall = single(tx, v1.escrow);
+    assert_eq!(call.cumulativeAmount, 0);
+}
+
+#[test]
+fn request_close_and_withdraw_name_the_channel() {
+    let v1 = terms(SessionProtocol::V1);
+    let tx = build::request_close(&self_paid(), &v1).unwrap();
+    assert_eq!(
+        single::<IStreamChannel::requestCloseCall>(tx, v1.escrow).channelId,
+        v1.id()
+    );
+    let tx = build::withdraw(&self_paid(), &v1).unwrap();
+    assert_eq!(
+        single::<IStreamChannel::withdrawCall>(tx, v1.escrow).channelId,
+        v1.id()
+    );
+
+    let v2 = terms(SessionProtocol::V2);
+    let descriptor = (&v2.descriptor).into();
+    let tx = build::request_close(&self_paid(), &v2).unwrap();
+    let call: ITIP20ChannelReserve::requestCloseCall = single(tx, v2.escrow);
+    assert_eq!(call.descriptor, descriptor);
+    let tx = build::withdraw(&self_paid(), &v2).unwrap();
+    let call: ITIP20ChannelReserve::withdrawCall = single(tx, v2.escrow);
+    assert_eq!(call.descriptor, descriptor);
+}
+
+// PROTOCOL 4: transfer and transferWithMemo.
+#[test]
+fn transfers_carry_their_memo() {
+    let plain = Transfer {
+        token: PATH_USD,
+        to: Address::repeat_byte(1),
+        amount: Amount::new(3),
+        memo: None,
+    };
+    let noted = Transfer {
+        memo: Some(B256::repeat_byte(9)),
+        ..plain
+    };
+    let calls = calls(build::transfer(&self_paid(), &[plain, noted]).unwrap());
+    let first = ITIP20::transferCall::abi_decode_validate(&calls[0].1).unwrap();
+    assert_eq!((first.to, first.amount), (plain.to, U256::from(3)));
+    let second = ITIP20::transferWithMemoCall::abi_decode_validate(&calls[1].1).unwrap();
+    assert_eq!(second.memo, B256::repeat_byte(9));
+    assert_eq!(build::transfer(&self_paid(), &[]), Err(BuildError::NoCalls));
+}
+
+#[tokio::test]
+async fn a_voucher_of_another_channel_is_not_sent() {
+    let own = terms(SessionProtocol::V2);
+    let mut other = own;
+    other.descriptor.salt = B256::ZERO;
+    let foreign = voucher(&other, 5).await;
+    assert_eq!(
+        build::settle(&self_paid(), &own, &foreign),
+        Err(BuildError::WrongChannel)
+    );
+    let close = build::close(&self_paid(), &own, &foreign, Amount::new(5));
+    assert_eq!(close, Err(BuildError::WrongChannel));
+}
+
+// Case A32: uint96 overflow.
+#[test]
+fn v2_amounts_beyond_96_bits_are_refused() {
+    let deposit = Amount::new(1 << 96);
+    let refused = Err(BuildError::AmountTooLarge(DescriptorRange));
+    let v2 = OpenParams {
+        deposit,
+        ..params(SessionProtocol::V2)
+    };
+    assert_eq!(build::open(&self_paid(), &v2), refused);
+    assert_eq!(
+        build::top_up(&self_paid(), &terms(SessionProtocol::V2), deposit),
+        refused
+    );
+    let v1 = OpenParams {
+        deposit,
+        ..params(SessionProtocol::V1)
+    };
+    assert!(build::open(&self_paid(), &v1).is_ok());
+}
+
+#[test]
+fn an_empty_or_inexpressible_validity_is_refused() {
+    let base = self_paid();
+    for context in [
+        TxContext {
+            valid_for: Duration::ZERO,
+            ..base
+        },
+        TxContext {
+            valid_for: Duration::from_secs(u64::MAX),
+            ..base
+        },
+        TxContext {
+            now: Timestamp::from_secs(-1),
+            ..base
+        },
+        TxContext {
+            valid_after: Some(NOW as u64 + 25),
+            ..base
+        },
+    ] {
+        let open = build::open(&context, &params(SessionProtocol::V2));
+        assert_eq!(open, Err(BuildError::Validity));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    // Build, sign, encode, decode, check: nothing is lost, for any parameters.
+    #[test]
+    fn opens_survive_the_wire(
+        deposit in 0..1_u128 << 96,
+        salt: [u8; 32],
+        payee: [u8; 20],
+        operator: [u8; 20],
+        v2: bool,
+        valid_after in 0..NOW as u64,
+    ) {
+        let protocol = if v2 { SessionProtocol::V2 } else { SessionProtocol::V1 };
+        let params = OpenParams {
+            deposit: Amount::new(deposit),
+            salt: salt.into(),
+            payee: payee.into(),
+            operator: operator.into(),
+            ..params(protocol)
+        };
+        let context = TxContext { valid_after: Some(valid_after), ..sponsored() };
+        let tx = build::open(&context, &params).unwrap();
+        let predicted = tx.open_terms(&params, payer().address());
+        let signed = sign(tx.into_inner(), &payer());
+        let read = SignedTx::decode(&signed.encode()).unwrap();
+        let open = check::open(&read, protocol, params.escrow, 42431).unwrap();
+        prop_assert_eq!(open.terms, predicted);
+        prop_assert_eq!(open.deposit.base_units(), deposit);
+    }
+}

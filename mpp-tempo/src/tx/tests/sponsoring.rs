@@ -1,0 +1,142 @@
+//! Case A15: what a sponsor pays for, and each limit at its edge.
+
+use core::num::NonZeroU64;
+
+use alloy_eips::eip2930::{AccessList, AccessListItem};
+
+use super::*;
+
+fn judged_at(now: i64, change: impl FnOnce(&mut TempoTransaction)) -> Result<(), PolicyViolation> {
+    let tx = altered_open(&sponsored(), SessionProtocol::V2, change);
+    SponsorPolicy::default().check(&tx, Timestamp::from_secs(now))
+}
+
+fn judged(change: impl FnOnce(&mut TempoTransaction)) -> Result<(), PolicyViolation> {
+    judged_at(NOW, change)
+}
+
+// PROTOCOL 4: the default policy.
+#[test]
+fn the_defaults_are_those_of_the_protocol() {
+    let policy = SponsorPolicy::default();
+    assert_eq!(policy.max_gas, 2_000_000);
+    assert_eq!(policy.max_fee_per_gas, 100_000_000_000);
+    assert_eq!(
+        policy.max_total_fee,
+        U256::from(5) * U256::from(10).pow(U256::from(16))
+    );
+    assert_eq!(policy.max_validity, Duration::from_secs(900));
+    assert_eq!(judged(|_| ()), Ok(()));
+}
+
+#[test]
+fn only_requests_for_a_fee_payer_are_judged() {
+    let own = altered_open(&self_paid(), SessionProtocol::V2, |_| ());
+    let refused = SponsorPolicy::default().check(&own, Timestamp::from_secs(NOW));
+    assert_eq!(refused, Err(PolicyViolation::NotRequested));
+}
+
+#[test]
+fn gas_and_fees_have_limits() {
+    assert_eq!(
+        judged(|tx| tx.gas_limit = 2_000_001),
+        Err(PolicyViolation::Gas(2_000_001))
+    );
+    let gwei = 1_000_000_000;
+    assert_eq!(
+        judged(|tx| tx.max_fee_per_gas = 100 * gwei + 1),
+        Err(PolicyViolation::FeePerGas(100 * gwei + 1))
+    );
+    assert_eq!(
+        judged(|tx| tx.max_priority_fee_per_gas = 100 * gwei + 1),
+        Err(PolicyViolation::FeePerGas(100 * gwei + 1))
+    );
+    let at_limit = judged(|tx| {
+        tx.gas_limit = 500_000;
+        tx.max_fee_per_gas = 100 * gwei;
+    });
+    assert_eq!(at_limit, Ok(()));
+    let above = judged(|tx| {
+        tx.gas_limit = 500_001;
+        tx.max_fee_per_gas = 100 * gwei;
+    });
+    assert_eq!(
+        above,
+        Err(PolicyViolation::TotalFee(U256::from(
+            50_000_100_000_000_000_u64
+        )))
+    );
+}
+
+#[test]
+fn validity_is_now_and_short() {
+    let until = |seconds: i64| {
+        move |tx: &mut TempoTransaction| {
+            tx.valid_before = NonZeroU64::new(u64::try_from(NOW + seconds).unwrap());
+        }
+    };
+    assert_eq!(judged(until(900)), Ok(()));
+    assert_eq!(judged(until(901)), Err(PolicyViolation::Validity));
+    assert_eq!(judged(until(1)), Ok(()));
+    assert_eq!(judged(until(0)), Err(PolicyViolation::NotValidNow));
+    assert_eq!(judged(until(-1)), Err(PolicyViolation::NotValidNow));
+    assert_eq!(
+        judged(|tx| tx.valid_before = None),
+        Err(PolicyViolation::NotValidNow)
+    );
+    assert_eq!(judged_at(-1, |_| ()), Err(PolicyViolation::NotValidNow));
+    let after = |second: i64| {
+        move |tx: &mut TempoTransaction| {
+            tx.valid_after = NonZeroU64::new(u64::try_from(second).unwrap());
+        }
+    };
+    assert_eq!(judged(after(NOW)), Ok(()));
+    assert_eq!(judged(after(NOW + 1)), Err(PolicyViolation::NotValidNow));
+}
+
+#[test]
+fn other_nonces_could_be_held_back_and_are_refused() {
+    assert_eq!(
+        judged(|tx| tx.nonce_key = U256::ZERO),
+        Err(PolicyViolation::Nonce)
+    );
+    assert_eq!(
+        judged(|tx| tx.nonce_key = U256::ONE),
+        Err(PolicyViolation::Nonce)
+    );
+    assert_eq!(judged(|tx| tx.nonce = 1), Err(PolicyViolation::Nonce));
+}
+
+#[test]
+fn smuggled_extras_are_refused() {
+    let item = AccessListItem {
+        address: PATH_USD,
+        storage_keys: [B256::ZERO].into(),
+    };
+    let list = judged(|tx| tx.access_list = AccessList([item].into()));
+    assert_eq!(list, Err(PolicyViolation::AccessList));
+    assert_eq!(
+        judged(|tx| tx.calls[0].value = U256::ONE),
+        Err(PolicyViolation::Value)
+    );
+    assert_eq!(
+        judged(|tx| tx.calls[0].to = TxKind::Create),
+        Err(PolicyViolation::Value)
+    );
+}
+
+#[test]
+fn authorizations_are_refused() {
+    use tempo_primitives::transaction::{TempoSignature, TempoSignedAuthorization};
+    let delegate = judged(|tx| {
+        let authorization = alloy_eips::eip7702::Authorization {
+            chain_id: U256::from(42431),
+            address: Address::repeat_byte(1),
+            nonce: 0,
+        };
+        let signed =
+            TempoSignedAuthorization::new_unchecked(authorization, TempoSignature::default());
+        tx.tempo_authorization_list = [signed].into();
+    });
+    assert_eq!(delegate, Err(PolicyViolation::Authorizations));
+}
