@@ -2,6 +2,7 @@
 
 pub(crate) mod channel_reserve;
 pub(crate) mod fee_manager;
+pub(crate) mod multicall;
 pub(crate) mod nonce;
 pub(crate) mod policy;
 pub(crate) mod revert;
@@ -66,6 +67,8 @@ impl Env<'_> {
             fee_manager::call(self, caller, input)
         } else if to == TIP403_REGISTRY_ADDRESS {
             policy::call(self, caller, input)
+        } else if to == multicall::MULTICALL3 {
+            multicall::call(self, input)
         } else {
             Ok(Bytes::new())
         }
@@ -74,11 +77,12 @@ impl Env<'_> {
 
 /// Whether `address` answers calls, for `eth_getCode`.
 pub(crate) fn is_native(state: &State, stream_channel: Address, address: Address) -> bool {
-    const FIXED: [Address; 4] = [
+    const FIXED: [Address; 5] = [
         TIP20_CHANNEL_RESERVE_ADDRESS,
         NONCE_PRECOMPILE_ADDRESS,
         TIP_FEE_MANAGER_ADDRESS,
         TIP403_REGISTRY_ADDRESS,
+        multicall::MULTICALL3,
     ];
     address == stream_channel || FIXED.contains(&address) || state.tokens.get(&address).is_some()
 }

@@ -2,7 +2,7 @@
 
 use super::support::*;
 use alloy_primitives::{Address, B256, U256, keccak256};
-use alloy_sol_types::SolEvent;
+use alloy_sol_types::{SolCall, SolEvent};
 use mpp_core::Amount;
 use tempo_contracts::precompiles::{IFeeManager, ITIP20, ITIP403Registry};
 use tempo_contracts::precompiles::{TIP_FEE_MANAGER_ADDRESS, TIP403_REGISTRY_ADDRESS};
@@ -276,4 +276,28 @@ fn virtual_recipients_are_unknown_here() {
     let virtual_address = Address::from_slice(&bytes[12..]);
     let error = tempo_contracts::precompiles::IAddressRegistry::VirtualAddressUnregistered {};
     reverts(&node, &from, quiet(), &transfer(virtual_address, 1), error);
+}
+
+#[test]
+fn multicall_undoes_only_the_calls_that_fail() {
+    use crate::precompile::multicall::{IMulticall3 as multi, MULTICALL3};
+    let node = node();
+    let sender = actor(&node, 0);
+    let to = stranger(9).address;
+    node.mint(quiet(), MULTICALL3, Amount::new(10)).unwrap();
+    let inner = |amount: u128, may_fail: bool| multi::Call3 {
+        target: quiet(),
+        allowFailure: may_fail,
+        callData: transfer(to, amount).abi_encode().into(),
+    };
+    let calls = vec![inner(4, false), inner(100, true), inner(5, false)];
+    let receipt = ok(&node, &sender, MULTICALL3, &multi::aggregate3Call { calls });
+    assert_eq!(node.balance(quiet(), to), Amount::new(9));
+    assert_eq!(receipt.logs.len(), 3, "two transfers and the fee");
+    let strict = multi::aggregate3Call {
+        calls: vec![inner(1, false), inner(100, false)],
+    };
+    let error = alloy_sol_types::Revert::from("Multicall3: call failed");
+    reverts(&node, &sender, MULTICALL3, &strict, error);
+    assert_eq!(node.balance(quiet(), to), Amount::new(9));
 }
