@@ -91,3 +91,6 @@ fn shape(env: &Env<'_>, id: B256) -> abi::ChannelState {
         closeRequestedAt: channel.close_requested_at,
     }
 }
+
+#[cfg(test)]
+mod tests;
