@@ -21,6 +21,8 @@ pub mod store;
 mod server;
 mod settle;
 mod tasks;
+#[cfg(test)]
+mod testing;
 
 pub use self::{
     error::{Failure, Fault, Misuse, Rejection},

@@ -222,7 +222,13 @@ impl<S: ChannelStore> SessionContext<S> {
     /// The close did not happen; the chain says where the channel stands.
     async fn close_failed(&self, record: &ChannelRecord) -> Result<(), Failure> {
         let view = self.view(record).await.map_err(Fault::from)?;
-        self.run(record.id, Command::CloseFailed).await?;
+        self.run(
+            record.id,
+            Command::CloseFailed {
+                transaction: alloy_primitives::B256::ZERO,
+            },
+        )
+        .await?;
         self.observe(record.id, view).await?;
         Ok(())
     }

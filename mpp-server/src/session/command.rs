@@ -33,8 +33,11 @@ pub enum Command {
     BeginClose(VerifiedVoucher),
     /// The close transaction was signed and is about to be broadcast.
     CloseSent(PendingTx),
-    /// The close was refused or reverted: nothing happened on chain.
-    CloseFailed,
+    /// This close was refused or reverted, or can no longer be mined.
+    CloseFailed {
+        /// The transaction; news of any other does not matter.
+        transaction: B256,
+    },
     /// A successful receipt shows the channel closed by this transaction.
     Closed {
         /// The transaction.

@@ -161,3 +161,6 @@ pub enum Created {
     /// It was there, in this state.
     Before(ChannelRecord),
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! Nothing here waits, stores, verifies signatures or looks at a clock: a
 //! record and a command go in, the next record or a rejection comes out.
 
+use alloy_primitives::B256;
 use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{
     channel::{ChannelView, Existence, SessionProtocol},
@@ -35,7 +36,7 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
         Command::BeginStream => draft.begin_stream(),
         Command::BeginClose(voucher) => draft.begin_close(&voucher),
         Command::CloseSent(sent) => draft.close_sent(sent),
-        Command::CloseFailed => Ok(draft.close_failed()),
+        Command::CloseFailed { transaction } => Ok(draft.close_failed(transaction)),
         Command::Closed {
             transaction,
             settled,
@@ -143,12 +144,10 @@ impl<'a> Draft<'a> {
         match view.existence {
             Existence::Open => self.observe_open(&view),
             Existence::Finalized => self.observe_gone(view.settled),
-            // A zero state of the reserve: never opened, or deleted by a close.
-            Existence::Unknown => {
-                if !matches!(self.next.phase, Phase::Opening(_) | Phase::Failed) {
-                    self.observe_gone(view.settled);
-                }
-            }
+            // An empty slot is what a deleted channel leaves behind, and also what a
+            // node shows that lags behind the open. Only its event proves a close
+            // (SECURITY-CASES A33).
+            Existence::Unknown => {}
         }
         let kind = match (&self.old.phase, &self.next.phase) {
             (Phase::Opening(_) | Phase::Failed, Phase::Open) => LedgerKind::Opened,
@@ -162,9 +161,13 @@ impl<'a> Draft<'a> {
         if matches!(self.next.phase, Phase::Closed { .. }) {
             return;
         }
-        // A lagging node may show an older state; deposits and settlements only grow.
-        self.next.deposit = self.next.deposit.max(view.deposit);
+        // Settlements only grow, and so do deposits: a smaller one is an older state,
+        // whose close request may have been cancelled since.
         self.next.settled = self.next.settled.max(view.settled);
+        if view.deposit < self.old.deposit {
+            return;
+        }
+        self.next.deposit = view.deposit;
         // Only a top-up cancels a close request; without one, a view that
         // shows no request is an older state.
         let cancelled = view.close_requested_at.is_none() && view.deposit > self.old.deposit;
@@ -187,6 +190,12 @@ impl<'a> Draft<'a> {
                     None => Phase::Open,
                 };
             }
+        }
+        // A v1 id does not contain the deposit: a payer can show us one open
+        // transaction and have another mined. The chain would not pay a voucher
+        // above the deposit that is there.
+        if self.next.accepted() > self.next.deposit {
+            self.next.best = None;
         }
     }
 
@@ -242,17 +251,18 @@ impl<'a> Draft<'a> {
     /// Charges the price, never the voucher's increase (SECURITY-CASES A24).
     fn take(&mut self, charge: &Charge) -> Result<(), Shortage> {
         let record = &mut self.next;
-        let required = record.spent.checked_add(charge.cost).unwrap_or(Amount::MAX);
-        if required > record.accepted() {
+        let accepted = record.accepted();
+        let after = record.spent.checked_add(charge.cost);
+        let Some(spent) = after.filter(|spent| *spent <= accepted) else {
             return Err(Shortage {
                 channel_id: record.id,
-                required_top_up: required.saturating_sub(record.accepted()),
-                required_cumulative: required,
-                accepted: record.accepted(),
+                required_top_up: charge.cost.saturating_sub(record.available()),
+                required_cumulative: after.unwrap_or(Amount::MAX),
+                accepted,
                 deposit: record.deposit,
             });
-        }
-        record.spent = required;
+        };
+        record.spent = spent;
         record.units = record.units.saturating_add(charge.units);
         Ok(())
     }
@@ -309,20 +319,30 @@ impl<'a> Draft<'a> {
         Ok(self.finish(LedgerKind::Observed, None))
     }
 
+    /// One close in flight per channel (PROTOCOL 5.4).
     fn close_sent(mut self, pending: PendingTx) -> Result<Step, Rejection> {
         let channel_id = self.old.id;
-        let Phase::Closing { sent, .. } = &mut self.next.phase else {
-            return Err(Rejection::ChannelFinalized {
-                channel_id,
-                why: "this channel is not being closed",
-            });
-        };
-        *sent = Some(pending);
-        Ok(self.finish(LedgerKind::Observed, None))
+        let refused = |why| Err(Rejection::ChannelFinalized { channel_id, why });
+        match &mut self.next.phase {
+            Phase::Closing {
+                sent: Some(sent), ..
+            } if *sent != pending => refused("another close of this channel is under way"),
+            Phase::Closing { sent, .. } => {
+                *sent = Some(pending);
+                Ok(self.finish(LedgerKind::Observed, None))
+            }
+            _ => refused("this channel is not being closed"),
+        }
     }
 
-    fn close_failed(mut self) -> Step {
-        if let Phase::Closing { requested_at, .. } = &self.next.phase {
+    fn close_failed(mut self, transaction: B256) -> Step {
+        if let Phase::Closing {
+            requested_at,
+            sent: Some(sent),
+            ..
+        } = &self.next.phase
+            && sent.hash == transaction
+        {
             self.next.phase = match requested_at {
                 Some(at) => Phase::CloseRequested { at: *at },
                 None => Phase::Open,
@@ -331,11 +351,18 @@ impl<'a> Draft<'a> {
         self.finish(LedgerKind::Observed, None)
     }
 
-    fn closed(mut self, transaction: alloy_primitives::B256, settled: Amount) -> Step {
-        self.next.settled = self.next.settled.max(settled);
-        self.next.phase = Phase::Closed {
-            transaction: Some(transaction),
-        };
+    fn closed(mut self, transaction: B256, settled: Amount) -> Step {
+        if !matches!(
+            self.next.phase,
+            Phase::Closed {
+                transaction: Some(_)
+            }
+        ) {
+            self.next.settled = self.next.settled.max(settled);
+            self.next.phase = Phase::Closed {
+                transaction: Some(transaction),
+            };
+        }
         self.finish(LedgerKind::Closed, None)
     }
 
@@ -383,3 +410,8 @@ impl<'a> Draft<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

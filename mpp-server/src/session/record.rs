@@ -9,8 +9,9 @@ use mpp_tempo::{
 
 /// The state of one channel, the unit of every commit.
 ///
-/// Always true: `spent <= accepted <= deposit`, and all three only grow
-/// (PROTOCOL 5.6; draft-tempo-session-00, Accounting State).
+/// Once the chain has shown the channel, `spent <= accepted <= deposit`, and all
+/// three only grow (PROTOCOL 5.6; draft-tempo-session-00, Accounting State).
+/// Before that the deposit is zero and nothing is sold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelRecord {
     /// The channel id, derived from the terms once.

@@ -134,3 +134,6 @@ impl ChannelStore for MemoryStore {
         Ok(records.filter(|record| select(record)).cloned().collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Races over one store, and stores that fail.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use alloy_primitives::B256;
+use mpp_core::{Amount, Timestamp};
+use mpp_tempo::SessionProtocol;
+
+use super::*;
+use crate::{
+    clock::ManualClock,
+    error::Fault,
+    session::command::Charge,
+    store::{Claim, ClaimKey, MemoryStore, Versioned},
+    testing::{amount, challenge_id, channel_id, now, open_record, opening, verified},
+};
+
+const V2: SessionProtocol = SessionProtocol::V2;
+
+fn driver<S: ChannelStore>(store: S) -> Driver<S> {
+    Driver::new(Arc::new(store), SharedClock::new(ManualClock::new(now())))
+}
+
+async fn stored(store: &MemoryStore, record: ChannelRecord) -> ChannelId {
+    let (id, expected) = (record.id, None);
+    let write = Write {
+        expected,
+        next: record,
+        entry: None,
+    };
+    assert!(matches!(
+        store.commit(write).await.unwrap(),
+        Commit::Done(_)
+    ));
+    id
+}
+
+fn charge(cost: u128) -> Command {
+    Command::Charge(Charge {
+        cost: amount(cost),
+        units: 1,
+        challenge_id: challenge_id(),
+        stream: None,
+    })
+}
+
+// SECURITY-CASES A2: two requests race for one balance; the result is a serial one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_drivers_on_one_store_never_overspend() {
+    let store = MemoryStore::new();
+    let id = stored(&store, open_record(V2, 1_000, 100, 0)).await;
+    let buyers = (0..8).map(|_| {
+        let driver = driver(store.clone());
+        tokio::task::spawn(async move {
+            let mut bought = 0_u128;
+            loop {
+                match driver.run(id, charge(3)).await {
+                    Ok(_) => bought += 1,
+                    Err(Failure::Rejected(Rejection::InsufficientBalance(_))) => return bought,
+                    Err(other) => panic!("{other}"),
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let bought = futures_util::future::join_all(buyers).await;
+    let bought: u128 = bought.into_iter().map(Result::unwrap).sum();
+    assert_eq!(bought, 33);
+    let ledger = store.ledger(id);
+    let costs = ledger.iter().map(|entry| entry.cost.base_units());
+    assert_eq!(costs.sum::<u128>(), 99);
+    // One line: each entry saw what the one before it left.
+    let spent: Vec<_> = ledger
+        .iter()
+        .map(|entry| entry.spent.base_units())
+        .collect();
+    assert_eq!(spent, (1..=33).map(|n| n * 3).collect::<Vec<_>>());
+}
+
+// PROTOCOL 5.6: accept and charge are one atomic command, also when vouchers race.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_highest_of_racing_vouchers_stays() {
+    let store = MemoryStore::new();
+    let record = open_record(V2, 1_000, 0, 0);
+    let terms = record.terms;
+    let id = stored(&store, record).await;
+    let payments = (1..=40_u128).map(|units| {
+        let driver = driver(store.clone());
+        let voucher = verified(&terms, units);
+        tokio::task::spawn(async move {
+            let command = Command::Accept {
+                voucher,
+                min_delta: Amount::ZERO,
+                charge: None,
+            };
+            driver.run(id, command).await.is_ok()
+        })
+    });
+    let accepted = futures_util::future::join_all(payments).await;
+    assert!(accepted.into_iter().any(|accepted| accepted.unwrap()));
+    let (record, _) = driver(store).load(id).await.unwrap();
+    assert_eq!(record.accepted(), amount(40));
+}
+
+/// Answers the first commits with a conflict, as a store does under contention.
+#[derive(Debug)]
+struct Contended {
+    inner: MemoryStore,
+    conflicts: AtomicU32,
+}
+
+impl ChannelStore for Contended {
+    async fn load(&self, id: ChannelId) -> Result<Option<Versioned>, StoreFault> {
+        self.inner.load(id).await
+    }
+
+    async fn commit(&self, write: Write) -> Result<Commit, StoreFault> {
+        let left = self.conflicts.load(Ordering::SeqCst);
+        if left == u32::MAX {
+            return Err(StoreFault::transient("down", None));
+        }
+        if left > 0 {
+            self.conflicts.store(left - 1, Ordering::SeqCst);
+            return Ok(Commit::Conflict);
+        }
+        self.inner.commit(write).await
+    }
+
+    async fn claim(
+        &self,
+        key: ClaimKey,
+        value: B256,
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<Claim, StoreFault> {
+        self.inner.claim(key, value, expires, now).await
+    }
+
+    async fn changed(&self, id: ChannelId, since: Version) -> Result<(), StoreFault> {
+        self.inner.changed(id, since).await
+    }
+
+    async fn scan(
+        &self,
+        select: fn(&ChannelRecord) -> bool,
+    ) -> Result<Vec<ChannelRecord>, StoreFault> {
+        self.inner.scan(select).await
+    }
+}
+
+async fn contended(conflicts: u32) -> (Driver<Contended>, ChannelId) {
+    let inner = MemoryStore::new();
+    let id = stored(&inner, open_record(V2, 100, 50, 0)).await;
+    let conflicts = AtomicU32::new(conflicts);
+    (driver(Contended { inner, conflicts }), id)
+}
+
+#[tokio::test]
+async fn a_conflict_is_tried_again_and_counts_once() {
+    let (driver, id) = contended(3).await;
+    let applied = driver.run(id, charge(10)).await.unwrap();
+    assert_eq!(applied.get().record.spent, amount(10));
+    assert_eq!(driver.load(id).await.unwrap().0.spent, amount(10));
+    assert_eq!(driver.store().inner.ledger(id).len(), 1);
+}
+
+// DESIGN 2.6: when the store fails we stop selling.
+#[tokio::test]
+async fn a_failing_store_sells_nothing() {
+    let (driver, id) = contended(u32::MAX).await;
+    let failure = driver.run(id, charge(10)).await.unwrap_err();
+    let Failure::Fault(fault @ Fault::Store(_)) = failure else {
+        panic!("{failure}");
+    };
+    assert!(fault.is_transient());
+    assert_eq!(driver.load(id).await.unwrap().0.spent, Amount::ZERO);
+}
+
+#[tokio::test]
+async fn a_step_without_change_is_not_written() {
+    let (driver, id) = contended(u32::MAX).await;
+    let applied = driver.run(id, Command::Keep).await.unwrap();
+    assert!(!applied.get().outcome.changed);
+    assert_eq!(applied.get().version, Version(1));
+}
+
+#[tokio::test]
+async fn an_unknown_channel_is_not_found() {
+    let driver = driver(MemoryStore::new());
+    let id = channel_id(V2);
+    assert!(matches!(
+        driver.run(id, Command::Keep).await,
+        Err(Failure::Rejected(Rejection::ChannelNotFound { channel_id })) if channel_id == id
+    ));
+}
+
+#[tokio::test]
+async fn only_a_failed_open_makes_room_for_another() {
+    let driver = driver(MemoryStore::new());
+    let first = opening(V2, 5);
+    let created = driver.create(first.clone()).await.unwrap();
+    assert_eq!(*created.get(), Created::Now);
+    let created = driver.create(opening(V2, 7)).await.unwrap();
+    assert_eq!(*created.get(), Created::Before(first.clone()));
+    driver.run(first.id, Command::OpenFailed).await.unwrap();
+    let created = driver.create(opening(V2, 7)).await.unwrap();
+    assert_eq!(*created.get(), Created::Now);
+    assert_eq!(driver.load(first.id).await.unwrap().0.accepted(), amount(7));
+}

@@ -1,0 +1,355 @@
+//! Random lives of a channel: whatever comes in whatever order, the money adds up.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use alloy_primitives::B256;
+use mpp_core::{Amount, Timestamp};
+use mpp_tempo::{ChannelView, Existence, SessionProtocol, VerifiedVoucher};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{BOTH, amount, challenge_id, now, opening, terms, verified};
+
+/// Amounts are 0 to this; small, so that limits are met often.
+const TOP: u128 = 24;
+
+/// Every voucher of the model, verified once.
+static VOUCHERS: LazyLock<HashMap<(SessionProtocol, u128), VerifiedVoucher>> =
+    LazyLock::new(|| {
+        let amounts = BOTH
+            .into_iter()
+            .flat_map(|protocol| (0..=TOP).map(move |units| (protocol, units)));
+        amounts
+            .map(|(protocol, units)| ((protocol, units), verified(&terms(protocol), units)))
+            .collect()
+    });
+
+/// One thing that happens, on the chain or at the server.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    /// The chain moves on; the server has not seen it.
+    ChainTopUp(u128),
+    ChainCloseRequest,
+    ChainSettle,
+    ChainClose,
+    /// The server is shown a state of the chain: this many states ago.
+    Show(usize),
+    /// The server is shown an empty slot, as a lagging node does.
+    ShowNothing,
+    OpenFailed,
+    Accept {
+        units: u128,
+        min_delta: u128,
+        cost: Option<u128>,
+    },
+    Charge {
+        cost: u128,
+        stream: Option<u64>,
+    },
+    Keep,
+    BeginStream,
+    BeginClose(u128),
+    CloseSent(u8),
+    CloseFailed(u8),
+    /// The close transaction is mined; the server has its receipt.
+    CloseMined(u8),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let units = 0..=TOP;
+    prop_oneof![
+        2 => (1..8_u128).prop_map(Event::ChainTopUp),
+        1 => Just(Event::ChainCloseRequest),
+        1 => Just(Event::ChainSettle),
+        1 => Just(Event::ChainClose),
+        8 => (0..4_usize).prop_map(Event::Show),
+        1 => Just(Event::ShowNothing),
+        1 => Just(Event::OpenFailed),
+        8 => (units.clone(), 0..3_u128, prop::option::of(1..6_u128))
+            .prop_map(|(units, min_delta, cost)| Event::Accept { units, min_delta, cost }),
+        6 => (1..6_u128, prop::option::of(0..4_u64))
+            .prop_map(|(cost, stream)| Event::Charge { cost, stream }),
+        1 => Just(Event::Keep),
+        2 => Just(Event::BeginStream),
+        2 => units.prop_map(Event::BeginClose),
+        2 => (0..3_u8).prop_map(Event::CloseSent),
+        2 => (0..3_u8).prop_map(Event::CloseFailed),
+        1 => (0..3_u8).prop_map(Event::CloseMined),
+    ]
+}
+
+/// The chain, the server's record, and what was promised so far.
+struct World {
+    protocol: SessionProtocol,
+    /// Every state the chain was in; the last is the present.
+    chain: Vec<ChannelView>,
+    record: ChannelRecord,
+    ledger_cost: Amount,
+    ledger_units: u64,
+}
+
+impl World {
+    fn new(protocol: SessionProtocol, first: u128, deposit: u128) -> Self {
+        let view = ChannelView {
+            deposit: amount(deposit),
+            ..ChannelView::unknown()
+        };
+        Self {
+            protocol,
+            chain: vec![ChannelView {
+                existence: Existence::Open,
+                ..view
+            }],
+            record: opening(protocol, first),
+            ledger_cost: Amount::ZERO,
+            ledger_units: 0,
+        }
+    }
+
+    fn truth(&self) -> ChannelView {
+        *self.chain.last().unwrap()
+    }
+
+    fn change_chain(&mut self, change: impl FnOnce(&mut ChannelView)) {
+        let mut next = self.truth();
+        if next.existence == Existence::Open {
+            change(&mut next);
+            self.chain.push(next);
+        }
+    }
+
+    fn voucher(&self, units: u128) -> VerifiedVoucher {
+        VOUCHERS[&(self.protocol, units)].clone()
+    }
+
+    fn happen(&mut self, event: Event) {
+        let hash = |byte: u8| B256::repeat_byte(byte);
+        let command = match event {
+            Event::ChainTopUp(units) => {
+                return self.change_chain(|view| {
+                    let deposit = view.deposit.base_units() + units;
+                    view.deposit = amount(deposit.min(TOP));
+                    view.close_requested_at = None;
+                });
+            }
+            Event::ChainCloseRequest => {
+                return self.change_chain(|view| view.close_requested_at = Some(7));
+            }
+            Event::ChainSettle => {
+                let best = self.record.accepted();
+                return self.change_chain(|view| {
+                    if best <= view.deposit {
+                        view.settled = view.settled.max(best);
+                    }
+                });
+            }
+            Event::ChainClose => {
+                return self.change_chain(|view| {
+                    *view = ChannelView {
+                        existence: Existence::Finalized,
+                        ..ChannelView::unknown()
+                    };
+                });
+            }
+            Event::Show(ago) => {
+                let index = self.chain.len().saturating_sub(ago + 1);
+                Command::Observe(self.chain[index])
+            }
+            Event::ShowNothing => Command::Observe(ChannelView::unknown()),
+            Event::OpenFailed => Command::OpenFailed,
+            Event::Accept {
+                units,
+                min_delta,
+                cost,
+            } => Command::Accept {
+                voucher: self.voucher(units),
+                min_delta: amount(min_delta),
+                charge: cost.map(|cost| charge(cost, None)),
+            },
+            Event::Charge { cost, stream } => Command::Charge(charge(cost, stream)),
+            Event::Keep => Command::Keep,
+            Event::BeginStream => Command::BeginStream,
+            Event::BeginClose(units) => Command::BeginClose(self.voucher(units)),
+            Event::CloseSent(byte) => Command::CloseSent(PendingTx {
+                hash: hash(byte),
+                valid_before: 9,
+            }),
+            Event::CloseFailed(byte) => Command::CloseFailed {
+                transaction: hash(byte),
+            },
+            Event::CloseMined(byte) => {
+                // A receipt exists only for a transaction that was sent.
+                let Phase::Closing {
+                    sent: Some(sent),
+                    capture,
+                    ..
+                } = self.record.phase
+                else {
+                    return;
+                };
+                if sent.hash != hash(byte) {
+                    return;
+                }
+                self.change_chain(|view| view.existence = Existence::Finalized);
+                Command::Closed {
+                    transaction: sent.hash,
+                    settled: capture,
+                }
+            }
+        };
+        let old = self.record.clone();
+        match apply(&old, command.clone(), now()) {
+            Ok(step) => self.check_step(&old, &command, step),
+            Err(rejection) => check_rejection(&old, &command, &rejection),
+        }
+    }
+
+    fn check_step(&mut self, old: &ChannelRecord, command: &Command, step: Step) {
+        let next = &step.next;
+        assert_eq!(step.outcome.changed, next != old);
+        assert_eq!(step.outcome.changed, step.entry.is_some());
+        check_monotone(old, next);
+        check_bounds(next);
+        // Nothing is sold but in service.
+        let sold = next.spent.checked_sub(old.spent).unwrap();
+        assert_eq!(sold, step.outcome.charged);
+        if !sold.is_zero() {
+            assert_eq!((&old.phase, &next.phase), (&Phase::Open, &Phase::Open));
+        }
+        assert_eq!(next.units - old.units, step.outcome.units);
+        match command {
+            // An accepted voucher is never lost, whatever becomes of the charge.
+            Command::Accept { voucher, .. } => {
+                assert_eq!(old.phase, Phase::Open);
+                assert_eq!(next.accepted(), voucher.cumulative().max(old.accepted()));
+                assert!(voucher.cumulative() >= old.accepted());
+                assert!(step.outcome.shortage.is_none() || sold.is_zero());
+            }
+            Command::Observe(_) => {}
+            _ => assert_eq!(next.best, old.best),
+        }
+        if let Some(entry) = step.entry {
+            self.ledger_cost = self.ledger_cost.checked_add(entry.cost).unwrap();
+            self.ledger_units += entry.units;
+            assert_eq!((entry.spent, entry.accepted), (next.spent, next.accepted()));
+        }
+        assert_eq!(self.ledger_cost, next.spent);
+        assert_eq!(self.ledger_units, next.units);
+        self.record = step.next;
+    }
+}
+
+fn charge(cost: u128, stream: Option<u64>) -> Charge {
+    Charge {
+        cost: amount(cost),
+        units: 1,
+        challenge_id: challenge_id(),
+        stream: stream.map(StreamEpoch),
+    }
+}
+
+fn check_monotone(old: &ChannelRecord, next: &ChannelRecord) {
+    assert!(next.deposit >= old.deposit && next.spent >= old.spent);
+    assert!(next.settled >= old.settled && next.units >= old.units);
+    assert!(next.stream >= old.stream);
+    // Before the chain has shown the deposit, the first voucher is a claim.
+    let in_service = !matches!(old.phase, Phase::Opening(_) | Phase::Failed);
+    assert!(!in_service || next.accepted() >= old.accepted());
+    if let Phase::Closed { transaction } = &old.phase {
+        assert!(matches!(next.phase, Phase::Closed { .. }));
+        assert!(transaction.is_none() || next.phase == old.phase);
+        assert_eq!((next.spent, &next.best), (old.spent, &old.best));
+    }
+}
+
+fn check_bounds(record: &ChannelRecord) {
+    if matches!(record.phase, Phase::Opening(_) | Phase::Failed) {
+        assert!(record.spent.is_zero());
+        return;
+    }
+    assert!(record.spent <= record.accepted());
+    if record.deposit.is_zero() {
+        assert!(matches!(record.phase, Phase::Closed { .. }));
+        return;
+    }
+    assert!(record.accepted() <= record.deposit);
+    assert!(record.settled <= record.deposit);
+    if let Phase::Closing {
+        voucher, capture, ..
+    } = &record.phase
+    {
+        let cumulative = voucher.voucher.cumulative;
+        assert!(*capture >= record.spent && *capture <= cumulative);
+        assert!(cumulative <= record.deposit);
+        if record.terms.protocol == SessionProtocol::V1 {
+            assert_eq!(cumulative, *capture);
+        }
+    }
+}
+
+fn check_rejection(old: &ChannelRecord, command: &Command, rejection: &Rejection) {
+    assert_eq!(rejection.channel_id(), Some(old.id));
+    // In service, a voucher is refused for its amount alone.
+    if let (Phase::Open, Command::Accept { voucher, .. }) = (&old.phase, command) {
+        let cumulative = voucher.cumulative();
+        match rejection {
+            Rejection::AmountExceedsDeposit { .. } => assert!(cumulative > old.deposit),
+            Rejection::DeltaTooSmall { min_delta, .. } => {
+                let enough = old.accepted().checked_add(*min_delta).unwrap();
+                assert!(cumulative != old.accepted() && cumulative < enough.max(old.accepted()));
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    // PROTOCOL 5.6: spent <= accepted <= deposit; all monotone; sums of the ledger are the record.
+    #[test]
+    fn the_money_adds_up_in_every_life(
+        v2 in any::<bool>(),
+        first in 0..=TOP,
+        deposit in 1..=TOP,
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let mut world = World::new(BOTH[usize::from(v2)], first, deposit);
+        for event in events {
+            world.happen(event);
+        }
+    }
+}
+
+/// The model reaches what it is meant to reach.
+#[test]
+fn a_whole_life_passes_the_model() {
+    let mut world = World::new(SessionProtocol::V2, 2, 10);
+    for event in [
+        Event::Show(0),
+        Event::Charge {
+            cost: 2,
+            stream: None,
+        },
+        Event::Accept {
+            units: 8,
+            min_delta: 1,
+            cost: Some(3),
+        },
+        Event::ChainTopUp(5),
+        Event::Show(0),
+        Event::BeginClose(12),
+        Event::CloseSent(1),
+        Event::CloseMined(1),
+    ] {
+        world.happen(event);
+    }
+    assert_eq!(world.record.spent, amount(5));
+    assert_eq!(world.record.settled, amount(5));
+    let transaction = Some(B256::repeat_byte(1));
+    assert_eq!(world.record.phase, Phase::Closed { transaction });
+    assert_eq!(
+        world.record.changed_at,
+        Timestamp::from_secs(now().as_secs())
+    );
+}
