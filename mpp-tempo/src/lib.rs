@@ -12,6 +12,41 @@
 //! | `rpc` | [`chain::ChainClient`] over JSON-RPC with alloy |
 //!
 //! Amounts are base units of a TIP-20 token (10^6 units are one token) everywhere.
+//!
+//! # Examples
+//!
+//! The payer signs a voucher for 25 base units, the payee verifies it:
+//!
+//! ```
+//! use mpp_core::Amount;
+//! use mpp_tempo::network::{CHANNEL_RESERVE, PATH_USD};
+//! use mpp_tempo::voucher::{VoucherDomain, VoucherVerifier};
+//! use mpp_tempo::{ChannelDescriptor, ChannelTerms, LocalSigner, SessionProtocol};
+//! use mpp_tempo::{SignedVoucher, Signer, Voucher};
+//!
+//! let payer = LocalSigner::from_bytes(&[7; 32])?;
+//! let terms = ChannelTerms {
+//!     protocol: SessionProtocol::V2,
+//!     chain_id: 42431,
+//!     escrow: CHANNEL_RESERVE,
+//!     descriptor: ChannelDescriptor {
+//!         payer: payer.address(),
+//!         token: PATH_USD,
+//!         ..ChannelDescriptor::default()
+//!     },
+//! };
+//!
+//! let cumulative = Amount::new(25);
+//! let digest = VoucherDomain::new(&terms).digest(cumulative);
+//! let signed = SignedVoucher {
+//!     voucher: Voucher { channel_id: terms.id(), cumulative },
+//!     signature: payer.sign_digest_sync(&digest).into(),
+//! };
+//!
+//! let verified = VoucherVerifier::new(&terms).verify(&signed)?;
+//! assert_eq!(verified.cumulative(), cumulative);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![no_std]
 #![forbid(unsafe_code)]

@@ -2,6 +2,10 @@
 //!
 //! They differ from the draft's appendix in the channel struct, the salt in `ChannelOpened` and
 //! the width of `topUp`; both widths are here (PROTOCOL 5.3).
+#![expect(
+    clippy::too_many_arguments,
+    reason = "the ABI's events have as many members"
+)]
 
 use alloy_sol_types::sol;
 

@@ -20,6 +20,7 @@ mod building;
 mod checking;
 mod encoding;
 mod recorded;
+mod settling;
 mod sponsoring;
 
 const NOW: i64 = 1_795_172_500;

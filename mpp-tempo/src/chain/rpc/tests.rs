@@ -133,8 +133,9 @@ async fn read_request(socket: &mut TcpStream) -> Option<Value> {
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "))
             .and_then(|length| length.trim().parse().ok())?;
-        if bytes.len() >= end + 4 + length {
-            return serde_json::from_slice(&bytes[end + 4..end + 4 + length]).ok();
+        let body = &bytes[end..][4..];
+        if body.len() >= length {
+            return serde_json::from_slice(&body[..length]).ok();
         }
     }
 }

@@ -72,7 +72,7 @@ fn typed_signatures_are_bounded() {
     let longest = vec![TYPE_WEBAUTHN; 1 + 2048];
     assert!(VoucherSignature::parse(&longest).is_ok());
     assert_eq!(
-        refused(&vec![TYPE_WEBAUTHN; 1 + 127]),
+        refused(&[TYPE_WEBAUTHN; 1 + 127]),
         SignatureFormatError::Length(127)
     );
     assert_eq!(
