@@ -214,7 +214,7 @@ mod tests {
     async fn a_waiting_listener_is_woken() {
         let events = Events::default();
         let mut listener = events.subscribe();
-        let (heard, ()) = futures_util::join!(listener.next(), async {
+        let (heard, ()) = tokio::join!(listener.next(), async {
             tokio::task::yield_now().await;
             events.emit(&event(7));
         });

@@ -117,3 +117,6 @@ fn field(
 pub(super) const fn amount(signed: &SignedVoucher) -> Amount {
     signed.voucher.cumulative
 }
+
+#[cfg(test)]
+mod tests;
