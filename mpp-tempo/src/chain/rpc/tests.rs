@@ -60,9 +60,9 @@ impl Node {
     /// A chain client of this node with short timeouts.
     fn chain(&self) -> RpcChain {
         let timeouts = RpcTimeouts {
-            request: Duration::from_millis(400),
-            send: Duration::from_millis(400),
-            resolve: Duration::from_millis(400),
+            request: Duration::from_secs(1),
+            send: Duration::from_secs(1),
+            resolve: Duration::from_secs(1),
             poll: Duration::from_millis(20),
         };
         let url = Url::parse(&self.url).unwrap();
