@@ -15,3 +15,6 @@ pub mod top_up;
 
 mod transact;
 mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -107,18 +107,21 @@ impl Payment {
             let field = wire::open(&self.offer, &self.terms, self.channel, open)?;
             return Ok(Next::Send(field));
         }
-        match self.plan()? {
-            Plan::Voucher(cumulative) => self.voucher_for(cumulative).await.map(Next::Send),
-            Plan::TopUp(required) => {
-                let gate = self.gate()?.lock_owned().await;
-                // Whoever had the gate before may have refilled the channel.
-                match self.plan()? {
-                    Plan::Voucher(cumulative) => self.voucher_for(cumulative).await.map(Next::Send),
-                    Plan::TopUp(_) => {
-                        let order = self.payer.refill(&self.offer, self.channel, required, gate);
-                        order.await.map(|order| Next::TopUp(Box::new(order)))
-                    }
-                }
+        loop {
+            if let Plan::Voucher(cumulative) = self.plan()? {
+                return self.voucher_for(cumulative).await.map(Next::Send);
+            }
+            let gate = self.gate()?.lock_owned().await;
+            // Whoever had the gate before may have refilled the channel.
+            let Plan::TopUp(required) = self.plan()? else {
+                continue;
+            };
+            let top_up = self
+                .payer
+                .refill(&self.offer, self.channel, required, gate)
+                .await?;
+            if let Some(top_up) = top_up {
+                return Ok(Next::TopUp(Box::new(top_up)));
             }
         }
     }

@@ -140,19 +140,22 @@ impl Payer {
     }
 
     /// Prepares the top-up that a voucher for `required` base units needs, as far as the policy
-    /// refills on its own.
+    /// refills on its own; `None` when an earlier one turns out to be enough.
     pub(super) async fn refill(
         &self,
         offer: &Offer,
         id: ChannelId,
         required: Amount,
         guard: GateGuard,
-    ) -> Result<TopUp, ClientError> {
+    ) -> Result<Option<TopUp>, ClientError> {
         let record = self.settle_top_up(&id).await?;
         if let Some(pending) = record.top_up.clone() {
-            return Ok(self.order(&record, pending, guard));
+            return Ok(Some(self.order(&record, pending, guard)));
         }
         let deposit = record.ledger.deposit();
+        if required <= deposit {
+            return Ok(None);
+        }
         let additional = self
             .policy()
             .refill(deposit, record.open.deposit, required)?
@@ -161,7 +164,8 @@ impl Payer {
                 required,
                 deposit,
             })?;
-        self.sign_top_up(&record, offer, additional, guard).await
+        let top_up = self.sign_top_up(&record, offer, additional, guard).await?;
+        Ok(Some(top_up))
     }
 
     async fn sign_top_up(

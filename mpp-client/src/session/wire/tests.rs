@@ -158,5 +158,7 @@ async fn debug_does_not_show_the_credential() {
     let terms = terms("v2");
     let signed = sign_voucher(&recorded_payer(), &terms, Amount::new(1)).await;
     let field = voucher(&recorded_offer("v2"), &terms, &signed.unwrap()).unwrap();
-    assert!(!format!("{field:?}").contains(&field.value[8..40]));
+    let secret = field.value.strip_prefix("Payment ").unwrap();
+    assert!(!format!("{field:?}").contains(secret));
+    assert!(!format!("{field:#?}").contains("eyJ"));
 }

@@ -1,0 +1,196 @@
+use mpp_tempo::tx::{SignedTx, check};
+
+use super::*;
+use crate::error::{ClientError, TransportError};
+use crate::policy::{PolicyViolation, TopUpPolicy};
+use crate::session::top_up::TopUp;
+use crate::testing::offer;
+
+/// An offer whose channels begin with two units.
+fn small() -> Offer {
+    offer_with(|request| request["suggestedDeposit"] = json!("2000"))
+}
+
+async fn use_up(bench: &Bench, offer: &Offer) -> ChannelId {
+    let id = bench.open(offer).await;
+    let mut payment = bench.begin(offer).await;
+    send(&mut payment).await;
+    payment.confirm(&receipt(id, 2_000, 2_000)).unwrap();
+    id
+}
+
+async fn needs_top_up(payment: &mut Payment) -> TopUp {
+    match payment.prepare().await.unwrap() {
+        Next::TopUp(top_up) => *top_up,
+        Next::Send(_) => panic!("no top-up is needed"),
+    }
+}
+
+fn transaction(top_up: &TopUp) -> Bytes {
+    let credential = read(&top_up.credential(&offer()).unwrap());
+    match SessionPayload::from_value(&credential.payload).unwrap() {
+        SessionPayload::TopUp { transaction, .. } => transaction,
+        _ => panic!("not a top-up"),
+    }
+}
+
+// PROTOCOL 5.3: topUp in both versions.
+#[tokio::test]
+async fn a_request_that_needs_more_is_preceded_by_a_top_up() {
+    for offer in offers() {
+        let offer = {
+            let version = json!(offer.protocol());
+            let escrow = json!(offer.escrow());
+            offer_with(|request| {
+                request["suggestedDeposit"] = json!("2000");
+                request["methodDetails"]["sessionProtocol"] = version;
+                request["methodDetails"]["escrowContract"] = escrow;
+            })
+        };
+        let bench = Bench::new();
+        let id = use_up(&bench, &offer).await;
+        let mut payment = bench.begin(&offer).await;
+        let top_up = needs_top_up(&mut payment).await;
+        assert_eq!(top_up.additional(), units(2_000));
+        let bytes = transaction(&top_up);
+        let tx = SignedTx::decode(&bytes).unwrap();
+        let call = check::top_up(&tx, &bench.record(id).terms).unwrap();
+        assert_eq!((call.channel_id, call.additional), (id, units(2_000)));
+        assert_eq!(tx.fee_token(), Some(offer.currency()));
+        bench.mine(&bytes).await;
+        top_up.confirm(&receipt(id, 2_000, 2_000)).unwrap();
+        assert_eq!(presented(&mut payment).await, units(3_000));
+        assert_eq!(bench.record(id).ledger.deposit(), units(4_000));
+    }
+}
+
+// Two equal top-ups are two transactions: an expiring nonce would take the second for a replay.
+#[tokio::test]
+async fn two_equal_top_ups_differ() {
+    let bench = Bench::new();
+    let id = bench.open(&small()).await;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let top_up = bench.payer.top_up(id, &small(), units(500)).await.unwrap();
+        let bytes = transaction(&top_up);
+        bench.mine(&bytes).await;
+        seen.push(bytes);
+        top_up.confirm(&receipt(id, 1_000, 1_000)).unwrap();
+    }
+    assert_ne!(seen[0], seen[1]);
+    assert_eq!(bench.record(id).ledger.deposit(), units(3_000));
+    let on_chain = bench.chain.channel(SessionProtocol::V2, id).unwrap();
+    assert_eq!(on_chain.deposit, units(3_000));
+}
+
+// SECURITY-CASES: a committed top-up lost because a later step failed.
+#[tokio::test]
+async fn a_lost_top_up_is_repeated_with_the_same_transaction() {
+    let bench = Bench::new();
+    let id = use_up(&bench, &small()).await;
+    let mut payment = bench.begin(&small()).await;
+    let top_up = needs_top_up(&mut payment).await;
+    let (bytes, hash) = (
+        transaction(&top_up),
+        bench.payer.pending_top_up(&id).unwrap(),
+    );
+    let error = top_up.lose(TransportError::new("the connection broke"));
+    assert!(matches!(
+        error,
+        ClientError::Indeterminate { tx_hash, .. } if tx_hash == hash && hash.is_some()
+    ));
+    let again = needs_top_up(&mut payment).await;
+    assert_eq!(transaction(&again), bytes);
+    drop(again);
+    // It was mined after all: no second one is needed.
+    bench.mine(&bytes).await;
+    assert_eq!(presented(&mut payment).await, units(3_000));
+    assert_eq!(bench.payer.pending_top_up(&id).unwrap(), None);
+    assert_eq!(bench.record(id).ledger.deposit(), units(4_000));
+}
+
+#[tokio::test]
+async fn a_top_up_that_was_never_mined_is_made_anew_after_its_validity() {
+    let bench = Bench::new();
+    let id = use_up(&bench, &small()).await;
+    let mut payment = bench.begin(&small()).await;
+    let top_up = needs_top_up(&mut payment).await;
+    let bytes = transaction(&top_up);
+    drop(top_up);
+    bench.pass(60);
+    let fresh = needs_top_up(&mut payment).await;
+    assert_ne!(transaction(&fresh), bytes);
+    assert_eq!(bench.record(id).ledger.deposit(), units(2_000));
+}
+
+#[tokio::test]
+async fn one_top_up_serves_all_that_wait_for_it() {
+    let bench = Bench::new();
+    let id = use_up(&bench, &small()).await;
+    let mut first = bench.begin(&small()).await;
+    let mut second = bench.begin(&small()).await;
+    let top_up = needs_top_up(&mut first).await;
+    let mut waiting = Box::pin(second.prepare());
+    assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+    bench.mine(&transaction(&top_up)).await;
+    top_up.confirm(&receipt(id, 2_000, 2_000)).unwrap();
+    assert!(matches!(waiting.await.unwrap(), Next::Send(_)));
+}
+
+// PROTOCOL 5.7: never above maxDeposit.
+#[tokio::test]
+async fn a_top_up_stays_within_the_policy() {
+    let bench = Bench::with(Policy::new(units(2_500)));
+    let id = use_up(&bench, &small()).await;
+    let mut payment = bench.begin(&small()).await;
+    let refused = payment.prepare().await;
+    assert!(matches!(
+        refused,
+        Err(ClientError::Policy(PolicyViolation::DepositTooLarge { .. }))
+    ));
+    let refused = bench.payer.top_up(id, &small(), units(501)).await;
+    assert!(matches!(
+        refused,
+        Err(ClientError::Policy(PolicyViolation::DepositTooLarge { .. }))
+    ));
+    assert!(bench.payer.top_up(id, &small(), units(500)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_policy_that_never_refills_says_what_is_missing() {
+    let bench = Bench::with(Policy::new(units(100_000)).top_up(TopUpPolicy::Never));
+    let id = use_up(&bench, &small()).await;
+    let mut payment = bench.begin(&small()).await;
+    let error = payment.prepare().await.unwrap_err();
+    assert!(matches!(
+        error,
+        ClientError::InsufficientDeposit { channel_id, required, deposit }
+            if channel_id == id && required == units(3_000) && deposit == units(2_000)
+    ));
+    drop(payment);
+    assert_eq!(bench.record(id).ledger.signed(), units(2_000));
+}
+
+#[tokio::test]
+async fn a_server_that_misses_deposit_is_checked_against_the_chain() {
+    use crate::flow::Raise;
+
+    let bench = Bench::new();
+    let id = bench.open(&small()).await;
+    let mut payment = bench.begin(&small()).await;
+    send(&mut payment).await;
+    // The chain holds what the book says: the server is wrong.
+    let refused = payment.raise(Raise::Refill).await;
+    assert!(matches!(refused, Err(ClientError::Protocol(_))));
+    // The book believes in a deposit that a reorganization took away.
+    bench
+        .book
+        .update(&id, &mut |record| record.ledger.set_deposit(units(9_000)))
+        .unwrap();
+    let mut beside = bench.begin(&small()).await;
+    send(&mut beside).await;
+    let mut payment = bench.begin(&small()).await;
+    assert_eq!(presented(&mut payment).await, units(4_000));
+    payment.raise(Raise::Refill).await.unwrap();
+    assert_eq!(needs_top_up(&mut payment).await.additional(), units(2_000));
+}
