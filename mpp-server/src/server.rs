@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     clock::{Clock, SharedClock},
-    error::{Failure, Misuse},
+    error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
     gate::{Attempt, Decision, Gate, Route},
     session::{
@@ -126,6 +126,18 @@ impl PaymentServer {
     /// Dropped, the facts are noted or not; the watcher brings them again.
     pub async fn refresh(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
         self.0.engine.refresh(id).await
+    }
+
+    /// Reads the chain's new events now, as the watcher does every few
+    /// seconds.
+    ///
+    /// # Errors
+    /// When chain or store fail; the watcher tries again.
+    ///
+    /// # Cancel safety
+    /// Dropped, the same events are read again later.
+    pub async fn catch_up(&self) -> Result<(), Fault> {
+        self.0.engine.catch_up().await
     }
 
     /// Receives events from now on. A slow reader loses the oldest and is

@@ -1,3 +1,59 @@
-//! Developer commands.
+//! Developer commands, run as `cargo xtask <command>`.
 
-fn main() {}
+#![expect(
+    clippy::print_stdout,
+    reason = "a command line tool talks to its terminal"
+)]
+
+mod account;
+mod demo;
+mod devnet;
+mod e2e;
+mod node;
+mod shop;
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand};
+
+/// Developer commands of the workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sell a poem word by word on a local chain, and watch it being paid.
+    Demo {
+        /// Milliseconds between two words, so that the eye can follow.
+        #[arg(long, default_value_t = 120)]
+        pace: u64,
+    },
+    /// Run a local Tempo node until Ctrl-C.
+    Devnet {
+        /// Where to listen for JSON-RPC.
+        #[arg(long, default_value = "127.0.0.1:8545")]
+        listen: SocketAddr,
+    },
+    /// Check every flow end to end over real sockets.
+    E2e {
+        /// Use this node instead of the embedded one.
+        #[arg(long, value_name = "URL")]
+        node: Option<String>,
+        /// Run only checks whose name contains this.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
+        Command::Devnet { listen } => devnet::run(listen).await,
+        Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
+    }
+}

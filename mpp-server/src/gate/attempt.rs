@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use mpp_core::{Credential, header};
+use mpp_core::{
+    Credential,
+    header::{self, HeaderError},
+};
 
 use crate::error::Rejection;
 
@@ -29,7 +32,7 @@ pub(super) enum Presented<'a> {
     Nothing,
     Token(&'a str),
     Native(Box<Credential>),
-    TwoCredentials,
+    Unreadable(Rejection),
 }
 
 impl<'a> Attempt<'a> {
@@ -44,7 +47,7 @@ impl<'a> Attempt<'a> {
         let presented = match header::credential::find(all) {
             Ok(Some(token)) => Presented::Token(token),
             Ok(None) => Presented::Nothing,
-            Err(_) => Presented::TwoCredentials,
+            Err(error) => Presented::Unreadable(unreadable(&error)),
         };
         Self {
             presented,
@@ -89,15 +92,25 @@ impl Presented<'_> {
     pub(super) fn read(self) -> Result<Credential, Rejection> {
         match self {
             Self::Nothing => Err(Rejection::PaymentRequired),
-            Self::TwoCredentials => Err(Rejection::BadRequest(
-                "a request may carry only one payment credential",
-            )),
+            Self::Unreadable(rejection) => Err(rejection),
             Self::Native(credential) => Ok(*credential),
-            Self::Token(token) if token.len() > header::limits::MAX_CREDENTIAL => Err(
-                Rejection::BadRequest("the payment credential is larger than 64 KiB"),
-            ),
-            Self::Token(token) => header::credential::parse(token)
-                .map_err(|error| Rejection::MalformedCredential(error.to_string())),
+            Self::Token(token) => {
+                header::credential::parse(token).map_err(|error| unreadable(&error))
+            }
         }
+    }
+}
+
+/// PROTOCOL 1.3: two credentials and oversized ones are bad requests, what can
+/// not be read is a malformed credential.
+fn unreadable(error: &HeaderError) -> Rejection {
+    match error {
+        HeaderError::MultipleCredentials => {
+            Rejection::BadRequest("a request may carry only one payment credential")
+        }
+        HeaderError::TooLarge => {
+            Rejection::BadRequest("the payment credential is larger than 64 KiB")
+        }
+        error => Rejection::MalformedCredential(error.to_string()),
     }
 }

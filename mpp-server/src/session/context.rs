@@ -27,7 +27,7 @@ use crate::{
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
     gate::{BoundCredential, BoxFuture, Redeemed, Visit},
-    settle::watch::Interest,
+    settle::watch::{self, Interest},
     store::{ChannelStore, Version},
     tasks::Tasks,
 };
@@ -223,6 +223,9 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// Reads the chain's view of a channel and takes note of it.
     fn refresh(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
 
+    /// Reads the chain's new events.
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
     /// What the server knows of a channel.
     fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
 }
@@ -246,6 +249,10 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
             self.refresh_channel(id).await?;
             Ok(self.driver.load(id).await?.0)
         })
+    }
+
+    fn catch_up(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(watch::catch_up(self))
     }
 
     fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {

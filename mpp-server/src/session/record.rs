@@ -122,7 +122,7 @@ pub enum Phase {
     },
     /// The chain has finalized the channel.
     Closed {
-        /// The closing transaction, when this server sent it.
+        /// The transaction that ended it, when it is known.
         transaction: Option<B256>,
     },
 }

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
+use mpp_core::Amount;
 use mpp_tempo::{
     SessionProtocol,
     chain::{ChainClient, ChainError, LogFilter},
@@ -17,13 +18,17 @@ use mpp_tempo::{
 use crate::{
     error::{Failure, Fault},
     event::ServerEvent,
-    session::SessionContext,
+    session::{SessionContext, command::Command},
     store::ChannelStore,
 };
 
-/// Which channels can concern us: whom they pay and where they live.
+/// Which channels can concern us, and up to where their events were read.
 #[derive(Debug, Default)]
-pub(crate) struct Interest(Mutex<Watched>);
+pub(crate) struct Interest {
+    watched: Mutex<Watched>,
+    /// The block to go on from; nobody reads events twice at a time.
+    next_block: tokio::sync::Mutex<Option<u64>>,
+}
 
 #[derive(Clone, Debug, Default)]
 struct Watched {
@@ -34,13 +39,13 @@ struct Watched {
 impl Interest {
     /// Adds the channels of one more offer.
     pub(crate) fn add(&self, payee: Address, escrow: Address, protocol: SessionProtocol) {
-        let mut watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.payees.insert(payee);
         watched.escrows.insert(escrow, protocol);
     }
 
     fn snapshot(&self) -> Watched {
-        let watched = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.clone()
     }
 }
@@ -49,53 +54,83 @@ impl Interest {
 ///
 /// Two calls per poll when there are new blocks, one when there are none.
 pub(crate) async fn follow<S: ChannelStore>(context: Arc<SessionContext<S>>, every: Duration) {
-    let mut next_block = None;
     loop {
-        match poll(&context, next_block).await {
-            Ok(next) => next_block = Some(next),
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the chain could not be read; trying again"
-                );
-                context.events.send(ServerEvent::ChainUnreadable);
-            }
+        if let Err(fault) = catch_up(&context).await {
+            tracing::warn!(
+                error = &fault as &dyn std::error::Error,
+                "the chain could not be read; trying again"
+            );
+            context.events.send(ServerEvent::ChainUnreadable);
         }
         tokio::time::sleep(every).await;
     }
 }
 
-/// Reads events from `next_block` on and returns the block to go on from.
-async fn poll<S: ChannelStore>(
-    context: &SessionContext<S>,
-    next_block: Option<u64>,
-) -> Result<u64, Fault> {
+/// Reads the events since the last time and takes note of them.
+///
+/// # Errors
+/// When chain or store fail; the same events are read again next time.
+///
+/// # Cancel safety
+/// Dropped, the same events are read again; noting them twice is harmless.
+pub(crate) async fn catch_up<S: ChannelStore>(context: &SessionContext<S>) -> Result<(), Fault> {
+    let mut next_block = context.interest.next_block.lock().await;
     let head = context.chain.block().await?.number;
     let from_block = next_block.unwrap_or(head);
-    let after_head = head.saturating_add(1);
-    if from_block > head {
-        return Ok(after_head.max(from_block));
-    }
-    let watched = context.interest.snapshot();
-    if watched.payees.is_empty() {
-        return Ok(after_head);
-    }
-    for channel in changed_channels(context, &watched, from_block, head).await? {
-        match context.refresh_channel(channel).await {
-            Ok(()) | Err(Failure::Rejected(_)) => {}
-            Err(Failure::Fault(fault)) => return Err(fault),
+    if from_block <= head {
+        for event in events(context, from_block, head).await? {
+            match note(context, event).await {
+                // Not one of ours, or not served any more.
+                Ok(()) | Err(Failure::Rejected(_)) => {}
+                Err(Failure::Fault(fault)) => return Err(fault),
+            }
         }
     }
-    Ok(after_head)
+    *next_block = Some(from_block.max(head.saturating_add(1)));
+    Ok(())
 }
 
-async fn changed_channels<S: ChannelStore>(
+/// Something that happened to a channel on chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    /// It changed; its state tells how.
+    Changed(ChannelId),
+    /// It is over. The state of a v2 channel is deleted then, so the event is
+    /// what proves it.
+    Closed {
+        channel_id: ChannelId,
+        transaction: B256,
+        settled: Amount,
+    },
+}
+
+async fn note<S: ChannelStore>(context: &SessionContext<S>, news: News) -> Result<(), Failure> {
+    match news {
+        News::Changed(channel_id) => context.refresh_channel(channel_id).await,
+        News::Closed {
+            channel_id,
+            transaction,
+            settled,
+        } => {
+            let closed = Command::Closed {
+                transaction,
+                settled,
+            };
+            context.run(channel_id, closed).await.map(drop)
+        }
+    }
+}
+
+async fn events<S: ChannelStore>(
     context: &SessionContext<S>,
-    watched: &Watched,
     from_block: u64,
     head: u64,
-) -> Result<BTreeSet<ChannelId>, ChainError> {
-    // topic 3 of every escrow event is the payee.
+) -> Result<BTreeSet<News>, ChainError> {
+    let watched = context.interest.snapshot();
+    if watched.payees.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    // Topic 3 of every escrow event is the payee.
     let payees = watched
         .payees
         .iter()
@@ -108,9 +143,23 @@ async fn changed_channels<S: ChannelStore>(
         to_block: Some(head),
     };
     let logs = context.chain.logs(filter).await?;
-    let events = logs.iter().filter_map(|log| {
+    let news = logs.iter().filter_map(|log| {
         let protocol = *watched.escrows.get(&log.address)?;
-        EscrowEvent::decode(log, protocol)
+        Some(match (EscrowEvent::decode(log, protocol)?, log.tx_hash) {
+            (
+                EscrowEvent::Closed {
+                    channel_id,
+                    settled_to_payee,
+                    ..
+                },
+                Some(transaction),
+            ) => News::Closed {
+                channel_id,
+                transaction,
+                settled: settled_to_payee,
+            },
+            (event, _) => News::Changed(event.channel_id()),
+        })
     });
-    Ok(events.map(|event| event.channel_id()).collect())
+    Ok(news.collect())
 }

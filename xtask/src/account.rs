@@ -1,0 +1,80 @@
+//! Accounts for demonstrations and checks, funded on the node at hand.
+
+use alloy_primitives::{Address, keccak256};
+use anyhow::Context as _;
+use mpp_core::{Amount, Timestamp};
+use mpp_server::clock::{Clock as _, SystemClock};
+use mpp_tempo::{
+    LocalSigner,
+    chain::{ChainClient as _, FeeQuote},
+    network::PATH_USD,
+    tx::{FeeMode, TxContext, TxFees, UnsignedTx, build, gas},
+};
+
+use crate::node::Node;
+
+/// Keys of the first development accounts, which every local node funds.
+const BANK: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+/// A key of its own for every purpose, the same in every run.
+pub(crate) fn signer_for(purpose: &str) -> anyhow::Result<LocalSigner> {
+    LocalSigner::from_bytes(&keccak256(purpose.as_bytes()).0).context("key")
+}
+
+/// Sends pathUSD from the first development account.
+pub(crate) async fn fund(node: &Node, to: Address, amount: Amount) -> anyhow::Result<()> {
+    let bank = LocalSigner::from_hex(BANK)?;
+    let transfer = build::Transfer {
+        token: PATH_USD,
+        to,
+        amount,
+        memo: None,
+    };
+    let context = context(node, gas::TRANSFER).await?;
+    send(node, build::transfer(&context, &[transfer])?, &bank).await
+}
+
+/// What a self-paid transaction of the present needs.
+pub(crate) async fn context(node: &Node, gas_limit: u64) -> anyhow::Result<TxContext> {
+    let FeeQuote {
+        max_fee_per_gas,
+        max_priority_fee_per_gas,
+    } = node.chain.fees().await?;
+    Ok(TxContext {
+        chain_id: node.chain.chain_id(),
+        now: node.now(),
+        valid_for: std::time::Duration::from_secs(25),
+        fees: TxFees {
+            max_fee_per_gas,
+            max_priority_fee_per_gas,
+            gas_limit,
+        },
+        fee_mode: FeeMode::SelfPaid {
+            fee_token: PATH_USD,
+        },
+        // A random moment in the past keeps two equal calls apart.
+        valid_after: Some(u64::from(rand_u32()).max(1)),
+    })
+}
+
+/// Signs, sends and expects success.
+pub(crate) async fn send(
+    node: &Node,
+    transaction: UnsignedTx,
+    signer: &LocalSigner,
+) -> anyhow::Result<()> {
+    let signed = transaction.sign(signer).await?;
+    let receipt = node.chain.send_and_wait(signed.encode()).await?;
+    anyhow::ensure!(receipt.success, "transaction {} was reverted", receipt.hash);
+    Ok(())
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+fn rand_u32() -> u32 {
+    let random = alloy_primitives::B256::random();
+    u32::from_be_bytes([random[0], random[1], random[2], random[3]]) >> 2
+}

@@ -1,0 +1,130 @@
+//! The server that the checks buy from.
+
+use std::time::Duration;
+
+use axum::{Router, routing::get};
+use mpp_http::server::{Metered, Paid, PaidSession, PaymentLayer};
+use mpp_server::{PaymentServer, Route, SessionOffer, StreamOptions};
+use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
+
+use super::dollars;
+use crate::{
+    account,
+    node::Node,
+    shop::{self, Shop},
+};
+
+/// How long a stream of [`Market`]'s `impatient` route waits for a voucher.
+pub(super) const IMPATIENT: Duration = Duration::from_millis(300);
+
+/// One server with every kind of route, twice: `/v1/..` and `/v2/..`.
+#[derive(Debug)]
+pub(crate) struct Market {
+    pub(crate) shop: Shop,
+    pub(crate) payee: LocalSigner,
+    pub(crate) sponsor: LocalSigner,
+}
+
+impl Market {
+    /// Opens the shop, with accounts that no earlier run has used.
+    pub(super) async fn open(node: &Node) -> anyhow::Result<Self> {
+        let run = alloy_primitives::B256::random();
+        let payee = account::signer_for(&format!("payee {run}"))?;
+        let sponsor = account::signer_for(&format!("sponsor {run}"))?;
+        account::fund(node, payee.address(), dollars(10)).await?;
+        account::fund(node, sponsor.address(), dollars(10)).await?;
+        let server = shop::configure(node, payee.clone())?
+            .fee_payer(sponsor.clone())
+            // Facts are fetched on demand, so that RPC calls can be counted.
+            .watch_every(Duration::from_secs(24 * 60 * 60))
+            .build()?;
+        let shop = Shop::open(server, router).await?;
+        Ok(Self {
+            shop,
+            payee,
+            sponsor,
+        })
+    }
+}
+
+fn router(server: &PaymentServer) -> anyhow::Result<Router> {
+    let mut router = Router::new();
+    for protocol in [SessionProtocol::V1, SessionProtocol::V2] {
+        let stall = Stall { server, protocol };
+        let offer = |amount: &str| server.session().amount(amount).protocol(protocol);
+        let photo = offer("0.01").unit_type("photo").suggested_deposit("1");
+        let impatient = StreamOptions {
+            max_pause: IMPATIENT,
+            ..StreamOptions::default()
+        };
+        router = router
+            .merge(stall.sell("photo", photo.clone(), get(serve_photo))?)
+            .merge(stall.sell("other", photo.clone().unit_type("page"), get(serve_photo))?)
+            .merge(stall.sell("sponsored", photo.clone().fee_payer(), get(serve_photo))?)
+            .merge(stall.sell("steps", photo.min_voucher_delta("0.05"), get(serve_photo))?)
+            .merge(stall.sell("token", offer("0.000025"), get(serve_photo))?)
+            .merge(stall.sell(
+                "words",
+                offer("0.001").suggested_deposit("0.01"),
+                get(serve_words),
+            )?)
+            .merge(stall.sell(
+                "impatient",
+                offer("0.001").suggested_deposit("0.01").sse(impatient),
+                get(serve_words),
+            )?)
+            .merge(stall.sell(
+                "endless",
+                offer("0.001").suggested_deposit("5"),
+                get(serve_endless),
+            )?);
+    }
+    Ok(router)
+}
+
+struct Stall<'a> {
+    server: &'a PaymentServer,
+    protocol: SessionProtocol,
+}
+
+impl Stall<'_> {
+    fn sell(
+        &self,
+        path: &str,
+        offer: SessionOffer,
+        handler: axum::routing::MethodRouter,
+    ) -> anyhow::Result<Router> {
+        let path = format!("/{}/{path}", self.protocol);
+        let route = Route::new(path.clone(), [offer.build()?])?;
+        let pay = PaymentLayer::new(self.server.clone(), route);
+        Ok(Router::new().route(&path, handler.layer(pay)))
+    }
+}
+
+async fn serve_photo(_paid: Paid) -> &'static str {
+    "a photo"
+}
+
+/// A free title, then twenty paid words.
+async fn serve_words(session: PaidSession) -> Metered {
+    session.stream(|mut stream| async move {
+        stream.send("title").await;
+        for number in 1..=20 {
+            stream.charge().await?;
+            stream.send(format!("word{number}")).await;
+        }
+        Ok(())
+    })
+}
+
+/// A paid word every ten milliseconds, until nobody listens.
+async fn serve_endless(session: PaidSession) -> Metered {
+    session.stream(|mut stream| async move {
+        for number in 1_u64.. {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            stream.charge().await?;
+            stream.send(number.to_string()).await;
+        }
+        Ok(())
+    })
+}

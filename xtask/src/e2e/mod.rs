@@ -1,0 +1,144 @@
+//! `cargo xtask e2e`: every flow over real sockets, for both protocols.
+
+mod close;
+mod market;
+mod money;
+mod open;
+mod raw;
+mod stream;
+mod table;
+mod volume;
+mod voucher;
+
+use std::{future::Future, pin::Pin};
+
+use alloy_primitives::Address;
+use mpp_core::Amount;
+use mpp_http::client::Client;
+use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
+
+use self::{market::Market, table::Table};
+use crate::{account, node::Node, shop::Shop};
+
+/// One check on one protocol.
+type Check = for<'a> fn(&'a Case<'a>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
+
+/// Turns an async function into a [`Check`].
+macro_rules! check {
+    ($name:literal, $run:path) => {
+        ($name, (|case| Box::pin($run(case))) as Check)
+    };
+}
+
+const CHECKS: &[(&str, Check)] = &[
+    check!("402 has challenge, problem, no-store", open::unpaid_is_402),
+    check!(
+        "bad credentials are named, never served",
+        open::bad_credentials
+    ),
+    check!(
+        "a credential for another route is refused",
+        open::other_route
+    ),
+    check!(
+        "open: one transaction, first voucher taken",
+        open::opens_once
+    ),
+    check!("a bad open is not broadcast", open::bad_open_is_not_sent),
+    check!("sponsored open and top-up: sponsor pays", open::sponsored),
+    check!("vouchers: order, equal, lower, forged", voucher::rules),
+    check!("minimum delta is enforced", voucher::minimum_delta),
+    check!("100 requests from $1, the 101st refused", volume::hundred),
+    check!("64 concurrent requests of two clients", volume::concurrent),
+    check!("1,000 vouchers without a single RPC", volume::no_rpc),
+    check!("poem: need-voucher, pause, resume", stream::poem),
+    check!("poem: top-up without a break", stream::top_up),
+    check!("a silent client ends the pause", stream::silent),
+    check!("disconnect stops charging", stream::disconnect),
+    check!("a new stream ends the old one", stream::superseded),
+    check!("exact money: 25 units, no rounding", money::exact),
+    check!("close captures what was spent", close::cooperative),
+    check!("forced close: service stops, refund", close::forced),
+];
+
+/// A check's surroundings.
+#[derive(Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) market: &'a Market,
+    pub(crate) protocol: SessionProtocol,
+    pub(crate) name: &'static str,
+}
+
+impl Case<'_> {
+    /// Where a path of this check's protocol is sold.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}/{}/{path}", self.shop().url, self.protocol)
+    }
+
+    pub(crate) fn shop(&self) -> &Shop {
+        &self.market.shop
+    }
+
+    pub(crate) fn payee(&self) -> Address {
+        self.market.payee.address()
+    }
+
+    /// A payer with $20 that no other check uses.
+    pub(crate) async fn payer(&self) -> anyhow::Result<LocalSigner> {
+        let purpose = format!("{} {} {}", self.name, self.protocol, self.shop().url);
+        let signer = account::signer_for(&purpose)?;
+        account::fund(self.node, signer.address(), dollars(20)).await?;
+        Ok(signer)
+    }
+
+    /// A client that may lock up `max_deposit` base units.
+    pub(crate) fn client(
+        &self,
+        signer: LocalSigner,
+        policy: mpp_client::Policy,
+    ) -> anyhow::Result<Client> {
+        Ok(Client::builder()
+            .signer(signer)
+            .chain(self.node.chain.clone())
+            .policy(policy)
+            .build()?)
+    }
+}
+
+/// Whole dollars in base units.
+pub(crate) fn dollars(count: u64) -> Amount {
+    cents(count.saturating_mul(100))
+}
+
+/// Cents in base units.
+pub(crate) fn cents(count: u64) -> Amount {
+    Amount::new(u128::from(count).saturating_mul(10_000))
+}
+
+/// Runs all checks, or those whose name contains `only`.
+pub(crate) async fn run(node: Option<&str>, only: Option<&str>) -> anyhow::Result<()> {
+    let node = match node {
+        Some(url) => Node::at(url).await?,
+        None => Node::embedded().await?,
+    };
+    let market = Market::open(&node).await?;
+    println!("node {} chain {}", node.url, node.network()?.chain_id);
+    let mut table = Table::default();
+    for &(name, check) in CHECKS {
+        if only.is_some_and(|text| !name.contains(text)) {
+            continue;
+        }
+        for protocol in [SessionProtocol::V1, SessionProtocol::V2] {
+            let case = Case {
+                node: &node,
+                market: &market,
+                protocol,
+                name,
+            };
+            table.add(name, protocol, check(&case).await);
+        }
+    }
+    market.shop.server.shutdown().await;
+    table.finish()
+}
