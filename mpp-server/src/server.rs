@@ -30,7 +30,7 @@ use crate::{
 ///
 /// # Examples
 ///
-/// ```no_run
+/// ```
 /// # async fn example(
 /// #     chain: impl mpp_tempo::chain::ChainClient,
 /// #     account: mpp_tempo::LocalSigner,
