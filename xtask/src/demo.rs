@@ -114,11 +114,19 @@ impl Reading {
             let text = tokio::select! {
                 biased;
                 event = self.events.next() => {
+                    let paused = matches!(event, ClientEvent::NeedVoucher { .. });
                     self.tell(event);
+                    if paused {
+                        // Long enough to be seen; the stream waits meanwhile.
+                        tokio::time::sleep(pace / 2).await;
+                    }
                     continue;
                 }
                 text = stream.next() => text,
             };
+            while let Some(event) = self.events.try_next() {
+                self.tell(event);
+            }
             let Some(text) = text else { break };
             let record = self.server.channel(channel).await?;
             let money = Money {
@@ -128,8 +136,9 @@ impl Reading {
                 deposit: record.deposit,
             };
             self.screen.text(&text?, money);
-            tokio::time::sleep(pace).await;
+            tokio::time::sleep(pace / 2).await;
         }
+        self.screen.clear();
         let receipt = stream
             .receipt()
             .context("the stream ended without a receipt")?;

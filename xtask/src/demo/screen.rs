@@ -57,16 +57,19 @@ impl Screen {
 
     /// Something worth a line of its own.
     pub(super) fn note(&self, text: &str) {
-        if stdout().is_terminal() {
-            print!("\r\x1b[K");
-        }
+        self.clear();
         println!("* {text}");
     }
 
-    fn show(&self, right: &str) {
+    /// Takes the live line away.
+    pub(super) fn clear(&self) {
         if stdout().is_terminal() {
             print!("\r\x1b[K");
         }
+    }
+
+    fn show(&self, right: &str) {
+        self.clear();
         print!("{:<39} {right}", self.line);
         // A terminal that is gone ends the demo elsewhere.
         drop(stdout().flush());
