@@ -66,7 +66,7 @@ pub enum ServerEvent {
     Closed {
         /// The channel.
         channel_id: ChannelId,
-        /// The closing transaction, when this server sent it.
+        /// The transaction that ended it, when it is known.
         transaction: Option<B256>,
         /// What the payee received in total, in base units.
         settled: Amount,

@@ -11,6 +11,7 @@ use mpp_tempo::{
     tx::SponsorPolicy,
 };
 use tokio::sync::broadcast;
+use tokio_util::sync::DropGuard;
 
 use crate::{
     clock::{Clock, SharedClock},
@@ -61,6 +62,8 @@ struct Inner {
     network: Network,
     account: Address,
     sponsor: Option<Address>,
+    /// The watcher ends with the last handle to the server.
+    _watching: DropGuard,
     tasks: Tasks,
 }
 
@@ -341,6 +344,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             network,
             account: address,
             sponsor,
+            _watching: tasks.stop_on_drop(),
             tasks,
         })))
     }

@@ -2,7 +2,10 @@
 
 use std::future::Future;
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 /// A set of background tasks with one shutdown signal.
 ///
@@ -39,6 +42,11 @@ impl Tasks {
                 () = work => {}
             }
         });
+    }
+
+    /// Stops periodic tasks when the guard is dropped; effects go on.
+    pub(crate) fn stop_on_drop(&self) -> DropGuard {
+        self.stopping.clone().drop_guard()
     }
 
     /// Stops periodic tasks and waits for effects that are under way.

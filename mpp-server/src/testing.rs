@@ -1,5 +1,7 @@
 //! What the tests of this crate share: keys, channels and their vouchers.
 
+mod world;
+
 use alloy_primitives::{Address, B256};
 use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_tempo::{
@@ -8,6 +10,7 @@ use mpp_tempo::{
     network::PATH_USD,
 };
 
+pub(crate) use self::world::*;
 use crate::session::record::{ChannelRecord, PendingTx, Phase};
 
 /// Both protocol versions: what holds for one holds for the other.

@@ -1,14 +1,14 @@
 //! Sending a payer's transaction: sponsor it if promised, follow it to its end.
 
-use alloy_primitives::Bytes;
-use mpp_core::{ChallengeId, Timestamp};
+use alloy_primitives::{B256, Bytes};
+use mpp_core::Amount;
 use mpp_tempo::{
     Signer,
     chain::{ChainClient, ChainError, TxReceipt},
     tx::{self, SignedTx},
 };
 
-use super::{SessionContext, SessionTerms};
+use super::{SessionContext, method::Request};
 use crate::{
     error::{Failure, Fault, Rejection},
     store::{ChannelStore, Claim, ClaimKey},
@@ -23,9 +23,9 @@ pub(super) enum Fate {
     Refused(String),
 }
 
-impl<S: ChannelStore> SessionContext<S> {
+impl<S: ChannelStore> Request<'_, S> {
     /// Makes a payer's transaction ready to send: as it is, or cosigned by
-    /// the fee payer within the sponsor policy.
+    /// the fee payer within the sponsor policy. `deposit` is what it locks.
     ///
     /// Everything else about the transaction and its voucher must have been
     /// verified before (SECURITY-CASES A15, A35).
@@ -35,39 +35,29 @@ impl<S: ChannelStore> SessionContext<S> {
     /// transaction, which may still be presented again.
     pub(super) async fn prepare(
         &self,
-        terms: &SessionTerms,
         transaction: SignedTx,
-        challenge_id: &ChallengeId,
-        expires: Timestamp,
-        now: Timestamp,
+        deposit: Amount,
     ) -> Result<SignedTx, Failure> {
         if !transaction.needs_fee_payer() {
             return Ok(transaction);
         }
-        let (true, Some(fee_payer)) = (terms.sponsored, &self.fee_payer) else {
+        let (context, terms) = (&self.context, self.terms);
+        let (true, Some(fee_payer)) = (terms.sponsored, &context.fee_payer) else {
             return Err(refused(
                 "fees are not sponsored here; sign a transaction that pays them",
             ));
         };
-        self.sponsor_policy
-            .check(&transaction, now)
+        context
+            .sponsor_policy
+            .check(&transaction, self.visit.now)
             .map_err(|violation| Rejection::VerificationFailed(violation.to_string()))?;
-        let replay_id = transaction.replay_id();
-        let claim = self.driver.store().claim(
-            ClaimKey::Cosign(challenge_id.clone()),
-            replay_id,
-            expires,
-            now,
-        );
-        match claim.await? {
-            Claim::New => {}
-            Claim::Existing(before) if before == replay_id => {}
-            Claim::Existing(_) => {
-                return Err(refused(
-                    "one transaction has been sponsored for this challenge",
-                ));
-            }
+        // It would revert, and the fee would be ours.
+        let payer = transaction.sender();
+        let balance = context.chain.token_balance(terms.currency, payer).await;
+        if balance.map_err(Fault::from)? < deposit {
+            return Err(refused("the payer does not hold the deposit"));
         }
+        self.claim_cosignature(transaction.replay_id()).await?;
         let cosigned = tx::cosign(transaction, fee_payer, terms.currency)
             .await
             .map_err(|error| match error {
@@ -78,6 +68,25 @@ impl<S: ChannelStore> SessionContext<S> {
         Ok(cosigned)
     }
 
+    /// One transaction is sponsored per challenge (SECURITY-CASES A15).
+    async fn claim_cosignature(&self, replay_id: B256) -> Result<(), Failure> {
+        let challenge = self.credential.challenge();
+        let expires = challenge
+            .expires_at()
+            .map_err(|_| Rejection::ChallengeExpired)?;
+        let key = ClaimKey::Cosign(challenge.id.clone());
+        let store = self.context.driver.store();
+        match store.claim(key, replay_id, expires, self.visit.now).await? {
+            Claim::New => Ok(()),
+            Claim::Existing(before) if before == replay_id => Ok(()),
+            Claim::Existing(_) => Err(refused(
+                "one transaction has been sponsored for this challenge",
+            )),
+        }
+    }
+}
+
+impl<S: ChannelStore> SessionContext<S> {
     /// Sends a transaction and follows it to its end.
     ///
     /// # Errors

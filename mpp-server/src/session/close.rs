@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mpp_core::Amount;
 use mpp_tempo::{
     chain::{ChainClient, TxReceipt},
-    channel::ChannelId,
+    channel::{ChannelId, Existence},
     escrow::EscrowEvent,
     tx::{FeeMode, SignedTx, TxContext, TxFees, build, gas},
     wire::SessionPayload,
@@ -15,6 +15,7 @@ use super::{
     SessionContext,
     broadcast::{Fate, refused},
     command::Command,
+    machine::screen_close,
     method::Request,
     open::EXPIRY_MARGIN_SECS,
     receipt::managed,
@@ -24,6 +25,7 @@ use super::{
 use crate::{
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
+    settle::watch,
     store::ChannelStore,
 };
 
@@ -51,6 +53,7 @@ impl<S: ChannelStore> Request<'_, S> {
             Phase::Closed { .. } => record,
             phase => {
                 if !matches!(phase, Phase::Closing { .. }) {
+                    screen_close(&record, &signed)?;
                     let voucher = context.verify(&record, &signed, self.visit.peer)?;
                     self.check_close_signature(payload, &record)?;
                     context
@@ -155,19 +158,20 @@ impl<S: ChannelStore> SessionContext<S> {
             Err(Failure::Rejected(_)) => return Ok(()),
             Err(fault) => return Err(fault),
         }
-        self.broadcast_close(record, &transaction).await
+        self.broadcast_close(record, &transaction, sent).await
     }
 
     async fn broadcast_close(
         &self,
         record: &ChannelRecord,
         transaction: &SignedTx,
+        sent: PendingTx,
     ) -> Result<(), Failure> {
         match self.broadcast(transaction.encode()).await? {
             Fate::Succeeded(receipt) => self.confirm_close(record, &receipt).await,
             Fate::Refused(why) => {
                 tracing::warn!(channel_id = %record.id, why, "a close was refused");
-                self.close_failed(record).await
+                self.close_failed(record, sent).await
             }
         }
     }
@@ -176,11 +180,11 @@ impl<S: ChannelStore> SessionContext<S> {
     async fn await_close(&self, record: &ChannelRecord, sent: PendingTx) -> Result<(), Failure> {
         match self.chain.receipt(sent.hash).await.map_err(Fault::from)? {
             Some(receipt) if receipt.success => self.confirm_close(record, &receipt).await,
-            Some(_) => self.close_failed(record).await,
+            Some(_) => self.close_failed(record, sent).await,
             None => {
                 let now = u64::try_from(self.clock.now().as_secs()).unwrap_or_default();
                 if now > sent.valid_before.saturating_add(EXPIRY_MARGIN_SECS) {
-                    return self.close_failed(record).await;
+                    return self.close_failed(record, sent).await;
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
                 Ok(())
@@ -220,16 +224,24 @@ impl<S: ChannelStore> SessionContext<S> {
     }
 
     /// The close did not happen; the chain says where the channel stands.
-    async fn close_failed(&self, record: &ChannelRecord) -> Result<(), Failure> {
+    ///
+    /// That is noted first: a channel that is over must not go back into
+    /// service in between.
+    async fn close_failed(&self, record: &ChannelRecord, sent: PendingTx) -> Result<(), Failure> {
         let view = self.view(record).await.map_err(Fault::from)?;
-        self.run(
-            record.id,
-            Command::CloseFailed {
-                transaction: alloy_primitives::B256::ZERO,
-            },
-        )
-        .await?;
-        self.observe(record.id, view).await?;
+        if view.existence != Existence::Open {
+            // How it ended, and for v2 that it ended: the event tells.
+            watch::catch_up(self).await?;
+        }
+        let noted = self.observe(record.id, view).await?;
+        let closing = matches!(noted.get().record.phase, Phase::Closing { .. });
+        if closing && view.existence == Existence::Unknown {
+            return Err(Fault::OutcomeUnknown.into());
+        }
+        let failed = Command::CloseFailed {
+            transaction: sent.hash,
+        };
+        self.run(record.id, failed).await?;
         Ok(())
     }
 }

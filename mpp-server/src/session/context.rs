@@ -191,6 +191,8 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         match &after.phase {
             phase if *phase == before.phase => {}
+            // Told already; only the transaction has become known.
+            Phase::Closed { .. } if matches!(before.phase, Phase::Closed { .. }) => {}
             Phase::CloseRequested { at } => {
                 self.events.send(ServerEvent::CloseRequested {
                     channel_id,

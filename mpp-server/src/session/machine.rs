@@ -74,6 +74,51 @@ pub fn screen(
     Ok(Screened::NeedsCurve)
 }
 
+/// All checks of a close voucher that cost no curve operation.
+///
+/// # Errors
+/// The rule that the voucher breaks.
+pub fn screen_close(record: &ChannelRecord, signed: &SignedVoucher) -> Result<(), Rejection> {
+    match record.phase {
+        Phase::Closing { .. } => Ok(()),
+        _ => close_voucher(record, signed).map(drop),
+    }
+}
+
+/// The voucher that a close puts on chain: the payer's, or a held one.
+///
+/// It covers what is owed, `max(spent, settled)`. The v1 contract pays a
+/// voucher in full, so there it must be for exactly that (PROTOCOL 5.4).
+fn close_voucher<'a>(
+    record: &'a ChannelRecord,
+    signed: &'a SignedVoucher,
+) -> Result<&'a SignedVoucher, Rejection> {
+    let channel_id = record.id;
+    // The payer may settle amicably even after asking the chain.
+    if !matches!(record.phase, Phase::CloseRequested { .. }) {
+        require_open(record)?;
+    }
+    if signed.voucher.cumulative > record.deposit {
+        return Err(Rejection::AmountExceedsDeposit {
+            channel_id,
+            deposit: record.deposit,
+        });
+    }
+    let owed = record.owed();
+    let exact = |held: &&SignedVoucher| held.voucher.cumulative == owed;
+    let chosen = match record.terms.protocol {
+        SessionProtocol::V1 => [Some(signed), record.best.as_ref()]
+            .into_iter()
+            .flatten()
+            .find(exact),
+        SessionProtocol::V2 => Some(signed).filter(|signed| signed.voucher.cumulative >= owed),
+    };
+    chosen.ok_or(Rejection::CloseAmount {
+        channel_id,
+        required: owed,
+    })
+}
+
 /// Draft-tempo-session-00, Voucher Verification 5 and forced-close rules.
 fn require_open(record: &ChannelRecord) -> Result<(), Rejection> {
     let channel_id = record.id;
@@ -273,46 +318,16 @@ impl<'a> Draft<'a> {
         Ok(self.finish(LedgerKind::Observed, None))
     }
 
-    /// Capture is `max(spent, settled)`; the v1 contract pays a voucher in
-    /// full, so there the voucher must be for exactly that (PROTOCOL 5.4).
     fn begin_close(mut self, voucher: &VerifiedVoucher) -> Result<Step, Rejection> {
-        let channel_id = self.old.id;
         let requested_at = match &self.old.phase {
-            // The payer may settle amicably even after asking the chain.
-            Phase::CloseRequested { at } => Some(*at),
             Phase::Closing { .. } => return Ok(self.unchanged()),
-            _ => {
-                require_open(self.old)?;
-                None
-            }
+            Phase::CloseRequested { at } => Some(*at),
+            _ => None,
         };
-        let capture = self.old.owed();
-        if voucher.cumulative() > self.old.deposit {
-            return Err(Rejection::AmountExceedsDeposit {
-                channel_id,
-                deposit: self.old.deposit,
-            });
-        }
-        let fits = |amount: Amount| match self.old.terms.protocol {
-            SessionProtocol::V1 => amount == capture,
-            SessionProtocol::V2 => amount >= capture,
-        };
-        let chosen = if fits(voucher.cumulative()) {
-            voucher.as_signed().clone()
-        } else {
-            self.old
-                .best
-                .clone()
-                .filter(|best| fits(best.voucher.cumulative))
-                .filter(|_| self.old.terms.protocol == SessionProtocol::V1)
-                .ok_or(Rejection::CloseAmount {
-                    channel_id,
-                    required: capture,
-                })?
-        };
+        let chosen = close_voucher(self.old, voucher.as_signed())?;
         self.next.phase = Phase::Closing {
-            voucher: chosen,
-            capture,
+            voucher: chosen.clone(),
+            capture: self.old.owed(),
             sent: None,
             requested_at,
         };

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 use mpp_core::{EncodedJson, IntentName, MethodName, receipt::Receipt};
 use mpp_tempo::{
-    channel::ChannelDescriptor,
+    channel::{ChannelDescriptor, SessionProtocol},
     wire::{PayloadError, SessionPayload},
 };
 
@@ -191,10 +191,29 @@ impl<S: ChannelStore> Request<'_, S> {
         if parties.token != offered.currency {
             return wrong("the channel holds another currency");
         }
-        if descriptor.is_some_and(|claimed| claimed != parties) {
-            return wrong("the descriptor is not the channel's");
+        if parties.operator != offered.operator {
+            return wrong("the channel names another operator");
         }
+        self.check_descriptor(descriptor, parties)?;
         self.check_source(parties.payer)
+    }
+
+    /// A v2 credential carries the channel's descriptor; a v1 credential may
+    /// (PROTOCOL 5.2).
+    pub(super) fn check_descriptor(
+        &self,
+        claimed: Option<&ChannelDescriptor>,
+        actual: &ChannelDescriptor,
+    ) -> Result<(), Rejection> {
+        match claimed {
+            None if self.terms.protocol == SessionProtocol::V2 => Err(Rejection::InvalidPayload(
+                String::from("the payload carries no descriptor"),
+            )),
+            Some(claimed) if claimed != actual => Err(Rejection::VerificationFailed(String::from(
+                "the descriptor is not the channel's",
+            ))),
+            None | Some(_) => Ok(()),
+        }
     }
 
     /// A claimed source must be the payer.

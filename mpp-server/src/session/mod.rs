@@ -32,3 +32,6 @@ pub use self::{
     limit::BadSignatureLimit,
     offer::{SessionOffer, StreamOptions},
 };
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ use super::{
     broadcast::{Fate, refused},
     command::Command,
     driver::Created,
+    machine::{Screened, screen},
     method::Request,
     record::{ChannelRecord, PendingTx, Phase},
     voucher::missing_voucher,
@@ -42,12 +43,23 @@ impl<S: ChannelStore> Request<'_, S> {
         let opened = self.check_open(payload, &transaction)?;
         let channel_id = opened.terms.id();
 
-        let known = self.context.driver.store().load(channel_id).await?;
-        let in_service = known
-            .is_some_and(|known| !matches!(known.record.phase, Phase::Opening(_) | Phase::Failed));
-        if !in_service {
+        let context = &self.context;
+        let known = context.driver.store().load(channel_id).await?;
+        let known = known.map(|known| known.record);
+        let attempted = known
+            .as_ref()
+            .is_none_or(|record| matches!(record.phase, Phase::Opening(_) | Phase::Failed));
+        if attempted {
             self.check_first_voucher(&opened, &signed)?;
-            self.establish(&opened, &signed, transaction).await?;
+            // An earlier attempt may have been mined although nobody heard of
+            // it, and its transaction may have become invalid since.
+            let mined = match &known {
+                Some(record) => context.is_on_chain(record).await?,
+                None => false,
+            };
+            if !mined {
+                self.establish(&opened, &signed, transaction).await?;
+            }
         }
         self.present(channel_id, &signed).await
     }
@@ -82,12 +94,7 @@ impl<S: ChannelStore> Request<'_, S> {
         if payload.channel_id() != opened.terms.id() {
             return Err(refused("the transaction opens another channel"));
         }
-        if payload
-            .descriptor()
-            .is_some_and(|claimed| claimed != parties)
-        {
-            return Err(refused("the descriptor is not the transaction's"));
-        }
+        self.check_descriptor(payload.descriptor(), parties)?;
         if let SessionPayload::Open {
             authorized_signer: Some(claimed),
             ..
@@ -128,18 +135,12 @@ impl<S: ChannelStore> Request<'_, S> {
         transaction: SignedTx,
     ) -> Result<(), Failure> {
         let context = &self.context;
-        let challenge = self.credential.challenge();
-        let now = self.visit.now;
-        let expires = challenge
-            .expires_at()
-            .map_err(|_| Rejection::ChallengeExpired)?;
-        let transaction = context
-            .prepare(self.terms, transaction, &challenge.id, expires, now)
-            .await?;
+        let transaction = self.prepare(transaction, opened.deposit).await?;
         let pending = PendingTx {
             hash: transaction.hash(),
             valid_before: transaction.valid_before().unwrap_or(u64::MAX),
         };
+        let now = self.visit.now;
         let record = ChannelRecord::opening(opened.terms, pending, signed.clone(), now);
         let created = context.driver.create(record).await?;
         if let Created::Before(found) = created.get()
@@ -166,18 +167,24 @@ impl<S: ChannelStore> Request<'_, S> {
     ) -> Result<Redeemed, Failure> {
         let context = &self.context;
         let (record, _) = context.driver.load(channel_id).await?;
-        let command = if signed.voucher.cumulative > record.accepted() {
-            Command::Accept {
+        let min_delta = self.terms.min_voucher_delta;
+        let command = match screen(&record, signed, min_delta) {
+            Ok(Screened::Known) => self.from_balance(),
+            Ok(Screened::NeedsCurve) => Command::Accept {
                 voucher: context.verify(&record, signed, self.visit.peer)?,
-                min_delta: self.terms.min_voucher_delta,
+                min_delta,
                 charge: self.charge(),
+            },
+            // A repeated open that later vouchers have overtaken. Its
+            // transaction is public by now: only the voucher shows that the
+            // payer is asking.
+            Err(Rejection::DeltaTooSmall { accepted, .. })
+                if signed.voucher.cumulative < accepted =>
+            {
+                context.verify(&record, signed, self.visit.peer)?;
+                self.from_balance()
             }
-        } else {
-            // A repeated open: its voucher is known or overtaken.
-            match self.charge() {
-                Some(charge) => Command::Charge(charge),
-                None => Command::Keep,
-            }
+            Err(rejection) => return Err(rejection.into()),
         };
         let applied = context.run(channel_id, command).await?;
         self.answer(&applied)
@@ -221,9 +228,7 @@ impl<S: ChannelStore> SessionContext<S> {
             // The same transaction may have been mined long ago.
             Fate::Refused(why) => {
                 let (record, _) = self.driver.load(channel_id).await?;
-                let view = self.view(&record).await.map_err(Fault::from)?;
-                if view.existence == Existence::Open {
-                    self.observe(channel_id, view).await?;
+                if self.is_on_chain(&record).await? {
                     return Ok(());
                 }
                 self.run(channel_id, Command::OpenFailed).await?;
@@ -232,12 +237,20 @@ impl<S: ChannelStore> SessionContext<S> {
         }
     }
 
+    /// Whether the chain shows the channel; if so, it goes into service.
+    async fn is_on_chain(&self, record: &ChannelRecord) -> Result<bool, Failure> {
+        let view = self.view(record).await.map_err(Fault::from)?;
+        if view.existence != Existence::Open {
+            return Ok(false);
+        }
+        self.observe(record.id, view).await?;
+        Ok(true)
+    }
+
     /// Another transaction for the same channel is under way: what became of
     /// it?
     async fn resolve_open(&self, record: &ChannelRecord, other: PendingTx) -> Result<(), Failure> {
-        let view = self.view(record).await.map_err(Fault::from)?;
-        if view.existence == Existence::Open {
-            self.observe(record.id, view).await?;
+        if self.is_on_chain(record).await? {
             return Ok(());
         }
         let now = u64::try_from(self.clock.now().as_secs()).unwrap_or_default();

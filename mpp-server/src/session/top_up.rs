@@ -38,12 +38,18 @@ impl<S: ChannelStore> Request<'_, S> {
         let (record, _) = context.driver.load(channel_id).await?;
         self.check_channel(&record, payload.descriptor())?;
         // A top-up cancels a close request (PROTOCOL 5.3), so it is welcome then.
-        if !matches!(record.phase, Phase::Open | Phase::CloseRequested { .. }) {
-            return Err(Rejection::ChannelFinalized {
-                channel_id,
-                why: "this channel is closed or being closed",
+        match record.phase {
+            Phase::Open | Phase::CloseRequested { .. } => {}
+            Phase::Opening(_) | Phase::Failed => {
+                return Err(Rejection::ChannelNotFound { channel_id }.into());
             }
-            .into());
+            Phase::Closing { .. } | Phase::Closed { .. } => {
+                return Err(Rejection::ChannelFinalized {
+                    channel_id,
+                    why: "this channel is closed or being closed",
+                }
+                .into());
+            }
         }
         let transaction = read_transaction(payload)?;
         let call = check::top_up(&transaction, &record.terms)
@@ -57,14 +63,10 @@ impl<S: ChannelStore> Request<'_, S> {
         if call.additional != *additional_deposit {
             return Err(refused("`additionalDeposit` is not the transaction's"));
         }
-        let challenge = self.credential.challenge();
-        let now = self.visit.now;
-        let expires = challenge
-            .expires_at()
-            .map_err(|_| Rejection::ChallengeExpired)?;
-        let transaction = context
-            .prepare(self.terms, transaction, &challenge.id, expires, now)
-            .await?;
+        if call.additional.is_zero() {
+            return Err(Rejection::InvalidPayload(String::from("the top-up adds nothing")).into());
+        }
+        let transaction = self.prepare(transaction, call.additional).await?;
         let follower = Arc::clone(context);
         let (terms, raw) = (record.terms, transaction.encode());
         context
@@ -73,7 +75,8 @@ impl<S: ChannelStore> Request<'_, S> {
             .await
             .map_err(Fault::from)??;
         let (record, _) = context.driver.load(channel_id).await?;
-        let receipt = managed(&record, &challenge.id, None, context.clock.now());
+        let challenge_id = &self.credential.challenge().id;
+        let receipt = managed(&record, challenge_id, None, context.clock.now());
         Ok(Redeemed::Managed(receipt))
     }
 }

@@ -29,10 +29,7 @@ impl<S: ChannelStore> Request<'_, S> {
         self.check_channel(&record, payload.descriptor())?;
         let min_delta = self.terms.min_voucher_delta;
         let command = match screen(&record, &signed, min_delta)? {
-            Screened::Known => match self.charge() {
-                Some(charge) => Command::Charge(charge),
-                None => Command::Keep,
-            },
+            Screened::Known => self.from_balance(),
             Screened::NeedsCurve => Command::Accept {
                 voucher: self.context.verify(&record, &signed, self.visit.peer)?,
                 min_delta,
@@ -41,6 +38,14 @@ impl<S: ChannelStore> Request<'_, S> {
         };
         let applied = self.context.run(channel_id, command).await?;
         self.answer(&applied)
+    }
+
+    /// What a request does that brings no higher voucher.
+    pub(super) fn from_balance(&self) -> Command {
+        match self.charge() {
+            Some(charge) => Command::Charge(charge),
+            None => Command::Keep,
+        }
     }
 }
 

@@ -1,0 +1,293 @@
+//! Lost answers, dropped and reverted transactions, vanished clients: everything converges.
+
+use std::time::Duration;
+
+use mpp_core::{Amount, problem::ProblemKind};
+use mpp_devnet::{Outage, Times};
+use mpp_tempo::{SessionProtocol, tx::FeeMode};
+
+use crate::{
+    session::record::Phase,
+    testing::{
+        BOTH, DEPOSIT, PRICE, World, amount, close_payload, granted, managed, paying, problem,
+        refused, top_up_payload, voucher_payload,
+    },
+};
+
+const V1: SessionProtocol = SessionProtocol::V1;
+const V2: SessionProtocol = SessionProtocol::V2;
+
+const CLOSE_V1: [u8; 4] = [0x0d, 0x65, 0xc5, 0x1d];
+const CLOSE_V2: [u8; 4] = [0x73, 0xb5, 0x7f, 0x74];
+const OPEN_V1: [u8; 4] = [0xc7, 0x9e, 0xa4, 0x85];
+const OPEN_V2: [u8; 4] = [0xed, 0xc5, 0x3b, 0x00];
+
+fn close_selector(protocol: SessionProtocol) -> [u8; 4] {
+    match protocol {
+        V1 => CLOSE_V1,
+        V2 => CLOSE_V2,
+    }
+}
+
+// SECURITY-CASES A34: the answer to the open is lost, the transaction is not.
+#[tokio::test(start_paused = true)]
+async fn an_open_whose_answer_was_lost_is_found_again() {
+    for protocol in BOTH {
+        for fee_mode in [paying(), FeeMode::Sponsored] {
+            let world = World::with(|builder| builder.watch_every(Duration::from_secs(86_400)));
+            let route = world.sponsored_route(protocol);
+            let params = world.params(protocol);
+            let opening = world.sign_open(&params, fee_mode).await;
+            let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+            world.node.faults().lose_responses(Times::Once);
+            let decision = world.buy(&route, &payload).await;
+            problem(decision, ProblemKind::ServiceUnavailable);
+            let record = world.record(opening.terms.id()).await;
+            assert!(matches!(record.phase, Phase::Opening(_)));
+            // Much later the same transaction is no longer valid, but it was mined.
+            world.advance(3_600);
+            granted(world.buy(&route, &payload).await);
+            assert_eq!(world.node.transactions_mined(), 1);
+            let record = world.record(opening.terms.id()).await;
+            assert_eq!(record.spent, amount(PRICE));
+        }
+    }
+}
+
+// The watcher finds it too, without anybody asking.
+#[tokio::test(start_paused = true)]
+async fn the_watcher_finds_an_open_whose_answer_was_lost() {
+    let world = World::new();
+    let route = world.route(V2);
+    let opening = world.opening(V2).await;
+    let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    world.node.faults().lose_responses(Times::Once);
+    refused(world.buy(&route, &payload).await);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let record = world.record(opening.terms.id()).await;
+    assert_eq!(record.phase, Phase::Open);
+}
+
+// SECURITY-CASES A14: credit only after the receipt.
+#[tokio::test(start_paused = true)]
+async fn an_open_that_was_dropped_serves_nothing_and_can_be_sent_again() {
+    for protocol in BOTH {
+        let world = World::new();
+        let route = world.route(protocol);
+        let opening = world.opening(protocol).await;
+        let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+        world.node.faults().drop_transactions(Times::Once);
+        let decision = world.buy(&route, &payload).await;
+        problem(decision, ProblemKind::ServiceUnavailable);
+        let id = opening.terms.id();
+        let voucher = voucher_payload(&opening.terms, &world.voucher(&opening.terms, PRICE));
+        let decision = world.buy(&route, &voucher).await;
+        problem(decision, ProblemKind::ChannelNotFound);
+        granted(world.buy(&route, &payload).await);
+        assert_eq!(world.record(id).await.spent, amount(PRICE));
+    }
+}
+
+// SECURITY-CASES A25: a reverted transaction is not believed.
+#[tokio::test(start_paused = true)]
+async fn a_reverted_open_serves_nothing() {
+    for (protocol, selector) in [(V1, OPEN_V1), (V2, OPEN_V2)] {
+        let world = World::new();
+        let route = world.route(protocol);
+        let opening = world.opening(protocol).await;
+        let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+        world.node.faults().revert_calls(selector, Times::Once);
+        let decision = world.buy(&route, &payload).await;
+        problem(decision, ProblemKind::VerificationFailed);
+        let record = world.record(opening.terms.id()).await;
+        assert_eq!(record.phase, Phase::Failed);
+        assert_eq!(record.deposit, Amount::ZERO);
+    }
+}
+
+// PROTOCOL 5.3: a v1 id can be opened by another transaction when the first has failed.
+#[tokio::test(start_paused = true)]
+async fn another_transaction_opens_a_v1_channel_after_the_first_has_expired() {
+    let world = World::new();
+    let route = world.route(V1);
+    let params = world.params(V1);
+    let first = world.sign_open(&params, paying()).await;
+    let payload = first.payload(&world.voucher(&first.terms, PRICE));
+    world.node.faults().drop_transactions(Times::Once);
+    refused(world.buy(&route, &payload).await);
+    world.advance(10);
+    let second = world.sign_open(&params, paying()).await;
+    assert_eq!(first.terms.id(), second.terms.id());
+    let payload = second.payload(&world.voucher(&second.terms, PRICE));
+    // The first may still be mined.
+    let decision = world.buy(&route, &payload).await;
+    problem(decision, ProblemKind::ServiceUnavailable);
+    world.advance(60);
+    let third = world.sign_open(&params, paying()).await;
+    let payload = third.payload(&world.voucher(&third.terms, PRICE));
+    let decision = world.buy(&route, &payload).await;
+    problem(decision, ProblemKind::VerificationFailed);
+    granted(world.buy(&route, &payload).await);
+    assert_eq!(world.node.transactions_mined(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreachable_node_is_a_fault_and_leaves_no_debt() {
+    let world = World::new();
+    let route = world.route(V2);
+    let opening = world.opening(V2).await;
+    let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+    world.node.faults().set_outage(Outage::Refusing);
+    let decision = world.buy(&route, &payload).await;
+    problem(decision, ProblemKind::ServiceUnavailable);
+    world.node.faults().set_outage(Outage::None);
+    granted(world.buy(&route, &payload).await);
+}
+
+// Draft-tempo-session-00, Crash Safety; DESIGN 2.7: effects never live in a request future.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_hangs_up_leaves_a_recorded_channel() {
+    for protocol in BOTH {
+        let world = World::with(|builder| builder.watch_every(Duration::from_secs(86_400)));
+        let route = world.route(protocol);
+        let opening = world.opening(protocol).await;
+        let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+        world.node.faults().set_outage(Outage::Hanging);
+        let request = tokio::time::timeout(Duration::from_millis(50), world.buy(&route, &payload));
+        assert!(request.await.is_err());
+        world.node.faults().set_outage(Outage::None);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let record = world.record(opening.terms.id()).await;
+        assert_eq!(record.phase, Phase::Open);
+        assert_eq!(record.deposit, amount(DEPOSIT));
+        assert_eq!(record.spent, Amount::ZERO);
+    }
+}
+
+// SECURITY-CASES A34: a top-up whose answer was lost is found by repeating it.
+#[tokio::test(start_paused = true)]
+async fn a_top_up_whose_answer_was_lost_is_found_again() {
+    for protocol in BOTH {
+        let world = World::with(|builder| builder.watch_every(Duration::from_secs(86_400)));
+        let route = world.route(protocol);
+        let terms = world.open(&route, protocol, 0).await;
+        let signed = world.sign_top_up(&terms, 500, paying()).await;
+        let payload = top_up_payload(&terms, signed.encode(), 500);
+        world.node.faults().lose_responses(Times::Once);
+        let decision = world.manage(&route, &payload).await;
+        problem(decision, ProblemKind::ServiceUnavailable);
+        assert_eq!(world.record(terms.id()).await.deposit, amount(DEPOSIT));
+        managed(world.manage(&route, &payload).await);
+        assert_eq!(
+            world.record(terms.id()).await.deposit,
+            amount(DEPOSIT + 500)
+        );
+    }
+}
+
+/// A channel with one unit spent.
+async fn in_use(protocol: SessionProtocol) -> (World, crate::Route, mpp_tempo::ChannelTerms) {
+    let world = World::with(|builder| builder.watch_every(Duration::from_secs(86_400)));
+    let route = world.route(protocol);
+    let terms = world.open(&route, protocol, 0).await;
+    let payload = voucher_payload(&terms, &world.voucher(&terms, PRICE));
+    granted(world.buy(&route, &payload).await);
+    (world, route, terms)
+}
+
+// SECURITY-CASES A33: a close believed though reverted.
+#[tokio::test(start_paused = true)]
+async fn a_reverted_close_leaves_the_channel_open() {
+    for protocol in BOTH {
+        let (world, route, terms) = in_use(protocol).await;
+        let close = close_payload(&terms, &world.voucher(&terms, PRICE));
+        let selector = close_selector(protocol);
+        world.node.faults().revert_calls(selector, Times::Once);
+        let decision = world.manage(&route, &close).await;
+        problem(decision, ProblemKind::VerificationFailed);
+        assert_eq!(world.record(terms.id()).await.phase, Phase::Open);
+        let payload = voucher_payload(&terms, &world.voucher(&terms, 2 * PRICE));
+        granted(world.buy(&route, &payload).await);
+        world.advance(1);
+        let close = close_payload(&terms, &world.voucher(&terms, 2 * PRICE));
+        managed(world.manage(&route, &close).await);
+    }
+}
+
+// SECURITY-CASES A33: a close whose answer was lost is `unknown` until proven, and sells nothing.
+#[tokio::test(start_paused = true)]
+async fn a_close_whose_answer_was_lost_is_found_again() {
+    for protocol in BOTH {
+        let (world, route, terms) = in_use(protocol).await;
+        let close = close_payload(&terms, &world.voucher(&terms, PRICE));
+        world.node.faults().lose_responses(Times::Once);
+        let decision = world.manage(&route, &close).await;
+        problem(decision, ProblemKind::ServiceUnavailable);
+        let record = world.record(terms.id()).await;
+        assert!(matches!(record.phase, Phase::Closing { sent: Some(_), .. }));
+        let payload = voucher_payload(&terms, &world.voucher(&terms, 2 * PRICE));
+        let decision = world.buy(&route, &payload).await;
+        problem(decision, ProblemKind::ChannelFinalized);
+        let receipt = managed(world.manage(&route, &close).await);
+        assert!(receipt.tx_hash.is_some());
+        assert_eq!(world.node.transactions_mined(), 2);
+    }
+}
+
+// SECURITY-CASES A33: a close that was dropped is given up only when it can no longer be mined.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_close_is_given_up_after_its_validity() {
+    for protocol in BOTH {
+        let (world, route, terms) = in_use(protocol).await;
+        let close = close_payload(&terms, &world.voucher(&terms, PRICE));
+        world.node.faults().drop_transactions(Times::Once);
+        let decision = world.manage(&route, &close).await;
+        problem(decision, ProblemKind::ServiceUnavailable);
+        world.advance(60);
+        let decision = world.manage(&route, &close).await;
+        problem(decision, ProblemKind::VerificationFailed);
+        assert_eq!(world.record(terms.id()).await.phase, Phase::Open);
+        managed(world.manage(&route, &close).await);
+        let record = world.record(terms.id()).await;
+        assert!(matches!(
+            record.phase,
+            Phase::Closed {
+                transaction: Some(_)
+            }
+        ));
+    }
+}
+
+// SECURITY-CASES A33: the close fails because the payer has withdrawn meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_close_after_a_withdrawal_finds_the_channel_closed() {
+    for protocol in BOTH {
+        let (world, route, terms) = in_use(protocol).await;
+        world.request_close(&terms).await;
+        world.advance(1_000);
+        world.withdraw(&terms).await;
+        let close = close_payload(&terms, &world.voucher(&terms, PRICE));
+        let receipt = managed(world.manage(&route, &close).await);
+        let record = world.record(terms.id()).await;
+        let transaction = receipt.tx_hash.map(|hash| hash.parse().unwrap());
+        assert_eq!(record.phase, Phase::Closed { transaction });
+        assert!(transaction.is_some());
+        assert_eq!(record.settled, Amount::ZERO);
+    }
+}
+
+// SECURITY-CASES A34: an outage before the close was sent.
+#[tokio::test(start_paused = true)]
+async fn a_close_resumes_after_an_outage() {
+    for protocol in BOTH {
+        let (world, route, terms) = in_use(protocol).await;
+        let close = close_payload(&terms, &world.voucher(&terms, PRICE));
+        world.node.faults().set_outage(Outage::Refusing);
+        let decision = world.manage(&route, &close).await;
+        problem(decision, ProblemKind::ServiceUnavailable);
+        world.node.faults().set_outage(Outage::None);
+        managed(world.manage(&route, &close).await);
+        assert_eq!(world.node.transactions_mined(), 2);
+    }
+}
