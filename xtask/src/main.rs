@@ -6,6 +6,7 @@
 )]
 
 mod account;
+mod counted;
 mod demo;
 mod devnet;
 mod e2e;

@@ -20,8 +20,8 @@ pub const PRICE_PER_WORD: &str = "0.001";
 
 /// The number of words that are charged.
 #[must_use]
-pub fn word_count() -> usize {
-    words().count()
+pub fn word_count() -> u64 {
+    words().map(|_| 1).sum()
 }
 
 /// The poem's offer, before anything is set that depends on the server.

@@ -10,6 +10,7 @@ use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 use super::dollars;
 use crate::{
     account,
+    counted::Counted,
     node::Node,
     shop::{self, Shop},
 };
@@ -23,6 +24,8 @@ pub(crate) struct Market {
     pub(crate) shop: Shop,
     pub(crate) payee: LocalSigner,
     pub(crate) sponsor: LocalSigner,
+    /// The server's way to the chain.
+    pub(crate) chain: Counted,
 }
 
 impl Market {
@@ -33,7 +36,9 @@ impl Market {
         let sponsor = account::signer_for(&format!("sponsor {run}"))?;
         account::fund(node, payee.address(), dollars(10)).await?;
         account::fund(node, sponsor.address(), dollars(10)).await?;
+        let chain = Counted::new(node.chain.clone());
         let server = shop::configure(node, payee.clone())?
+            .chain(chain.clone())
             .fee_payer(sponsor.clone())
             // Facts are fetched on demand, so that RPC calls can be counted.
             .watch_every(Duration::from_secs(24 * 60 * 60))
@@ -43,6 +48,7 @@ impl Market {
             shop,
             payee,
             sponsor,
+            chain,
         })
     }
 }
@@ -57,7 +63,17 @@ fn router(server: &PaymentServer) -> anyhow::Result<Router> {
             max_pause: IMPATIENT,
             ..StreamOptions::default()
         };
+        let poem = mpp_example_poem::offer(server).protocol(protocol);
+        let gallery = mpp_example_photo::offer(server).protocol(protocol);
         router = router
+            .nest(
+                &format!("/{protocol}/poetry"),
+                mpp_example_poem::router(server, poem)?,
+            )
+            .nest(
+                &format!("/{protocol}/gallery"),
+                mpp_example_photo::router(server, gallery)?,
+            )
             .merge(stall.sell("photo", photo.clone(), get(serve_photo))?)
             .merge(stall.sell("other", photo.clone().unit_type("page"), get(serve_photo))?)
             .merge(stall.sell("sponsored", photo.clone().fee_payer(), get(serve_photo))?)

@@ -39,6 +39,33 @@ pub(super) async fn poem(case: &Case<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The examples of the README, bought as their readers would.
+pub(super) async fn examples(case: &Case<'_>) -> anyhow::Result<()> {
+    let client = case.client(case.payer().await?, Policy::new(dollars(1)))?;
+    let list = client.get(case.url("gallery/photos")).send().await?;
+    ensure!(list.receipt().is_none(), "the list is free");
+    for name in list.text().await?.lines() {
+        let url = case.url(&format!("gallery/photos/{name}"));
+        let photo = client.get(url).send().await?;
+        ensure!(photo.status() == 200 && photo.receipt().is_some(), "{name}");
+        ensure!(
+            photo.bytes().await?.starts_with(b"\x89PNG"),
+            "{name} is no photo"
+        );
+    }
+    let url = case.url("poetry/poem");
+    let session = client.session(&url)?;
+    let mut stream = session.sse(&url).await?;
+    let mut poem = String::new();
+    while let Some(text) = stream.next().await {
+        poem.push_str(&text?);
+    }
+    ensure!(poem.ends_with("never stops - at all -\n"), "{poem}");
+    let receipt = stream.receipt().context("no final receipt")?;
+    ensure!(receipt.units == Some(mpp_example_poem::word_count()));
+    Ok(())
+}
+
 /// Deposit for ten words, twenty are read: topped up in between.
 pub(super) async fn top_up(case: &Case<'_>) -> anyhow::Result<()> {
     let url = case.url("words");
