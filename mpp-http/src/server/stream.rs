@@ -54,7 +54,11 @@ impl IntoResponse for Metered {
 /// Frames as events, with a sign of life when there are none.
 ///
 /// It polls the stream only when the connection asks for more: that is the
-/// back-pressure which keeps anything unread from being charged.
+/// back-pressure which keeps anything that nobody takes from being charged.
+/// What a connection takes before its reader does is bounded by its buffers:
+/// with HTTP/1 the kernel's and hyper's write buffer, which
+/// `hyper_util::server::conn::auto::Http1Builder::max_buf_size` can lower. A
+/// client that signs only what it is asked for is never charged beyond that.
 #[derive(Debug)]
 pub struct SseBody {
     stream: MeteredStream,
