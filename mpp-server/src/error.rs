@@ -76,7 +76,9 @@ pub enum Rejection {
         deposit: Amount,
     },
     /// The voucher lies below the accepted one, or rises by too little.
-    #[error("the voucher must exceed the accepted amount by at least {min_delta} base units")]
+    #[error(
+        "the voucher is below the accepted amount, or above it by less than {min_delta} base units"
+    )]
     DeltaTooSmall {
         /// The channel.
         channel_id: ChannelId,
@@ -206,7 +208,21 @@ impl From<&Rejection> for Problem {
             Rejection::CloseAmount { required, .. } => {
                 problem.required_cumulative = Some(*required);
             }
-            _ => {}
+            Rejection::PaymentRequired
+            | Rejection::BadRequest(_)
+            | Rejection::MalformedCredential(_)
+            | Rejection::InvalidChallenge(_)
+            | Rejection::ChallengeExpired
+            | Rejection::MethodUnsupported
+            | Rejection::InvalidPayload(_)
+            | Rejection::VerificationFailed(_)
+            | Rejection::TopUpChallenge { .. }
+            | Rejection::ChannelNotFound { .. }
+            | Rejection::ChannelFinalized { .. }
+            | Rejection::InvalidSignature { .. }
+            | Rejection::SignerMismatch { .. }
+            | Rejection::StreamSuperseded { .. }
+            | Rejection::RateLimited { .. } => {}
         }
         problem
     }
@@ -215,7 +231,8 @@ impl From<&Rejection> for Problem {
 /// Our fault, or a backend's: the peer did nothing wrong and may retry.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The store failed; nothing was served.
+    /// The store failed; nothing was served. A commit whose acknowledgement
+    /// was lost may still have happened.
     #[error("the channel store failed")]
     Store(#[from] crate::store::StoreFault),
     /// The chain could not be reached or did not answer in time.
@@ -258,7 +275,7 @@ impl From<&Fault> for Problem {
         // The detail never names a backend: it is for the peer.
         let detail = match fault {
             Fault::OutcomeUnknown => fault.to_string(),
-            _ => String::from("the payment could not be processed; nothing was charged"),
+            _ => String::from("the payment could not be processed now"),
         };
         Self::new(kind, detail)
     }
@@ -299,3 +316,6 @@ pub enum Misuse {
     #[error("{0}")]
     Invalid(&'static str),
 }
+
+#[cfg(test)]
+mod tests;

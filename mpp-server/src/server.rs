@@ -305,6 +305,14 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Misuse::Invalid("a payment server needs a tokio runtime"));
         }
+        if self.watch_every.is_zero() {
+            return Err(Misuse::Invalid("`watch_every` must be more than zero"));
+        }
+        if self.challenge_lifetime.is_zero() {
+            return Err(Misuse::Invalid(
+                "`challenge_lifetime` must be more than zero",
+            ));
+        }
         let account = self.account.ok_or(Misuse::Missing("account"))?;
         let current = self.secret_key.ok_or(Misuse::Missing("secret_key"))?;
         let keys = match self.previous_key {
@@ -349,3 +357,6 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         })))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What a transport saw of a request.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use mpp_core::{
     Credential,
@@ -27,7 +27,6 @@ pub enum Purpose {
     Management,
 }
 
-#[derive(Debug)]
 pub(super) enum Presented<'a> {
     Nothing,
     Token(&'a str),
@@ -84,6 +83,18 @@ impl<'a> Attempt<'a> {
     pub fn peer(mut self, peer: Option<IpAddr>) -> Self {
         self.peer = peer;
         self
+    }
+}
+
+/// Never shows a credential: whoever reads a log could spend it.
+impl fmt::Debug for Presented<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "Nothing",
+            Self::Token(_) => "Token(..)",
+            Self::Native(_) => "Native(..)",
+            Self::Unreadable(_) => "Unreadable(..)",
+        })
     }
 }
 

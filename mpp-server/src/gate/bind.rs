@@ -1,5 +1,7 @@
 //! From a credential somebody sent to one that answers our own challenge.
 
+use std::fmt;
+
 use mpp_core::{Challenge, Timestamp, source::DidPkh};
 use mpp_tempo::wire::SessionPayload;
 
@@ -8,8 +10,8 @@ use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.
 ///
-/// Only the gate makes these.
-#[derive(Debug)]
+/// Only the gate makes these. `Debug` leaves the payload out, because whoever
+/// reads a log could spend it.
 pub struct BoundCredential {
     challenge: Challenge,
     payload: serde_json::Value,
@@ -33,6 +35,15 @@ impl BoundCredential {
     #[must_use]
     pub fn source(&self) -> Option<&DidPkh> {
         self.source.as_ref()
+    }
+}
+
+impl fmt::Debug for BoundCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BoundCredential")
+            .field("challenge", &self.challenge)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
     }
 }
 

@@ -87,14 +87,13 @@ impl Gate {
         if let Some(first) = challenges.first() {
             problem.challenge_id = Some(first.id.clone());
         }
-        if *rejection == Rejection::PaymentRequired {
-            for challenge in &challenges {
-                self.events.send(ServerEvent::ChallengeIssued {
-                    challenge_id: challenge.id.clone(),
-                    scope: route.scope().to_owned(),
-                });
-            }
-        } else {
+        for challenge in &challenges {
+            self.events.send(ServerEvent::ChallengeIssued {
+                challenge_id: challenge.id.clone(),
+                scope: route.scope().to_owned(),
+            });
+        }
+        if *rejection != Rejection::PaymentRequired {
             self.events.send(ServerEvent::Rejected {
                 channel_id: rejection.channel_id(),
                 reason: rejection.kind(),
@@ -131,3 +130,6 @@ impl Gate {
         self.keys.bind(draft)
     }
 }
+
+#[cfg(test)]
+mod tests;

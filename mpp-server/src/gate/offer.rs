@@ -106,7 +106,9 @@ impl Route {
         }
         for (index, offer) in offers.iter().enumerate() {
             let same = |other: &&Offer| {
-                other.method() == offer.method() && other.request() == offer.request()
+                other.method() == offer.method()
+                    && other.intent() == offer.intent()
+                    && other.request() == offer.request()
             };
             if offers.iter().take(index).any(|other| same(&other)) {
                 return Err(Misuse::Invalid("two offers of a route are the same"));

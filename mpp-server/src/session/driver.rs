@@ -96,7 +96,7 @@ impl<S: ChannelStore> Driver<S> {
             let found = self.store.load(record.id).await?;
             let expected = match found {
                 Some(found) if found.record.phase != Phase::Failed => {
-                    return Ok(Durable(Created::Before(found.record)));
+                    return Ok(Durable(Created::Before(Box::new(found.record))));
                 }
                 Some(failed) => Some(failed.version),
                 None => None,
@@ -118,8 +118,8 @@ impl<S: ChannelStore> Driver<S> {
     /// durable already.
     ///
     /// # Errors
-    /// The rule that the command breaks, or a store fault; in both cases
-    /// nothing has changed.
+    /// The rule that the command breaks: nothing has changed. Or a store
+    /// fault: nothing has changed, unless the store lost its acknowledgement.
     ///
     /// # Cancel safety
     /// Dropped before the commit nothing happened; after it, the change is
@@ -159,7 +159,7 @@ pub enum Created {
     /// This call made it.
     Now,
     /// It was there, in this state.
-    Before(ChannelRecord),
+    Before(Box<ChannelRecord>),
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use futures_util::Stream;
@@ -54,13 +54,16 @@ impl Tab {
         self.options
     }
 
-    /// Uses up to `units` of what the request has paid for already.
-    fn use_prepaid(&self, units: u64) -> u64 {
+    /// Takes up to `units` of what the request has paid for already.
+    fn take_prepaid(&self, units: u64) -> Prepaid<'_> {
         let keep = |prepaid: u64| Some(prepaid.saturating_sub(units));
         let before = self
             .prepaid
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, keep);
-        before.unwrap_or_default().min(units)
+        Prepaid {
+            tab: self,
+            units: before.unwrap_or_default().min(units),
+        }
     }
 
     /// Starts a metered stream. `produce` runs only while the stream is
@@ -72,7 +75,7 @@ impl Tab {
     {
         let shared = Arc::new(Shared {
             tab: Arc::clone(self),
-            slot: Mutex::new(None),
+            slot: Mutex::new(Slot::default()),
             progress: Mutex::new(Progress::default()),
         });
         let meter = Meter {
@@ -100,6 +103,24 @@ impl fmt::Debug for Tab {
             .field("channel_id", &self.channel_id)
             .field("price", &self.price)
             .finish_non_exhaustive()
+    }
+}
+
+/// Units out of what the request has paid for; given back unless used.
+struct Prepaid<'a> {
+    tab: &'a Tab,
+    units: u64,
+}
+
+impl Prepaid<'_> {
+    fn used(mut self) {
+        self.units = 0;
+    }
+}
+
+impl Drop for Prepaid<'_> {
+    fn drop(&mut self) {
+        self.tab.prepaid.fetch_add(self.units, Ordering::AcqRel);
     }
 }
 
@@ -136,7 +157,8 @@ impl Meter {
     ///
     /// The unit that the request itself paid for is used up first. When the
     /// balance is short, asks the client for a voucher once and waits for it,
-    /// at most for [`StreamOptions::max_pause`].
+    /// at most for [`StreamOptions::max_pause`]. Should other requests on the
+    /// channel make the shortage greater meanwhile, that is a new one.
     ///
     /// # Errors
     /// Why the stream has to end. Nothing was charged then.
@@ -146,11 +168,13 @@ impl Meter {
     /// stands.
     pub async fn charge_units(&mut self, units: u64) -> Result<(), StreamEnd> {
         let tab = Arc::clone(&self.shared.tab);
-        let due = units.saturating_sub(tab.use_prepaid(units));
+        let prepaid = tab.take_prepaid(units);
+        let due = units.saturating_sub(prepaid.units);
         if due > 0 {
             let cost = tab.price.checked_mul(due).ok_or(StreamEnd::TooExpensive)?;
             self.take(&tab, cost, due).await?;
         }
+        prepaid.used();
         self.shared
             .with_progress(|progress| progress.units = progress.units.saturating_add(units));
         Ok(())
@@ -171,7 +195,7 @@ impl Meter {
             challenge_id: tab.challenge_id.clone(),
             stream: Some(self.shared.with_progress(|progress| progress.epoch)),
         };
-        let mut deadline = None;
+        let mut asked = None;
         loop {
             // Read before the attempt, so that no voucher slips in between
             // unnoticed.
@@ -181,11 +205,14 @@ impl Meter {
                 Err(Failure::Rejected(Rejection::InsufficientBalance(shortage))) => shortage,
                 Err(failure) => return Err(failure.into()),
             };
-            let until = match deadline {
-                Some(until) => until,
-                None => {
+            let required = shortage.required_cumulative;
+            let until = match asked {
+                Some((before, until)) if before == required => until,
+                _ => {
                     self.announce(tab, &shortage).await;
-                    *deadline.insert(tokio::time::sleep(tab.options.max_pause).deadline())
+                    let until = tokio::time::sleep(tab.options.max_pause).deadline();
+                    asked = Some((required, until));
+                    until
                 }
             };
             let waited = tab.till.changed(tab.channel_id, version);
@@ -211,24 +238,22 @@ impl Meter {
         .await;
     }
 
-    /// Places a frame and waits until it was taken. The stream polls this
-    /// future itself, so no waker is needed.
+    /// Places a frame and waits until it was taken.
     async fn put(&self, frame: Frame) {
         let mut frame = Some(frame);
-        std::future::poll_fn(|_| {
+        std::future::poll_fn(|cx| {
             let mut slot = self.shared.lock_slot();
-            match (frame.take(), slot.is_some()) {
-                (Some(waiting), true) => {
-                    frame = Some(waiting);
-                    Poll::Pending
+            if slot.frame.is_none() {
+                let Some(ready) = frame.take() else {
+                    return Poll::Ready(());
+                };
+                slot.frame = Some(ready);
+                if let Some(reader) = slot.reader.take() {
+                    reader.wake();
                 }
-                (Some(ready), false) => {
-                    *slot = Some(ready);
-                    Poll::Pending
-                }
-                (None, true) => Poll::Pending,
-                (None, false) => Poll::Ready(()),
             }
+            slot.writer = Some(cx.waker().clone());
+            Poll::Pending
         })
         .await;
     }
@@ -261,8 +286,34 @@ impl StreamEnd {
 #[derive(Debug)]
 struct Shared {
     tab: Arc<Tab>,
-    slot: Mutex<Option<Frame>>,
+    slot: Mutex<Slot>,
     progress: Mutex<Progress>,
+}
+
+/// The one frame between producer and stream.
+///
+/// The stream usually polls the producer itself and finds the frame. The
+/// wakers are for producers that are driven by something else.
+#[derive(Debug, Default)]
+struct Slot {
+    frame: Option<Frame>,
+    /// Waits for the frame to be taken.
+    writer: Option<Waker>,
+    /// Waits for a frame.
+    reader: Option<Waker>,
+}
+
+impl Slot {
+    /// Takes the frame, and has the producer polled if `reader` does not.
+    fn take(&mut self, reader: &Waker) -> Option<Frame> {
+        self.reader = None;
+        let frame = self.frame.take()?;
+        match self.writer.take() {
+            Some(writer) if !writer.will_wake(reader) => writer.wake(),
+            Some(_) | None => {}
+        }
+        Some(frame)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -273,7 +324,7 @@ struct Progress {
 }
 
 impl Shared {
-    fn lock_slot(&self) -> std::sync::MutexGuard<'_, Option<Frame>> {
+    fn lock_slot(&self) -> std::sync::MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -323,7 +374,7 @@ impl Stream for MeteredStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frame>> {
         loop {
-            if let Some(frame) = self.shared.lock_slot().take() {
+            if let Some(frame) = self.shared.lock_slot().take(cx.waker()) {
                 return Poll::Ready(Some(frame));
             }
             match &mut self.stage {
@@ -338,8 +389,13 @@ impl Stream for MeteredStream {
                         let receipt = Arc::clone(&self.shared).receipt();
                         self.stage = Stage::Closing(Box::pin(receipt));
                     }
-                    Poll::Pending if self.shared.lock_slot().is_some() => {}
-                    Poll::Pending => return Poll::Pending,
+                    Poll::Pending => {
+                        let mut slot = self.shared.lock_slot();
+                        if slot.frame.is_none() {
+                            slot.reader = Some(cx.waker().clone());
+                            return Poll::Pending;
+                        }
+                    }
                 },
                 Stage::Closing(receipt) => {
                     let receipt = std::task::ready!(receipt.as_mut().poll(cx));
@@ -359,3 +415,6 @@ impl fmt::Debug for MeteredStream {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

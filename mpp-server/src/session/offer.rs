@@ -288,3 +288,6 @@ pub(crate) struct SessionTerms {
     pub(crate) sponsored: bool,
     pub(crate) stream: StreamOptions,
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,7 +169,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let (record, _) = context.driver.load(channel_id).await?;
         let min_delta = self.terms.min_voucher_delta;
         let command = match screen(&record, signed, min_delta) {
-            Ok(Screened::Known) => self.from_balance(),
+            Ok(Screened::Known) => self.charge_balance(),
             Ok(Screened::NeedsCurve) => Command::Accept {
                 voucher: context.verify(&record, signed, self.visit.peer)?,
                 min_delta,
@@ -182,7 +182,7 @@ impl<S: ChannelStore> Request<'_, S> {
                 if signed.voucher.cumulative < accepted =>
             {
                 context.verify(&record, signed, self.visit.peer)?;
-                self.from_balance()
+                self.charge_balance()
             }
             Err(rejection) => return Err(rejection.into()),
         };

@@ -29,7 +29,7 @@ impl<S: ChannelStore> Request<'_, S> {
         self.check_channel(&record, payload.descriptor())?;
         let min_delta = self.terms.min_voucher_delta;
         let command = match screen(&record, &signed, min_delta)? {
-            Screened::Known => self.from_balance(),
+            Screened::Known => self.charge_balance(),
             Screened::NeedsCurve => Command::Accept {
                 voucher: self.context.verify(&record, &signed, self.visit.peer)?,
                 min_delta,
@@ -41,7 +41,7 @@ impl<S: ChannelStore> Request<'_, S> {
     }
 
     /// What a request does that brings no higher voucher.
-    pub(super) fn from_balance(&self) -> Command {
+    pub(super) fn charge_balance(&self) -> Command {
         match self.charge() {
             Some(charge) => Command::Charge(charge),
             None => Command::Keep,

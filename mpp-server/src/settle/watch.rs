@@ -58,9 +58,11 @@ pub(crate) async fn follow<S: ChannelStore>(context: Arc<SessionContext<S>>, eve
         if let Err(fault) = catch_up(&context).await {
             tracing::warn!(
                 error = &fault as &dyn std::error::Error,
-                "the chain could not be read; trying again"
+                "the chain's events could not be noted; trying again"
             );
-            context.events.send(ServerEvent::ChainUnreadable);
+            if matches!(fault, Fault::Chain(_)) {
+                context.events.send(ServerEvent::ChainUnreadable);
+            }
         }
         tokio::time::sleep(every).await;
     }

@@ -15,6 +15,9 @@ use crate::session::record::{ChannelRecord, LedgerEntry};
 
 /// Keeps everything in memory: a restart forgets accepted vouchers.
 ///
+/// Channels and ledger entries are kept for ever, so memory grows with every
+/// charge. Claims end with the challenge they belong to.
+///
 /// Cheap to clone; clones share their content.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(Arc<Mutex<Content>>);

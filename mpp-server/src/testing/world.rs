@@ -363,5 +363,5 @@ pub(crate) fn receipt(grant: &Grant) -> SessionReceipt {
 
 /// A moment `seconds` after the usual one.
 pub(crate) fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_secs(NOW_SECS + seconds)
+    Timestamp::from_secs(NOW_SECS.saturating_add(seconds))
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use alloy_primitives::B256;
 use mpp_core::{Amount, Timestamp};
 use mpp_tempo::SessionProtocol;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::{
@@ -51,7 +52,7 @@ async fn two_drivers_on_one_store_never_overspend() {
     let id = stored(&store, open_record(V2, 1_000, 100, 0)).await;
     let buyers = (0..8).map(|_| {
         let driver = driver(store.clone());
-        tokio::task::spawn(async move {
+        async move {
             let mut bought = 0_u128;
             loop {
                 match driver.run(id, charge(3)).await {
@@ -61,10 +62,10 @@ async fn two_drivers_on_one_store_never_overspend() {
                 }
                 tokio::task::yield_now().await;
             }
-        })
+        }
     });
-    let bought = futures_util::future::join_all(buyers).await;
-    let bought: u128 = bought.into_iter().map(Result::unwrap).sum();
+    let bought = buyers.collect::<JoinSet<_>>().join_all().await;
+    let bought: u128 = bought.into_iter().sum();
     assert_eq!(bought, 33);
     let ledger = store.ledger(id);
     let costs = ledger.iter().map(|entry| entry.cost.base_units());
@@ -87,17 +88,17 @@ async fn the_highest_of_racing_vouchers_stays() {
     let payments = (1..=40_u128).map(|units| {
         let driver = driver(store.clone());
         let voucher = verified(&terms, units);
-        tokio::task::spawn(async move {
+        async move {
             let command = Command::Accept {
                 voucher,
                 min_delta: Amount::ZERO,
                 charge: None,
             };
             driver.run(id, command).await.is_ok()
-        })
+        }
     });
-    let accepted = futures_util::future::join_all(payments).await;
-    assert!(accepted.into_iter().any(|accepted| accepted.unwrap()));
+    let accepted = payments.collect::<JoinSet<_>>().join_all().await;
+    assert!(accepted.contains(&true));
     let (record, _) = driver(store).load(id).await.unwrap();
     assert_eq!(record.accepted(), amount(40));
 }
@@ -115,15 +116,15 @@ impl ChannelStore for Contended {
     }
 
     async fn commit(&self, write: Write) -> Result<Commit, StoreFault> {
-        let left = self.conflicts.load(Ordering::SeqCst);
-        if left == u32::MAX {
-            return Err(StoreFault::transient("down", None));
+        match self.conflicts.load(Ordering::SeqCst) {
+            u32::MAX => Err(StoreFault::transient("down", None)),
+            0 => self.inner.commit(write).await,
+            left => {
+                let left = left.saturating_sub(1);
+                self.conflicts.store(left, Ordering::SeqCst);
+                Ok(Commit::Conflict)
+            }
         }
-        if left > 0 {
-            self.conflicts.store(left - 1, Ordering::SeqCst);
-            return Ok(Commit::Conflict);
-        }
-        self.inner.commit(write).await
     }
 
     async fn claim(
@@ -201,7 +202,7 @@ async fn only_a_failed_open_makes_room_for_another() {
     let created = driver.create(first.clone()).await.unwrap();
     assert_eq!(*created.get(), Created::Now);
     let created = driver.create(opening(V2, 7)).await.unwrap();
-    assert_eq!(*created.get(), Created::Before(first.clone()));
+    assert_eq!(*created.get(), Created::Before(Box::new(first.clone())));
     driver.run(first.id, Command::OpenFailed).await.unwrap();
     let created = driver.create(opening(V2, 7)).await.unwrap();
     assert_eq!(*created.get(), Created::Now);

@@ -127,7 +127,7 @@ impl World {
         let command = match event {
             Event::ChainTopUp(units) => {
                 return self.change_chain(|view| {
-                    let deposit = view.deposit.base_units() + units;
+                    let deposit = view.deposit.base_units().saturating_add(units);
                     view.deposit = amount(deposit.min(TOP));
                     view.close_requested_at = None;
                 });
@@ -152,7 +152,7 @@ impl World {
                 });
             }
             Event::Show(ago) => {
-                let index = self.chain.len().saturating_sub(ago + 1);
+                let index = self.chain.len().saturating_sub(ago).saturating_sub(1);
                 Command::Observe(self.chain[index])
             }
             Event::ShowNothing => Command::Observe(ChannelView::unknown()),
@@ -216,7 +216,7 @@ impl World {
         if !sold.is_zero() {
             assert_eq!((&old.phase, &next.phase), (&Phase::Open, &Phase::Open));
         }
-        assert_eq!(next.units - old.units, step.outcome.units);
+        assert_eq!(next.units.checked_sub(old.units), Some(step.outcome.units));
         match command {
             // An accepted voucher is never lost, whatever becomes of the charge.
             Command::Accept { voucher, .. } => {
@@ -230,7 +230,7 @@ impl World {
         }
         if let Some(entry) = step.entry {
             self.ledger_cost = self.ledger_cost.checked_add(entry.cost).unwrap();
-            self.ledger_units += entry.units;
+            self.ledger_units = self.ledger_units.saturating_add(entry.units);
             assert_eq!((entry.spent, entry.accepted), (next.spent, next.accepted()));
         }
         assert_eq!(self.ledger_cost, next.spent);

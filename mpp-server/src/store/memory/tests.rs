@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mpp_tempo::SessionProtocol;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::testing::{NOW_SECS, amount, challenge_id, channel_id, now, open_record, view};
@@ -59,7 +60,7 @@ async fn one_of_a_hundred_concurrent_claims_wins() {
     let store = MemoryStore::new();
     let claims = (0..100_u8).map(|byte| {
         let store = store.clone();
-        tokio::task::spawn(async move {
+        async move {
             let key = ClaimKey::Cosign(challenge_id());
             let expires = Timestamp::from_secs(NOW_SECS + 60);
             let value = B256::repeat_byte(byte);
@@ -67,10 +68,9 @@ async fn one_of_a_hundred_concurrent_claims_wins() {
                 value,
                 store.claim(key, value, expires, now()).await.unwrap(),
             )
-        })
+        }
     });
-    let claims: Vec<_> = futures_util::future::join_all(claims).await;
-    let claims: Vec<_> = claims.into_iter().map(Result::unwrap).collect();
+    let claims = claims.collect::<JoinSet<_>>().join_all().await;
     let winners: Vec<_> = claims
         .iter()
         .filter(|(_, claim)| *claim == Claim::New)
@@ -119,7 +119,7 @@ async fn no_wake_up_is_lost() {
     store.commit(write(None, 0)).await.unwrap();
     let followers = (0..4).map(|_| {
         let store = Arc::clone(&store);
-        tokio::task::spawn(async move {
+        async move {
             let mut seen = Version(1);
             while seen < Version(COMMITS) {
                 store.changed(id, seen).await.unwrap();
@@ -127,9 +127,9 @@ async fn no_wake_up_is_lost() {
                 assert!(version > seen);
                 seen = version;
             }
-        })
+        }
     });
-    let followers: Vec<_> = followers.collect();
+    let followers: JoinSet<()> = followers.collect();
     let mut change = write(None, 0);
     for version in 1..COMMITS {
         change.expected = Some(Version(version));
@@ -139,9 +139,8 @@ async fn no_wake_up_is_lost() {
             tokio::task::yield_now().await;
         }
     }
-    let all = futures_util::future::join_all(followers);
-    let ended = tokio::time::timeout(Duration::from_secs(20), all).await;
-    assert!(ended.unwrap().into_iter().all(|follower| follower.is_ok()));
+    let all = tokio::time::timeout(Duration::from_secs(20), followers.join_all());
+    assert_eq!(all.await.unwrap().len(), 4);
 }
 
 #[tokio::test]
