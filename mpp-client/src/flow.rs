@@ -21,8 +21,9 @@ const MAX_FRESH: u32 = 1;
 /// Vouchers that arrive after a higher one. Every retry carries the highest voucher there is, so
 /// only a stream of concurrent requests can outrun it again and again.
 const MAX_LATE: u32 = 32;
-/// Times that a server may ask for a higher voucher.
-const MAX_RAISES: u32 = 4;
+/// Times that a server may ask for a higher voucher. Beside a stream that takes whatever credit
+/// there is, an honest one may ask several times; each claim must be explained by the accounts.
+const MAX_RAISES: u32 = 32;
 
 /// What went out with the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

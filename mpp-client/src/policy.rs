@@ -196,6 +196,10 @@ impl Policy {
         self.max_unaccounted
     }
 
+    pub(crate) fn stream_limit(&self) -> Amount {
+        self.max_per_stream.unwrap_or(self.max_deposit)
+    }
+
     /// What to authorize beyond the need, in base units.
     pub(crate) fn ahead(&self, price: Amount) -> Amount {
         price
@@ -334,7 +338,7 @@ impl Policy {
 
     /// Checks what a stream may cost in total.
     pub(crate) fn check_stream(&self, cost: Amount) -> Result<(), PolicyViolation> {
-        let limit = self.max_per_stream.unwrap_or(self.max_deposit);
+        let limit = self.stream_limit();
         if cost > limit {
             return Err(PolicyViolation::StreamTooExpensive { cost, limit });
         }

@@ -238,7 +238,7 @@ fn claims_are_bounded() {
         let action = flow.on_answer(sent(10 + n, 10 + n), &claim(11 + n));
         assert!(matches!(action, Action::Again(Raise::Claim(_))));
     }
-    let action = flow.on_answer(sent(20, 20), &claim(21));
+    let action = flow.on_answer(sent(90, 90), &claim(91));
     assert!(matches!(
         action,
         Action::Fail(ClientError::Exhausted { .. })

@@ -6,22 +6,34 @@
 //!
 //! * `charged`: the part of the confirmed spending that finished requests account for,
 //! * `in_flight`: what running requests may cost,
+//! * `streaming`: what running streams are known to cost so far,
 //! * `in_doubt`: what lost requests may have cost.
 //!
 //! # The rule for lost responses
 //! A request that certainly was not charged (its payment refused, or never sent) is *released* and
 //! forgotten; so is one that failed with another 4xx, except that it counts as `late`, see below. A
 //! request whose answer was lost, or came without a receipt, is *in doubt*: it may have been
-//! charged, so vouchers keep covering it. The doubt ends with the first receipt of a
-//! request that began after the loss and finished while no other was running: what its `spent`
-//! contains was charged, the rest was not. The rest is remembered as `late`: should the server get
-//! to the lost request after all and then say so, its claim is honored up to that amount, but
-//! nothing is signed for it before. So an amount is neither paid twice nor forgotten.
+//! charged, so vouchers keep covering it. The doubt ends with the first receipt of a request that
+//! began after the loss and finished while no other was running: what its `spent` contains was
+//! charged, the rest was not. The rest is remembered as `late`: should the server get to the lost
+//! request after all and then say so, its claim is honored up to that amount, but nothing is signed
+//! for it before. So an amount is neither paid twice nor forgotten.
 //!
-//! Claims of a server beyond `expected` and `late` are refused, except for what the policy's
-//! `max_unaccounted` allows in total.
+//! # The rule for streams
+//! A running stream takes whatever credit there is and asks only when there is none, so it may use
+//! what was signed for a request beside it. What it takes is learned from claims and receipts, and
+//! believed up to what the policy lets a stream cost.
+//!
+//! Claims of a server beyond all that are refused, except for what the policy's `max_unaccounted`
+//! allows in total.
+
+mod discrepancy;
+mod order;
 
 use mpp_core::Amount;
+
+pub use self::discrepancy::Discrepancy;
+pub use self::order::{Margin, Need, Plan, Reservation, Totals};
 
 /// The accounts of one channel. All amounts are base units and cumulative over its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,114 +44,18 @@ pub struct Ledger {
     spent: Amount,
     charged: Amount,
     in_flight: Amount,
+    streaming: Amount,
+    /// What running streams may still take without asking.
+    room: Amount,
     in_doubt: Amount,
     late: Amount,
     unaccounted: Amount,
-    /// Running requests.
+    /// Running requests, streams included.
     flights: u64,
+    /// Running streams.
+    streams: u64,
     /// Lost responses so far.
     losses: u64,
-}
-
-/// What one running request may cost; goes back to the ledger it came from.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Reservation {
-    cost: Amount,
-    presented: Amount,
-    spent_before: Amount,
-    losses_before: u64,
-}
-
-impl Reservation {
-    /// What the request may cost, in base units.
-    #[must_use]
-    pub const fn cost(&self) -> Amount {
-        self.cost
-    }
-
-    /// The cumulative amount of the voucher that was last sent for the request.
-    #[must_use]
-    pub const fn presented(&self) -> Amount {
-        self.presented
-    }
-
-    /// Notes the cumulative amount of the voucher that is sent with the request.
-    pub fn present(&mut self, cumulative: Amount) {
-        self.presented = cumulative;
-    }
-}
-
-/// The server's side of the accounts, as a receipt states it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Totals {
-    /// The highest voucher the server has accepted.
-    pub accepted: Amount,
-    /// What the server has charged.
-    pub spent: Amount,
-}
-
-/// What must be authorized for the next request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
-    /// A voucher for this cumulative amount. It may be one that was signed before.
-    Voucher(Amount),
-    /// The deposit must first grow to at least this.
-    TopUp(Amount),
-}
-
-/// What a voucher is for, in base units.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Need {
-    /// Everything that was ordered.
-    #[default]
-    Ordered,
-    /// The same, and at least this total, which the server wants and the accounts explain.
-    AtLeast(Amount),
-    /// This total, which a stream wants (PROTOCOL 5.7); others in flight have their own vouchers.
-    Exactly(Amount),
-}
-
-/// What is added to a voucher beyond the bare need, in base units.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Margin {
-    /// Authorized ahead of need.
-    pub ahead: Amount,
-    /// The smallest increase the server takes (`minVoucherDelta`).
-    pub min_delta: Amount,
-}
-
-/// How the server's statement contradicts the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Discrepancy {
-    /// It charged more than it was ever given.
-    #[error("the receipt claims more spent than accepted")]
-    SpentAboveAccepted,
-    /// It claims a voucher that was never signed.
-    #[error("the receipt claims a voucher that was never signed")]
-    AcceptedAboveSigned,
-    /// It confirms a request but not the voucher that came with it.
-    #[error("the receipt does not confirm the voucher that was sent")]
-    AcceptedBelowPresented,
-    /// A later receipt shows less spent than an earlier one.
-    #[error("the receipt takes earlier spending back")]
-    SpentWentBack,
-    /// It charged for something that was not ordered.
-    #[error("the server claims {claimed} base units where at most {explained} were ordered")]
-    Unexplained {
-        /// What the server says was or will be spent.
-        claimed: Amount,
-        /// What the orders explain.
-        explained: Amount,
-    },
-    /// The receipt is about another channel.
-    #[error("the receipt names another channel")]
-    OtherChannel,
-    /// The receipt is not one of a session.
-    #[error("the receipt is not one of a session")]
-    OtherIntent,
-    /// Amounts do not fit; only a hostile statement can cause this.
-    #[error("amounts are out of range")]
-    Overflow,
 }
 
 impl Ledger {
@@ -153,10 +69,13 @@ impl Ledger {
             spent: Amount::ZERO,
             charged: Amount::ZERO,
             in_flight: Amount::ZERO,
+            streaming: Amount::ZERO,
+            room: Amount::ZERO,
             in_doubt: Amount::ZERO,
             late: Amount::ZERO,
             unaccounted: Amount::ZERO,
             flights: 0,
+            streams: 0,
             losses: 0,
         }
     }
@@ -197,10 +116,10 @@ impl Ledger {
         self.flights > 0
     }
 
-    /// The most that the server can have charged for what was ordered.
+    /// The most that the server can have charged for what was ordered, as far as is known.
     #[must_use]
     pub fn expected(&self) -> Amount {
-        sum([self.charged, self.in_doubt, self.in_flight])
+        sum([self.charged, self.in_doubt, self.in_flight, self.streaming])
     }
 
     /// Reserves the cost of a request that is about to be sent.
@@ -218,7 +137,19 @@ impl Ledger {
             presented: Amount::ZERO,
             spent_before: self.spent,
             losses_before: self.losses,
+            is_stream: false,
         })
+    }
+
+    /// The request turns out to be a stream, which may cost up to `limit`.
+    pub fn begin_stream(&mut self, request: &mut Reservation, limit: Amount) {
+        if std::mem::replace(&mut request.is_stream, true) {
+            return;
+        }
+        self.streams = self.streams.saturating_add(1);
+        self.in_flight = self.in_flight.saturating_sub(request.cost);
+        self.streaming = sum([self.streaming, request.cost]);
+        self.room = sum([self.room, limit.saturating_sub(request.cost)]);
     }
 
     /// What to authorize so that the need is covered.
@@ -230,7 +161,7 @@ impl Ledger {
         let need = match need {
             Need::Ordered => self.expected(),
             Need::AtLeast(total) => self.expected().max(total),
-            Need::Exactly(total) => total,
+            Need::Stream(total) => sum([total, self.in_flight]),
         };
         let least = if need <= self.signed {
             self.signed
@@ -259,21 +190,29 @@ impl Ledger {
         Ok(())
     }
 
-    /// What a running stream may have cost once the total is `required`.
+    /// The total that a stream needs that announced `required` when it held `accepted`.
     ///
-    /// All of the total that finished requests do not explain counts as the stream's, so that
-    /// other running requests keep their cover.
+    /// Requests beside the stream may have been charged since, out of the credit that the stream
+    /// was about to use. Their receipts tell, and a server asks only once.
     #[must_use]
-    pub fn stream_cost(&self, stream: &Reservation, required: Amount) -> Amount {
-        stream.cost.max(required.saturating_sub(self.charged))
+    pub fn stream_need(&self, required: Amount, accepted: Amount, price: Amount) -> Amount {
+        let unit = price.max(required.saturating_sub(accepted));
+        required.max(sum([self.spent, unit]))
     }
 
-    /// Lets a running stream cost as much as brings the total to `required`.
-    pub fn extend(&mut self, stream: &mut Reservation, required: Amount) {
-        let cost = self.stream_cost(stream, required);
-        let grown = cost.saturating_sub(stream.cost);
-        self.in_flight = sum([self.in_flight, grown]);
-        stream.cost = cost;
+    /// What the running streams cost once the total is `required`: all of it that finished
+    /// requests do not explain.
+    #[must_use]
+    pub fn stream_cost(&self, required: Amount) -> Amount {
+        self.streaming.max(required.saturating_sub(self.charged))
+    }
+
+    /// Lets the running streams cost as much as brings the total to `required`.
+    pub fn extend_stream(&mut self, required: Amount) {
+        let cost = self.stream_cost(required);
+        let grown = cost.saturating_sub(self.streaming);
+        self.room = self.room.saturating_sub(grown);
+        self.streaming = cost;
     }
 
     /// Honors a server's claim that a request needs the total `required`.
@@ -282,10 +221,7 @@ impl Ledger {
     /// [`Discrepancy::Unexplained`] when the orders and the allowance do not explain it; nothing
     /// changes then.
     pub fn claim(&mut self, required: Amount, max_unaccounted: Amount) -> Result<(), Discrepancy> {
-        let over = required.saturating_sub(self.expected());
-        self.allow(over, required, max_unaccounted)?;
-        self.in_doubt = sum([self.in_doubt, over]);
-        Ok(())
+        self.explain(required, max_unaccounted)
     }
 
     /// Covers everything that the server might have charged late, when it wants more and does not
@@ -306,15 +242,23 @@ impl Ledger {
         totals: Totals,
         max_unaccounted: Amount,
     ) -> Result<Amount, Discrepancy> {
-        let over = self.check(Some(request), totals, max_unaccounted)?;
-        self.note(totals);
-        self.land(request);
-        let before = self.charged;
-        self.charged = sum([self.charged, over, request.cost]).min(self.spent);
+        self.observe(Some(request), totals, max_unaccounted)?;
+        if request.is_stream {
+            // It may have taken all that finished requests do not explain.
+            self.extend_stream(self.spent.min(self.stream_bound()));
+        }
+        let landed = self.land(request);
+        let account = sum([self.charged, landed]).min(self.spent);
+        let cost = account.saturating_sub(self.charged);
+        self.charged = account;
+        if self.streams > 0 && request.is_stream {
+            // What was not this stream's is another's.
+            self.streaming = landed.saturating_sub(cost);
+        }
         if self.flights == 0 && request.losses_before == self.losses {
             self.end_doubt();
         }
-        Ok(self.charged.saturating_sub(before))
+        Ok(cost)
     }
 
     /// Takes in a receipt that finishes no request, as at the start of a stream or of a top-up.
@@ -327,9 +271,21 @@ impl Ledger {
         totals: Totals,
         max_unaccounted: Amount,
     ) -> Result<(), Discrepancy> {
-        let over = self.check(request, totals, max_unaccounted)?;
-        self.in_doubt = sum([self.in_doubt, over]);
-        self.note(totals);
+        if totals.spent > totals.accepted {
+            return Err(Discrepancy::SpentAboveAccepted);
+        }
+        if totals.accepted > self.signed {
+            return Err(Discrepancy::AcceptedAboveSigned);
+        }
+        if request.is_some_and(|request| totals.accepted < request.presented) {
+            return Err(Discrepancy::AcceptedBelowPresented);
+        }
+        if request.is_some_and(|request| totals.spent < request.spent_before) {
+            return Err(Discrepancy::SpentWentBack);
+        }
+        self.explain(totals.spent, max_unaccounted)?;
+        self.spent = self.spent.max(totals.spent);
+        self.accepted = self.accepted.max(totals.accepted);
         Ok(())
     }
 
@@ -343,77 +299,80 @@ impl Ledger {
     /// It should not have been charged and is not covered any longer. A server that charges before
     /// it looks is believed when it says so, since the request was ordered.
     pub fn dismiss(&mut self, request: &Reservation) {
-        self.land(request);
-        self.late = sum([self.late, request.cost]);
+        let cost = self.land(request);
+        self.late = sum([self.late, cost]);
     }
 
     /// Keeps a request that may have been charged in doubt.
+    ///
+    /// What a lost stream may have taken without asking is believed when it is claimed, as far as
+    /// there was credit for it.
     pub fn lose(&mut self, request: &Reservation) {
-        self.land(request);
-        self.in_doubt = sum([self.in_doubt, request.cost]);
+        let credit = self
+            .signed
+            .saturating_sub(sum([self.charged, self.streaming]));
+        let untold = self.room.min(credit);
+        let cost = self.land(request);
         self.losses = self.losses.saturating_add(1);
+        if request.is_stream && self.streams > 0 {
+            // The account of the streams goes on with the one that runs.
+            return;
+        }
+        self.in_doubt = sum([self.in_doubt, cost]);
+        if request.is_stream {
+            self.late = sum([self.late, untold]);
+        }
     }
 
     /// Takes over what the chain says the channel holds.
-    pub fn set_deposit(&mut self, deposit: Amount) {
+    pub const fn set_deposit(&mut self, deposit: Amount) {
         self.deposit = deposit;
     }
 
-    fn check(
-        &mut self,
-        request: Option<&Reservation>,
-        totals: Totals,
-        max_unaccounted: Amount,
-    ) -> Result<Amount, Discrepancy> {
-        if totals.spent > totals.accepted {
-            return Err(Discrepancy::SpentAboveAccepted);
-        }
-        if totals.accepted > self.signed {
-            return Err(Discrepancy::AcceptedAboveSigned);
-        }
-        if request.is_some_and(|request| totals.accepted < request.presented) {
-            return Err(Discrepancy::AcceptedBelowPresented);
-        }
-        if request.is_some_and(|request| totals.spent < request.spent_before) {
-            return Err(Discrepancy::SpentWentBack);
-        }
-        let over = totals.spent.saturating_sub(self.expected());
-        self.allow(over, totals.spent, max_unaccounted)?;
-        Ok(over)
-    }
-
-    /// Takes `over` from what may come late, then from the policy's allowance.
-    fn allow(
-        &mut self,
-        over: Amount,
-        claimed: Amount,
-        max_unaccounted: Amount,
-    ) -> Result<(), Discrepancy> {
-        let beyond = over.saturating_sub(self.late);
+    /// Accounts for a total that the server states: what exceeds the orders is taken from the
+    /// running streams, then from what may come late, then from the policy's allowance.
+    fn explain(&mut self, total: Amount, max_unaccounted: Amount) -> Result<(), Discrepancy> {
+        let over = total.saturating_sub(self.expected());
+        let streamed = over.min(self.room);
+        let rest = over.saturating_sub(streamed);
+        let beyond = rest.saturating_sub(self.late);
         let unaccounted = sum([self.unaccounted, beyond]);
         if !beyond.is_zero() && unaccounted > max_unaccounted {
+            let allowed = max_unaccounted.saturating_sub(self.unaccounted);
             return Err(Discrepancy::Unexplained {
-                claimed,
-                explained: sum([
-                    self.expected(),
-                    self.late,
-                    max_unaccounted.saturating_sub(self.unaccounted),
-                ]),
+                claimed: total,
+                explained: sum([self.expected(), self.room, self.late, allowed]),
             });
         }
-        self.late = self.late.saturating_sub(over);
+        self.room = self.room.saturating_sub(streamed);
+        self.streaming = sum([self.streaming, streamed]);
+        self.late = self.late.saturating_sub(rest);
         self.unaccounted = unaccounted;
+        self.in_doubt = sum([self.in_doubt, rest]);
         Ok(())
     }
 
-    fn note(&mut self, totals: Totals) {
-        self.spent = self.spent.max(totals.spent);
-        self.accepted = self.accepted.max(totals.accepted);
+    /// The total up to which the running streams may have brought the spending.
+    fn stream_bound(&self) -> Amount {
+        sum([self.charged, self.streaming, self.room])
     }
 
-    fn land(&mut self, request: &Reservation) {
-        self.in_flight = self.in_flight.saturating_sub(request.cost);
+    /// Takes a request out of what is running; returns what it may have cost.
+    ///
+    /// Streams share one account. It stays as long as one of them runs.
+    fn land(&mut self, request: &Reservation) -> Amount {
         self.flights = self.flights.saturating_sub(1);
+        if !request.is_stream {
+            self.in_flight = self.in_flight.saturating_sub(request.cost);
+            return request.cost;
+        }
+        self.streams = self.streams.saturating_sub(1);
+        let streaming = self.streaming;
+        if self.streams == 0 {
+            self.streaming = Amount::ZERO;
+            self.room = Amount::ZERO;
+        }
+        streaming
     }
 
     /// Nothing runs, and the last answer is younger than every loss: the accounts are exact.

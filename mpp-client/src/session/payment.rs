@@ -33,6 +33,8 @@ pub struct Payment {
     /// Present while this request opens the channel.
     opening: Option<GateGuard>,
     need: Need,
+    /// The voucher that was last sent beside the stream that this request began.
+    beside: Amount,
     sent: bool,
 }
 
@@ -73,6 +75,7 @@ impl Payer {
             reservation: Some(reservation?),
             opening,
             need: Need::Ordered,
+            beside: Amount::ZERO,
             sent: false,
         })
     }
@@ -264,8 +267,7 @@ impl Payment {
         Ok(())
     }
 
-    /// Books a receipt that does not finish the request: at the start of a stream, or for a
-    /// voucher beside it.
+    /// Books the receipt that a stream begins with.
     ///
     /// # Errors
     /// As [`Payment::confirm`]; the reservation is kept.
@@ -278,6 +280,33 @@ impl Payment {
         })?;
         seen.map_err(|discrepancy| self.payer.report(self.channel, discrepancy))?;
         self.confirm_open()
+    }
+
+    /// Books the receipt of the voucher that was sent beside the stream.
+    ///
+    /// # Errors
+    /// As [`Payment::observe`].
+    pub fn observe_voucher(&mut self, receipt: &SessionReceipt) -> Result<(), ClientError> {
+        if self.totals(receipt)?.accepted < self.beside {
+            let lie = Discrepancy::AcceptedBelowPresented;
+            return Err(self.payer.report(self.channel, lie));
+        }
+        self.observe(receipt)
+    }
+
+    /// The answer is a stream: it may cost more than its beginning, up to the policy's limit.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn begin_stream(&mut self) -> Result<(), ClientError> {
+        self.confirm_open()?;
+        let limit = self.payer.policy().stream_limit();
+        if let Some(reservation) = self.reservation.as_mut() {
+            book::update(self.payer.book(), &self.channel, |record| {
+                record.ledger.begin_stream(reservation, limit);
+            })?;
+        }
+        Ok(())
     }
 
     /// The server serves the channel: others may use it while this request goes on.
@@ -309,23 +338,20 @@ impl Payment {
         if need.accepted_cumulative >= required {
             return Err(ClientError::Protocol("it pauses a stream that is paid"));
         }
-        self.check_step(required)?;
-        let payer = self.payer.clone();
-        let Some(reservation) = self.reservation.as_mut() else {
-            return Ok(());
-        };
-        book::update(payer.book(), &self.channel, |record| {
+        let (payer, price) = (self.payer.clone(), self.offer.price());
+        let required = book::update(payer.book(), &self.channel, |record| {
             let ledger = &mut record.ledger;
             if need.accepted_cumulative > ledger.signed() {
                 return Err(Discrepancy::AcceptedAboveSigned.into());
             }
-            payer
-                .policy()
-                .check_stream(ledger.stream_cost(reservation, required))?;
-            ledger.extend(reservation, required);
-            Ok::<_, ClientError>(())
+            let required = ledger.stream_need(required, need.accepted_cumulative, price);
+            let policy = payer.policy();
+            policy.check_step(price, ledger.signed(), required)?;
+            policy.check_stream(ledger.stream_cost(required))?;
+            ledger.extend_stream(required);
+            Ok::<_, ClientError>(required)
         })??;
-        self.need = Need::Exactly(required);
+        self.need = Need::Stream(required);
         Ok(())
     }
 
@@ -465,7 +491,10 @@ impl Payment {
     }
 
     fn present(&mut self, cumulative: Amount) {
-        if let Some(reservation) = self.reservation.as_mut() {
+        if matches!(self.need, Need::Stream(_)) {
+            // The stream may end before this voucher arrives, and its receipt need not confirm it.
+            self.beside = cumulative;
+        } else if let Some(reservation) = self.reservation.as_mut() {
             reservation.present(cumulative);
         }
     }

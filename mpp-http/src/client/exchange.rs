@@ -250,7 +250,7 @@ impl Exchange {
                 Ok(PaidResponse::new(content, Some(session(*receipt)), None))
             }
             Booking::Stream(receipt) => {
-                payment.confirm_open()?;
+                payment.begin_stream()?;
                 if let Some(receipt) = &receipt {
                     payment.observe(receipt)?;
                 }

@@ -266,7 +266,7 @@ async fn feed(
         let known = client.payer.known_offer(&Site::of(url)?);
         let offer = known.unwrap_or_else(|| payment.offer().clone());
         match client.manage(url, offer, payment).await? {
-            Managed::Done(receipt) => return payment.observe(&receipt),
+            Managed::Done(receipt) => return payment.observe_voucher(&receipt),
             Managed::Refused {
                 problem: Some(problem),
                 ..

@@ -207,7 +207,7 @@ data: {"channelId":"0x50cb","requiredCumulative":"2000","acceptedCumulative":"10
             cut in any::<prop::sample::Index>(),
         ) {
             let bytes = stream.as_bytes();
-            let (head, tail) = bytes.split_at(cut.index(bytes.len() + 1));
+            let (head, tail) = bytes.split_at(cut.index(bytes.len().saturating_add(1)));
             prop_assert_eq!(decode(&[head, tail]), decode(&[bytes]));
         }
 

@@ -156,20 +156,35 @@ fn a_loss_during_a_request_is_not_settled_by_that_request() {
     assert_eq!(ledger.expected(), units(2));
 }
 
+/// A stream that begins like a request and may cost up to 50.
+#[track_caller]
+fn begin_stream(ledger: &mut Ledger) -> Reservation {
+    let mut stream = order(ledger, 1);
+    ledger.begin_stream(&mut stream, units(50));
+    stream
+}
+
+/// Answers a stream's announcement; returns the voucher.
+#[track_caller]
+fn feed(ledger: &mut Ledger, required: u128, accepted: u128) -> Amount {
+    let required = ledger.stream_need(units(required), units(accepted), units(1));
+    ledger.extend_stream(required);
+    let Plan::Voucher(cumulative) = ledger.plan(Need::Stream(required), Margin::default()) else {
+        panic!("the deposit is too small for this test");
+    };
+    ledger.sign(cumulative).unwrap();
+    cumulative
+}
+
 #[test]
 fn a_stream_is_extended_and_settles_to_what_it_cost() {
     let mut ledger = Ledger::new(units(100), Amount::ZERO);
-    let mut stream = order(&mut ledger, 1);
-    for required in 2..=5 {
-        ledger.extend(&mut stream, units(required));
-        assert_eq!(
-            ledger.plan(Need::Ordered, Margin::default()),
-            Plan::Voucher(units(required))
-        );
-        ledger.sign(units(required)).unwrap();
-        stream.present(units(required));
+    let stream = begin_stream(&mut ledger);
+    for spent in 1..=4 {
+        let voucher = feed(&mut ledger, spent + 1, spent);
+        assert_eq!(voucher, units(spent + 1));
         ledger
-            .observe(Some(&stream), totals(required, required - 1), Amount::ZERO)
+            .observe(Some(&stream), totals(spent + 1, spent), Amount::ZERO)
             .unwrap();
     }
     confirm(&mut ledger, &stream, 5, 4);
@@ -178,20 +193,61 @@ fn a_stream_is_extended_and_settles_to_what_it_cost() {
 }
 
 #[test]
-fn a_stream_beside_requests_leaves_them_covered() {
+fn a_stream_and_a_request_beside_it_are_covered_together() {
     let mut ledger = Ledger::new(units(100), Amount::ZERO);
-    let mut stream = order(&mut ledger, 1);
+    let stream = begin_stream(&mut ledger);
     let request = order(&mut ledger, 1);
     assert_eq!(ledger.signed(), units(2));
-    // The stream eats the request's credit: the server has spent 2 and wants a third unit.
-    ledger.extend(&mut stream, units(3));
+    assert_eq!(feed(&mut ledger, 2, 1), units(3));
+    confirm(&mut ledger, &request, 3, 3);
+    confirm(&mut ledger, &stream, 3, 3);
+    assert_eq!(ledger.expected(), units(3));
+}
+
+// A stream takes what credit there is without asking, also what was signed for a request.
+#[test]
+fn what_a_stream_takes_untold_is_believed_up_to_its_limit() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let stream = begin_stream(&mut ledger);
+    let request = order(&mut ledger, 1);
+    // The stream has taken both units. The request needs a third.
+    ledger.claim(units(3), Amount::ZERO).unwrap();
+    assert_eq!(ledger.expected(), units(3));
     ledger.sign(units(3)).unwrap();
-    // The request arrives now and is told that it needs 4: explained by the two orders.
-    ledger.claim(units(4), Amount::ZERO).unwrap();
-    ledger.sign(units(4)).unwrap();
-    confirm(&mut ledger, &request, 4, 4);
-    confirm(&mut ledger, &stream, 4, 4);
-    assert_eq!(ledger.expected(), units(4));
+    confirm(&mut ledger, &request, 3, 3);
+    // The limit is 50 for the stream: with the request 51 in all.
+    assert!(ledger.claim(units(52), Amount::ZERO).is_err());
+    assert!(ledger.claim(units(51), Amount::ZERO).is_ok());
+    confirm(&mut ledger, &stream, 3, 3);
+    assert_eq!(ledger.expected(), units(3));
+    assert!(ledger.claim(units(4), Amount::ZERO).is_err());
+}
+
+#[test]
+fn what_a_lost_stream_took_untold_is_believed_up_to_the_credit_there_was() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let stream = begin_stream(&mut ledger);
+    let _request = order(&mut ledger, 1);
+    ledger.lose(&stream);
+    // It may have taken the request's unit, but no more than was signed.
+    assert!(ledger.claim(units(4), Amount::ZERO).is_err());
+    ledger.claim(units(3), Amount::ZERO).unwrap();
+}
+
+#[test]
+fn a_stream_that_replaces_another_shares_its_account() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let first = begin_stream(&mut ledger);
+    feed(&mut ledger, 2, 1);
+    let mut second = order(&mut ledger, 1);
+    assert_eq!(second.presented(), units(3));
+    ledger.begin_stream(&mut second, units(50));
+    // The server ends the first one, whose reader goes away.
+    ledger.lose(&first);
+    assert_eq!(ledger.expected(), units(3));
+    assert_eq!(ledger.in_doubt(), Amount::ZERO);
+    confirm(&mut ledger, &second, 3, 3);
+    assert_eq!(ledger.expected(), units(3));
 }
 
 #[test]
@@ -227,9 +283,24 @@ fn the_plan_follows_the_need() {
     check(Need::AtLeast(units(15)), Plan::Voucher(units(20)));
     check(Need::AtLeast(units(50)), Plan::Voucher(units(50)));
     check(Need::AtLeast(units(101)), Plan::TopUp(units(101)));
-    check(Need::Exactly(units(5)), Plan::Voucher(units(10)));
-    check(Need::Exactly(units(15)), Plan::Voucher(units(15)));
-    check(Need::Exactly(units(101)), Plan::TopUp(units(101)));
+    // Others in flight are covered beside the stream.
+    check(Need::Stream(units(5)), Plan::Voucher(units(25)));
+    check(Need::Stream(units(81)), Plan::TopUp(units(101)));
+}
+
+#[test]
+fn a_stream_that_was_overtaken_needs_more_than_it_announced() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let stream = begin_stream(&mut ledger);
+    // Announced: 2, with 1 accepted. Then a request takes the second unit, and its receipt comes.
+    let request = order(&mut ledger, 1);
+    confirm(&mut ledger, &request, 2, 2);
+    assert_eq!(ledger.stream_need(units(2), units(1), units(1)), units(3));
+    // Not overtaken: what was announced.
+    assert_eq!(ledger.stream_need(units(3), units(2), units(1)), units(3));
+    // Ten units at once.
+    assert_eq!(ledger.stream_need(units(11), units(1), units(1)), units(12));
+    ledger.release(&stream);
 }
 
 #[test]
@@ -305,7 +376,7 @@ fn max_unaccounted_is_a_total() {
 }
 
 /// An honest server and the network between: requests wait, arrive in any order, are answered in
-/// any order, or are lost on either way.
+/// any order, or are lost on either way. One of them may be a stream.
 #[derive(Debug)]
 struct World {
     ledger: Ledger,
@@ -315,8 +386,20 @@ struct World {
     answered: Vec<(Reservation, Totals)>,
     /// Lost for the client, but they may still arrive: cost and voucher.
     stray: Vec<(Amount, Amount)>,
+    stream: Option<Running>,
     ordered: Amount,
     peak: Amount,
+}
+
+/// A stream that asks once per shortage, whatever happens to its credit in between.
+#[derive(Debug)]
+struct Running {
+    reservation: Reservation,
+    /// Announced and not answered by the client yet: required and accepted.
+    announced: Option<(Amount, Amount)>,
+    /// The client's voucher on its way.
+    voucher: Option<Amount>,
+    is_paused: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -330,9 +413,18 @@ enum Step {
     Refuse(usize),
     /// Charged, then the resource turns out to be missing.
     FailCharged(usize),
+    BeginStream,
+    /// The stream charges a unit, or asks for a voucher.
+    Tick,
+    /// The client answers the announcement.
+    Feed,
+    /// The stream's voucher arrives.
+    VoucherArrives,
+    EndStream,
+    DropStream,
 }
 
-fn step(with_trouble: bool) -> impl Strategy<Value = Step> {
+fn step(with_trouble: bool, with_stream: bool) -> impl Strategy<Value = Step> {
     let index = any::<usize>;
     let smooth = prop_oneof![
         (1_u8..=3).prop_map(Step::Order),
@@ -346,15 +438,22 @@ fn step(with_trouble: bool) -> impl Strategy<Value = Step> {
         index().prop_map(Step::Refuse),
         index().prop_map(Step::FailCharged),
     ];
-    if with_trouble {
-        prop_oneof![4 => smooth, 1 => trouble].boxed()
-    } else {
-        smooth.boxed()
-    }
+    let stream = prop_oneof![
+        2 => Just(Step::BeginStream),
+        6 => Just(Step::Tick),
+        3 => Just(Step::Feed),
+        3 => Just(Step::VoucherArrives),
+        1 => Just(Step::EndStream),
+        1 => Just(Step::DropStream),
+    ];
+    let trouble_weight = u32::from(with_trouble);
+    let stream_weight = if with_stream { 4 } else { 0 };
+    prop_oneof![4 => smooth, trouble_weight => trouble, stream_weight => stream]
 }
 
 fn take<T>(from: &mut Vec<T>, index: usize) -> Option<T> {
-    (!from.is_empty()).then(|| from.swap_remove(index.checked_rem(from.len()).unwrap()))
+    let index = index.checked_rem(from.len())?;
+    Some(from.swap_remove(index))
 }
 
 impl World {
@@ -366,6 +465,7 @@ impl World {
             waiting: Vec::new(),
             answered: Vec::new(),
             stray: Vec::new(),
+            stream: None,
             ordered: Amount::ZERO,
             peak: Amount::ZERO,
         }
@@ -375,6 +475,13 @@ impl World {
         self.ordered = sum([self.ordered, units(cost.into())]);
         let request = order(&mut self.ledger, cost.into());
         self.waiting.push(request);
+    }
+
+    const fn totals(&self) -> Totals {
+        Totals {
+            accepted: self.accepted,
+            spent: self.spent,
+        }
     }
 
     /// The server's rules: refuse a lower voucher, take a higher one, charge if covered.
@@ -388,10 +495,7 @@ impl World {
         }
         self.accepted = voucher;
         self.spent = spent;
-        Ok(Totals {
-            accepted: self.accepted,
-            spent: self.spent,
-        })
+        Ok(self.totals())
     }
 
     fn arrive(&mut self, mut request: Reservation) {
@@ -399,14 +503,98 @@ impl World {
             Ok(totals) => self.answered.push((request, totals)),
             Err(refusal) => {
                 if let Refusal::Insufficient(required) = refusal {
-                    self.ledger.claim(required, Amount::ZERO).unwrap();
-                    let cumulative = self.ledger.signed().max(required);
-                    self.ledger.sign(cumulative).unwrap();
+                    // Sometimes a better voucher is there already.
+                    if required > self.ledger.signed() {
+                        self.ledger.claim(required, Amount::ZERO).unwrap();
+                        let need = Need::AtLeast(required);
+                        let Plan::Voucher(cumulative) = self.ledger.plan(need, Margin::default())
+                        else {
+                            panic!("no deposit is that small");
+                        };
+                        self.ledger.sign(cumulative).unwrap();
+                    }
                 }
                 // Sent again with the best voucher there is.
                 request.present(self.ledger.signed());
                 self.waiting.push(request);
             }
+        }
+    }
+
+    fn begin_stream(&mut self) {
+        if self.stream.is_some() {
+            return;
+        }
+        let mut reservation = order(&mut self.ledger, 1);
+        self.ordered = sum([self.ordered, units(1)]);
+        // Its beginning is a request like others; here it is served at once, or not at all.
+        if self.serve(units(1), reservation.presented()).is_err() {
+            self.ledger.release(&reservation);
+            return;
+        }
+        self.ledger.begin_stream(&mut reservation, units(1_000));
+        self.stream = Some(Running {
+            reservation,
+            announced: None,
+            voucher: None,
+            is_paused: false,
+        });
+    }
+
+    fn tick(&mut self) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let required = sum([self.spent, units(1)]);
+        if required <= self.accepted {
+            self.spent = required;
+            stream.is_paused = false;
+            self.ordered = sum([self.ordered, units(1)]);
+        } else if !stream.is_paused {
+            stream.is_paused = true;
+            stream.announced = Some((required, self.accepted));
+        }
+    }
+
+    fn feed(&mut self) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let Some((required, accepted)) = stream.announced.take() else {
+            return;
+        };
+        let (required, accepted) = (required.base_units(), accepted.base_units());
+        stream.voucher = Some(feed(&mut self.ledger, required, accepted));
+    }
+
+    fn voucher_arrives(&mut self) {
+        let Some(stream) = &mut self.stream else {
+            return;
+        };
+        let Some(mut voucher) = stream.voucher.take() else {
+            return;
+        };
+        if voucher < self.accepted {
+            // Too late: the best one is sent instead.
+            voucher = self.ledger.signed();
+        }
+        self.accepted = self.accepted.max(voucher);
+        let totals = self.totals();
+        let stream = self.stream.as_ref().map(|stream| &stream.reservation);
+        self.ledger.observe(stream, totals, Amount::ZERO).unwrap();
+    }
+
+    fn end_stream(&mut self, is_dropped: bool) {
+        let totals = self.totals();
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
+        if is_dropped {
+            self.ledger.lose(&stream.reservation);
+        } else {
+            self.ledger
+                .confirm(&stream.reservation, totals, Amount::ZERO)
+                .unwrap();
         }
     }
 
@@ -449,35 +637,54 @@ impl World {
                     self.ledger.release(&request);
                 }
             }
+            Step::BeginStream => self.begin_stream(),
+            Step::Tick => self.tick(),
+            Step::Feed => self.feed(),
+            Step::VoucherArrives => self.voucher_arrives(),
+            Step::EndStream => self.end_stream(false),
+            Step::DropStream => self.end_stream(true),
         }
         self.peak = self.peak.max(self.ledger.expected());
     }
 
-    /// Everything that still waits arrives and is answered, then one more request.
-    fn drain(&mut self) {
-        self.stray.clear();
-        self.order(1);
+    /// Everything that still waits arrives and is answered.
+    fn settle(&mut self) {
         while !self.waiting.is_empty() || !self.answered.is_empty() {
             self.apply(Step::Arrive(0));
             self.apply(Step::Answer(0));
         }
-        self.order(1);
-        while !self.waiting.is_empty() || !self.answered.is_empty() {
-            self.apply(Step::Arrive(0));
-            self.apply(Step::Answer(0));
+    }
+
+    /// Whether the stream goes on once everything has arrived.
+    fn stream_goes_on(&mut self) -> bool {
+        self.stray.clear();
+        self.feed();
+        self.voucher_arrives();
+        self.settle();
+        let before = self.spent;
+        self.tick();
+        self.stream.as_ref().is_none_or(|stream| {
+            self.spent > before || stream.announced.is_some() || !stream.is_paused
+        })
+    }
+
+    /// Everything ends, then two more requests.
+    fn drain(&mut self) {
+        self.stray.clear();
+        self.end_stream(false);
+        for _ in 0..2 {
+            self.order(1);
+            self.settle();
         }
     }
 
     fn check(&self) -> Result<(), TestCaseError> {
         let ledger = &self.ledger;
         // What the server charged is covered by what we ordered.
-        prop_assert!(self.spent <= sum([ledger.expected(), ledger.late]));
-        prop_assert!(ledger.expected() <= self.ordered);
+        prop_assert!(self.spent <= sum([ledger.expected(), ledger.room, ledger.late]));
         prop_assert!(ledger.charged <= ledger.spent);
         prop_assert!(ledger.spent <= self.spent && self.spent <= self.accepted);
         prop_assert!(self.accepted <= ledger.signed());
-        // Nothing is ever signed beyond what was ordered at some moment.
-        prop_assert!(ledger.signed() <= self.peak.max(ledger.expected()));
         Ok(())
     }
 }
@@ -488,12 +695,46 @@ enum Refusal {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1_024))]
 
     // PROTOCOL 5.6 seen from the client: spent <= accepted <= signed, through reordering and loss.
     #[test]
     fn honest_charges_are_always_covered_and_doubts_end(
-        steps in prop::collection::vec(step(true), 0..80),
+        steps in prop::collection::vec(step(true, false), 0..80),
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.apply(step);
+            world.check()?;
+            prop_assert!(world.ledger.expected() <= world.ordered);
+            // Nothing is ever signed beyond what was ordered at some moment.
+            prop_assert!(world.ledger.signed() <= world.peak);
+        }
+        world.drain();
+        world.check()?;
+        prop_assert_eq!(world.ledger.expected(), world.spent);
+        prop_assert_eq!(world.ledger.in_doubt(), Amount::ZERO);
+        prop_assert_eq!(world.ledger.in_flight, Amount::ZERO);
+    }
+
+    // A server asks once per shortage. A request that takes the stream's credit before the answer
+    // arrives must not leave it waiting for a voucher that nobody sends.
+    #[test]
+    fn a_stream_beside_requests_never_starves(
+        steps in prop::collection::vec(step(false, true), 0..80),
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.apply(step);
+            world.check()?;
+        }
+        prop_assert!(world.stream_goes_on());
+    }
+
+    // The rules above, beside a stream that takes whatever credit there is.
+    #[test]
+    fn charges_beside_a_stream_are_always_covered_and_doubts_end(
+        steps in prop::collection::vec(step(true, true), 0..80),
     ) {
         let mut world = World::new();
         for step in steps {
@@ -505,11 +746,12 @@ proptest! {
         prop_assert_eq!(world.ledger.expected(), world.spent);
         prop_assert_eq!(world.ledger.in_doubt(), Amount::ZERO);
         prop_assert_eq!(world.ledger.in_flight, Amount::ZERO);
+        prop_assert_eq!(world.ledger.streaming, Amount::ZERO);
     }
 
     #[test]
     fn without_trouble_the_signed_total_is_exact(
-        steps in prop::collection::vec(step(false), 0..80),
+        steps in prop::collection::vec(step(false, false), 0..80),
     ) {
         let mut world = World::new();
         for step in steps {

@@ -239,14 +239,50 @@ async fn a_stream_gets_exactly_what_it_needs() {
     let id = bench.open(&offer()).await;
     let mut stream = bench.begin(&offer()).await;
     assert_eq!(presented(&mut stream).await, units(2_000));
-    for required in [3_000, 4_000, 4_500] {
-        stream.extend(&need(id, required, 2_000)).unwrap();
+    stream.begin_stream().unwrap();
+    for required in [3_000, 4_000, 5_000] {
+        let before = required - 1_000;
+        stream.extend(&need(id, required, before)).unwrap();
         assert_eq!(presented(&mut stream).await, units(required));
-        let receipt = receipt(id, required, required - 1);
-        stream.observe(&receipt).unwrap();
+        let unheard = stream.observe_voucher(&receipt(id, required - 1, before));
+        assert!(matches!(unheard, Err(ClientError::Discrepancy(_))));
+        let heard = receipt(id, required, before);
+        stream.observe_voucher(&heard).unwrap();
     }
-    stream.confirm(&receipt(id, 4_500, 4_500)).unwrap();
-    assert_eq!(bench.record(id).ledger.expected(), units(4_500));
+    stream.confirm(&receipt(id, 5_000, 5_000)).unwrap();
+    assert_eq!(bench.record(id).ledger.expected(), units(5_000));
+}
+
+// The last voucher may still be on its way when the stream ends.
+#[tokio::test]
+async fn a_stream_may_end_before_its_last_voucher_arrives() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let mut stream = bench.begin(&offer()).await;
+    send(&mut stream).await;
+    stream.begin_stream().unwrap();
+    stream.extend(&need(id, 3_000, 2_000)).unwrap();
+    assert_eq!(presented(&mut stream).await, units(3_000));
+    stream.confirm(&receipt(id, 2_000, 2_000)).unwrap();
+    assert_eq!(bench.record(id).ledger.expected(), units(2_000));
+}
+
+// Both are covered, so that neither uses up the other's credit and starves it.
+#[tokio::test]
+async fn a_stream_and_a_request_beside_it_are_both_covered() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let mut stream = bench.begin(&offer()).await;
+    send(&mut stream).await;
+    stream.begin_stream().unwrap();
+    let mut request = bench.begin(&offer()).await;
+    assert_eq!(presented(&mut request).await, units(3_000));
+    stream.extend(&need(id, 3_000, 2_000)).unwrap();
+    assert_eq!(presented(&mut stream).await, units(4_000));
+    // The request was charged out of the credit that the next announcement still counts on.
+    request.confirm(&receipt(id, 4_000, 4_000)).unwrap();
+    stream.extend(&need(id, 4_000, 3_000)).unwrap();
+    assert_eq!(presented(&mut stream).await, units(5_000));
 }
 
 // SECURITY-CASES A27: endless need-voucher.
@@ -259,6 +295,7 @@ async fn a_greedy_stream_is_refused() {
     let id = bench.open(&offer()).await;
     let mut stream = bench.begin(&offer()).await;
     send(&mut stream).await;
+    stream.begin_stream().unwrap();
     let step = stream.extend(&need(id, 4_001, 2_000));
     assert!(matches!(
         step,
@@ -294,6 +331,7 @@ async fn a_stream_that_is_dropped_stays_covered() {
     let id = bench.open(&offer()).await;
     let mut stream = bench.begin(&offer()).await;
     send(&mut stream).await;
+    stream.begin_stream().unwrap();
     stream.extend(&need(id, 5_000, 2_000)).unwrap();
     send(&mut stream).await;
     drop(stream);
