@@ -75,6 +75,5 @@ pub(crate) fn now() -> Timestamp {
 }
 
 fn rand_u32() -> u32 {
-    let random = alloy_primitives::B256::random();
-    u32::from_be_bytes([random[0], random[1], random[2], random[3]]) >> 2
+    u32::from_be_bytes(alloy_primitives::FixedBytes::<4>::random().0) >> 2
 }

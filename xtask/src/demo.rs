@@ -102,6 +102,7 @@ struct Reading {
 
 impl Reading {
     async fn read(&mut self, session: &Session, url: &str, pace: Duration) -> anyhow::Result<()> {
+        let half = pace.checked_div(2).unwrap_or_default();
         let mut stream = session.sse(url).await?;
         while let Some(event) = self.events.try_next() {
             self.tell(event);
@@ -118,7 +119,7 @@ impl Reading {
                     self.tell(event);
                     if paused {
                         // Long enough to be seen; the stream waits meanwhile.
-                        tokio::time::sleep(pace / 2).await;
+                        tokio::time::sleep(half).await;
                     }
                     continue;
                 }
@@ -136,7 +137,7 @@ impl Reading {
                 deposit: record.deposit,
             };
             self.screen.text(&text?, money);
-            tokio::time::sleep(pace / 2).await;
+            tokio::time::sleep(half).await;
         }
         self.screen.clear();
         let receipt = stream

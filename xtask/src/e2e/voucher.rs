@@ -77,7 +77,7 @@ async fn high_s(
     let mut payload = voucher(terms, signed).to_value();
     let mut bytes = signed.signature.to_bytes();
     let low = k256::U256::from_be_slice(bytes.get(32..64).unwrap_or_default());
-    let high = -k256::Scalar::from_uint_unchecked(low);
+    let high = k256::Scalar::from_uint_unchecked(low).negate();
     bytes.splice(32..64, high.to_bytes());
     if let Some(v) = bytes.get_mut(64) {
         *v = 55_u8.saturating_sub(*v);
