@@ -235,6 +235,14 @@ impl Payment {
     ) -> Result<Self, ClientError> {
         self.sent = false;
         self.payer.set_stale(&self.channel, reason)?;
+        // What it holds is for the chain to say; if that can not be asked now, the book remembers.
+        if let Err(error) = self.payer.resolve(&self.channel).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(
+                error,
+                "a channel that the server gave up could not be looked up"
+            );
+        }
         let offer = offer.unwrap_or_else(|| self.offer.clone());
         let (payer, site) = (self.payer.clone(), self.site.clone());
         drop(self);

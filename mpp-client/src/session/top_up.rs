@@ -126,8 +126,8 @@ impl Payer {
     ) -> Result<TopUp, ClientError> {
         let gate = self.book().gate(&self.book().read(&id)?.key);
         let guard = gate.lock_owned().await;
-        let record = self.settle_top_up(&id).await?;
-        if let Some(pending) = record.top_up.clone() {
+        let (record, unfinished) = self.settle_top_up(&id).await?;
+        if let Some(pending) = unfinished {
             return Ok(self.order(&record, pending, guard));
         }
         let total = record
@@ -148,8 +148,8 @@ impl Payer {
         required: Amount,
         guard: GateGuard,
     ) -> Result<Option<TopUp>, ClientError> {
-        let record = self.settle_top_up(&id).await?;
-        if let Some(pending) = record.top_up.clone() {
+        let (record, unfinished) = self.settle_top_up(&id).await?;
+        if let Some(pending) = unfinished {
             return Ok(Some(self.order(&record, pending, guard)));
         }
         let deposit = record.ledger.deposit();
@@ -202,12 +202,16 @@ impl Payer {
         }
     }
 
-    /// Finds out what became of a top-up that is still in the book. It stays there only if it may
-    /// yet be mined.
-    async fn settle_top_up(&self, id: &ChannelId) -> Result<ChannelRecord, ClientError> {
+    /// Finds out what became of a top-up that is still in the book, and returns it if it is to be
+    /// sent once more: because it may yet be mined, or because it was mined and the server, which
+    /// has not confirmed it, may not know.
+    async fn settle_top_up(
+        &self,
+        id: &ChannelId,
+    ) -> Result<(ChannelRecord, Option<PendingTopUp>), ClientError> {
         let record = self.book().read(id)?;
-        let Some(pending) = &record.top_up else {
-            return Ok(record);
+        let Some(pending) = record.top_up.clone() else {
+            return Ok((record, None));
         };
         let (chain_now, view) = self.look(&record).await?;
         let expected = pending
@@ -223,7 +227,8 @@ impl Payer {
                 }
             })?;
         }
-        Ok(self.book().read(id)?)
+        let unfinished = (fate != Fate::NeverHappens).then_some(pending);
+        Ok((self.book().read(id)?, unfinished))
     }
 
     /// The server sees a smaller deposit than the book: the chain decides which.

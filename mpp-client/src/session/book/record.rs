@@ -1,5 +1,7 @@
 //! What the book knows of one channel.
 
+use std::fmt;
+
 use alloy_primitives::{Address, B256, Bytes};
 use mpp_core::{Amount, Challenge};
 use mpp_tempo::{ChannelId, ChannelTerms, SessionProtocol, SignedVoucher};
@@ -103,8 +105,9 @@ pub enum StaleReason {
     OpenRefused,
 }
 
-/// The open as it was signed, so that it can be repeated with the same bytes.
-#[derive(Clone, Debug)]
+/// The open as it was signed, so that it can be repeated with the same bytes. `Debug` leaves the
+/// transaction out: whoever has it can send it.
+#[derive(Clone)]
 pub struct OpenAttempt {
     /// The signed transaction as it goes into the credential.
     pub transaction: Bytes,
@@ -120,8 +123,8 @@ pub struct OpenAttempt {
     pub challenge: Challenge,
 }
 
-/// A top-up as it was signed.
-#[derive(Clone, Debug)]
+/// A top-up as it was signed. `Debug` leaves the transaction out.
+#[derive(Clone)]
 pub struct PendingTopUp {
     /// The signed transaction as it goes into the credential.
     pub transaction: Bytes,
@@ -133,6 +136,26 @@ pub struct PendingTopUp {
     pub additional: Amount,
     /// The deposit before, in base units.
     pub deposit_before: Amount,
+}
+
+impl fmt::Debug for OpenAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenAttempt")
+            .field("tx_hash", &self.tx_hash)
+            .field("valid_before", &self.valid_before)
+            .field("deposit", &self.deposit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PendingTopUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingTopUp")
+            .field("tx_hash", &self.tx_hash)
+            .field("valid_before", &self.valid_before)
+            .field("additional", &self.additional)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A channel in short, for people and monitoring.

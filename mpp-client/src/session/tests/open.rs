@@ -217,6 +217,8 @@ async fn a_channel_that_the_server_lost_is_replaced_and_remembered() {
     assert!(!record.ledger.is_busy());
     // The chain knows that it still holds money.
     assert_eq!(bench.payer.resolve(&old).await.unwrap(), record.phase);
+    let on_chain = bench.chain.channel(SessionProtocol::V2, old).unwrap();
+    assert_eq!(on_chain.deposit, record.ledger.deposit());
 }
 
 // SECURITY-CASES A27: caps per host.
@@ -284,4 +286,27 @@ async fn the_chain_may_run_ahead_of_this_machine() {
         record.id,
     );
     assert_eq!(view.await.unwrap().existence, Existence::Open);
+}
+
+// SECURITY-CASES A20: no signed transaction, signature or key in Debug.
+#[tokio::test]
+async fn debug_shows_nothing_that_can_be_sent() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let payment = bench.begin(&offer()).await;
+    let top_up = bench.payer.top_up(id, &offer(), units(1)).await.unwrap();
+    let close_shown = format!("{payment:?} {top_up:?}");
+    drop(top_up);
+    let record = bench.record(id);
+    let shown = format!("{record:?} {:?} {close_shown}", bench.payer).to_lowercase();
+    let secrets = [
+        record.open.transaction.to_string(),
+        record.top_up.unwrap().transaction.to_string(),
+        record.best.signature.to_hex(),
+        bench.chain.accounts()[2].private_key.clone(),
+    ];
+    for secret in secrets {
+        let digits = secret.trim_start_matches("0x");
+        assert!(!shown.contains(digits), "{digits}");
+    }
 }
