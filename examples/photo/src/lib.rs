@@ -1,5 +1,7 @@
 //! Photos, sold one by one: $0.01 each, from this folder's `photos`.
 
+#![forbid(unsafe_code)]
+
 use axum::{
     Router,
     http::header,

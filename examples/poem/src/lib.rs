@@ -3,6 +3,8 @@
 //! The first word is paid with the request, every other one just before it is
 //! sent. When the balance runs out the stream waits for the next voucher.
 
+#![forbid(unsafe_code)]
+
 use axum::{Router, routing::get};
 use mpp_http::server::{Metered, PaidSession, PaymentLayer};
 use mpp_server::{Misuse, PaymentServer, Route, SessionOffer};

@@ -1,3 +1,4 @@
+use mpp_tempo::network::PATH_USD;
 use serde_json::{Value, json};
 
 use super::*;

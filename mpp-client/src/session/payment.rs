@@ -1,7 +1,9 @@
 //! One paid request: from the reservation of its cost to the booking of its answer.
 
+mod booking;
+mod stream;
+
 use mpp_core::{Amount, SessionReceipt};
-use mpp_tempo::wire::NeedVoucher;
 use mpp_tempo::{ChannelId, ChannelTerms, SignedVoucher};
 
 use super::book::{self, ChannelRecord, GateGuard, StaleReason};
@@ -10,8 +12,7 @@ use super::open::Channel;
 use super::top_up::TopUp;
 use super::wire;
 pub use super::wire::CredentialField;
-use crate::error::{ClientError, TransportError};
-use crate::event::ClientEvent;
+use crate::error::ClientError;
 use crate::flow::{Raise, Sent, Stake};
 use crate::offer::Offer;
 use crate::origin::Site;
@@ -249,197 +250,6 @@ impl Payment {
         payer.begin(&site, offer).await
     }
 
-    /// Books the receipt of the finished request.
-    ///
-    /// # Errors
-    /// [`ClientError::Discrepancy`] for a receipt that contradicts the accounts. The request stays
-    /// in doubt then, and the receipt changes nothing.
-    pub fn confirm(mut self, receipt: &SessionReceipt) -> Result<(), ClientError> {
-        let totals = self.totals(receipt)?;
-        let limit = self.payer.policy().unaccounted_limit();
-        let Some(reservation) = self.reservation.take() else {
-            return Ok(());
-        };
-        let booked = self.update(|record| {
-            let booked = record.ledger.confirm(&reservation, totals, limit);
-            if booked.is_err() {
-                record.ledger.lose(&reservation);
-            }
-            booked
-        })?;
-        if let Err(discrepancy) = booked {
-            return Err(self.payer.report(self.channel, discrepancy));
-        }
-        self.confirm_open()?;
-        self.payer.emit(&ClientEvent::Charged(receipt.clone()));
-        Ok(())
-    }
-
-    /// Books the receipt that a stream begins with.
-    ///
-    /// # Errors
-    /// As [`Payment::confirm`]; the reservation is kept.
-    pub fn observe(&mut self, receipt: &SessionReceipt) -> Result<(), ClientError> {
-        let totals = self.totals(receipt)?;
-        let limit = self.payer.policy().unaccounted_limit();
-        let reservation = self.reservation.as_ref();
-        let seen = book::update(self.payer.book(), &self.channel, |record| {
-            record.ledger.observe(reservation, totals, limit)
-        })?;
-        seen.map_err(|discrepancy| self.payer.report(self.channel, discrepancy))?;
-        self.confirm_open()
-    }
-
-    /// Books the receipt of the voucher that was sent beside the stream.
-    ///
-    /// # Errors
-    /// As [`Payment::observe`].
-    pub fn observe_voucher(&mut self, receipt: &SessionReceipt) -> Result<(), ClientError> {
-        if self.totals(receipt)?.accepted < self.beside {
-            let lie = Discrepancy::AcceptedBelowPresented;
-            return Err(self.payer.report(self.channel, lie));
-        }
-        self.observe(receipt)
-    }
-
-    /// The answer is a stream: it may cost more than its beginning, up to the policy's limit.
-    ///
-    /// # Errors
-    /// [`ClientError::Book`].
-    pub fn begin_stream(&mut self) -> Result<(), ClientError> {
-        self.confirm_open()?;
-        let limit = self.payer.policy().stream_limit();
-        if let Some(reservation) = self.reservation.as_mut() {
-            book::update(self.payer.book(), &self.channel, |record| {
-                record.ledger.begin_stream(reservation, limit);
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The server serves the channel: others may use it while this request goes on.
-    ///
-    /// # Errors
-    /// [`ClientError::Book`].
-    pub fn confirm_open(&mut self) -> Result<(), ClientError> {
-        if self.opening.is_some() {
-            self.payer.opened(&self.channel)?;
-            self.opening = None;
-        }
-        Ok(())
-    }
-
-    /// A running stream asks for a higher voucher: checks and reserves it.
-    ///
-    /// # Errors
-    /// [`ClientError::Policy`], [`ClientError::Discrepancy`] and [`ClientError::Protocol`] when it
-    /// asks for what is not allowed or makes no sense.
-    pub fn extend(&mut self, need: &NeedVoucher) -> Result<(), ClientError> {
-        if need.channel_id != self.channel {
-            return Err(self.payer.report(self.channel, Discrepancy::OtherChannel));
-        }
-        let required = need.required_cumulative;
-        self.payer.emit(&ClientEvent::NeedVoucher {
-            channel_id: self.channel,
-            required,
-        });
-        if need.accepted_cumulative >= required {
-            return Err(ClientError::Protocol("it pauses a stream that is paid"));
-        }
-        let (payer, price) = (self.payer.clone(), self.offer.price());
-        let required = book::update(payer.book(), &self.channel, |record| {
-            let ledger = &mut record.ledger;
-            if need.accepted_cumulative > ledger.signed() {
-                return Err(Discrepancy::AcceptedAboveSigned.into());
-            }
-            let required = ledger.stream_need(required, need.accepted_cumulative, price);
-            let policy = payer.policy();
-            policy.check_step(price, ledger.signed(), required)?;
-            policy.check_stream(ledger.stream_cost(required))?;
-            ledger.extend_stream(required);
-            Ok::<_, ClientError>(required)
-        })??;
-        self.need = Need::Stream(required);
-        Ok(())
-    }
-
-    /// The request was not charged, or was never sent.
-    pub fn release(mut self) {
-        self.sent = false;
-    }
-
-    /// The resource failed; an honest server did not charge for that.
-    ///
-    /// # Errors
-    /// [`ClientError::Book`].
-    pub fn dismiss(mut self) -> Result<(), ClientError> {
-        if let Some(reservation) = self.reservation.take() {
-            self.update(|record| record.ledger.dismiss(&reservation))?;
-        }
-        Ok(())
-    }
-
-    /// The request was answered without a receipt: it may have been charged.
-    pub fn doubt(mut self) {
-        self.sent = true;
-    }
-
-    /// The voucher that a stream waits for, as a credential of its own under `offer`.
-    ///
-    /// # Errors
-    /// As [`Payment::prepare`], which must have come first.
-    ///
-    /// # Cancel safety
-    /// As [`Payment::prepare`].
-    pub async fn voucher(&mut self, offer: &Offer) -> Result<CredentialField, ClientError> {
-        if *offer != self.offer {
-            self.payer.check_offer(&self.site, offer)?;
-            if !self.fits(offer) {
-                return Err(ClientError::Protocol(
-                    "it changes its terms in the middle of a stream",
-                ));
-            }
-            self.offer = offer.clone();
-        }
-        match self.plan()? {
-            Plan::Voucher(cumulative) => self.voucher_for(cumulative).await,
-            Plan::TopUp(_) => Err(ClientError::Misuse("the channel must be refilled first")),
-        }
-    }
-
-    /// The request was refused for good, and not charged.
-    ///
-    /// A refused open is not a live channel: its transaction is sent again as long as it is valid,
-    /// and afterwards the chain decides.
-    pub fn refuse(mut self, error: ClientError) -> ClientError {
-        self.sent = false;
-        self.payer.emit(&ClientEvent::Rejected {
-            channel_id: Some(self.channel),
-            reason: error.to_string(),
-        });
-        error
-    }
-
-    /// The answer was lost: the request may have been charged.
-    pub fn lose(mut self, source: TransportError) -> ClientError {
-        self.sent = true;
-        let opening = self.opening.is_some();
-        let tx_hash = opening
-            .then(|| self.payer.book().read(&self.channel).ok())
-            .flatten()
-            .map(|record| record.open.tx_hash);
-        ClientError::Indeterminate {
-            channel_id: self.channel,
-            tx_hash,
-            cumulative: self.presented(),
-            cost: self
-                .reservation
-                .as_ref()
-                .map_or(Amount::ZERO, Reservation::cost),
-            source,
-        }
-    }
-
     fn fits(&self, offer: &Offer) -> bool {
         let same = |ours: &Offer| {
             (
@@ -509,25 +319,6 @@ impl Payment {
 
     fn update<T>(&self, change: impl FnOnce(&mut ChannelRecord) -> T) -> Result<T, ClientError> {
         Ok(book::update(self.payer.book(), &self.channel, change)?)
-    }
-}
-
-impl Drop for Payment {
-    fn drop(&mut self) {
-        let Some(reservation) = self.reservation.take() else {
-            return;
-        };
-        let sent = self.sent;
-        let booked = self.update(|record| {
-            if sent {
-                record.ledger.lose(&reservation);
-            } else {
-                record.ledger.release(&reservation);
-            }
-        });
-        if booked.is_err() {
-            tracing::error!("a payment could not be booked: the channel book failed");
-        }
     }
 }
 

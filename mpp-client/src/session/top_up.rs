@@ -2,8 +2,9 @@
 //!
 //! The signed transaction is written into the book before it leaves, and stays there until its fate
 //! is known. A top-up whose answer was lost is never repeated with a new transaction: the same one
-//! is sent again while it is valid, and afterwards the chain says whether it was mined. So a
-//! deposit is neither made twice nor forgotten.
+//! is sent again while it may be mined, and also when it was, so that the server hears of it. Only
+//! when it can not be mined anymore a new one is made. So a deposit is neither made twice nor
+//! forgotten.
 
 use alloy_primitives::B256;
 use mpp_core::{Amount, SessionReceipt};
@@ -27,6 +28,7 @@ pub struct TopUp {
     channel: ChannelId,
     terms: ChannelTerms,
     pending: PendingTopUp,
+    is_repeat: bool,
     /// One top-up of a channel at a time.
     _gate: GateGuard,
 }
@@ -42,6 +44,12 @@ impl TopUp {
     #[must_use]
     pub const fn additional(&self) -> Amount {
         self.pending.additional
+    }
+
+    /// Whether this is an earlier top-up, which the server never confirmed, once more.
+    #[must_use]
+    pub const fn is_repeat(&self) -> bool {
+        self.is_repeat
     }
 
     /// The credential, under an offer of the same server.
@@ -63,11 +71,13 @@ impl TopUp {
         let deposit = self.deposit_after()?;
         let seen = book::update(self.payer.book(), &self.channel, |record| {
             record.ledger.observe(None, totals, limit)?;
+            // The chain may have shown more already.
+            let deposit = deposit.max(record.ledger.deposit());
             record.ledger.set_deposit(deposit);
             record.top_up = None;
-            Ok(())
+            Ok(deposit)
         })?;
-        seen.map_err(|discrepancy| self.payer.report(self.channel, discrepancy))?;
+        let deposit = seen.map_err(|discrepancy| self.payer.report(self.channel, discrepancy))?;
         self.payer.emit(&ClientEvent::ToppedUp {
             channel_id: self.channel,
             additional: self.pending.additional,
@@ -109,7 +119,8 @@ impl TopUp {
 impl Payer {
     /// Prepares a top-up by `additional` base units.
     ///
-    /// A top-up whose fate is not known yet is finished instead, whatever its amount.
+    /// An earlier top-up that the server never confirmed comes first, whatever its amount
+    /// ([`TopUp::is_repeat`]): it may be mined, and the server may not know. Call again after it.
     ///
     /// # Errors
     /// [`ClientError::Policy`] when the deposit would exceed the policy; the errors of the chain,
@@ -128,7 +139,7 @@ impl Payer {
         let guard = gate.lock_owned().await;
         let (record, unfinished) = self.settle_top_up(&id).await?;
         if let Some(pending) = unfinished {
-            return Ok(self.order(&record, pending, guard));
+            return Ok(self.order(&record, pending, true, guard));
         }
         let total = record
             .ledger
@@ -150,7 +161,7 @@ impl Payer {
     ) -> Result<Option<TopUp>, ClientError> {
         let (record, unfinished) = self.settle_top_up(&id).await?;
         if let Some(pending) = unfinished {
-            return Ok(Some(self.order(&record, pending, guard)));
+            return Ok(Some(self.order(&record, pending, true, guard)));
         }
         let deposit = record.ledger.deposit();
         if required <= deposit {
@@ -189,15 +200,22 @@ impl Payer {
         book::update(self.book(), &record.id, |record| {
             record.top_up = Some(pending.clone());
         })?;
-        Ok(self.order(record, pending, guard))
+        Ok(self.order(record, pending, false, guard))
     }
 
-    fn order(&self, record: &ChannelRecord, pending: PendingTopUp, gate: GateGuard) -> TopUp {
+    fn order(
+        &self,
+        record: &ChannelRecord,
+        pending: PendingTopUp,
+        is_repeat: bool,
+        gate: GateGuard,
+    ) -> TopUp {
         TopUp {
             payer: self.clone(),
             channel: record.id,
             terms: record.terms,
             pending,
+            is_repeat,
             _gate: gate,
         }
     }

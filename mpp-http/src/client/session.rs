@@ -12,6 +12,8 @@ use url::Url;
 use super::manage::{Managed, refusal};
 use super::{Client, RequestBuilder, SseStream};
 
+/// Top-ups that one call may send: earlier ones that are not finished, and the one it asks for.
+const MAX_TOP_UPS: u32 = 4;
 /// Closes that one call may send: the first, and after a correction of the amount.
 const MAX_CLOSES: u32 = 3;
 
@@ -93,19 +95,23 @@ impl Session {
     /// # Errors
     /// [`ClientError::Policy`] above the policy's largest deposit, [`ClientError::Misuse`] before
     /// the first request, [`ClientError::Indeterminate`] when the answer was lost. A top-up whose
-    /// fate is not known is finished first, instead of this one.
+    /// fate is not known is finished first.
     ///
     /// # Cancel safety
     /// Dropped, the top-up may happen; the next one finds out.
     pub async fn top_up(&self, additional: Amount) -> Result<SessionReceipt, ClientError> {
         let (channel, url) = self.channel()?;
         let offer = self.client.any_offer(&url).await?;
-        let top_up = self
-            .client
-            .payer
-            .top_up(channel, &offer, additional)
-            .await?;
-        self.client.top_up(&url, offer, top_up).await
+        for _ in 0..MAX_TOP_UPS {
+            let payer = &self.client.payer;
+            let top_up = payer.top_up(channel, &offer, additional).await?;
+            let is_repeat = top_up.is_repeat();
+            let receipt = self.client.top_up(&url, offer.clone(), top_up).await?;
+            if !is_repeat {
+                return Ok(receipt);
+            }
+        }
+        Err(ClientError::Protocol("it never finishes a top-up"))
     }
 
     /// Closes the channel: the server settles what was spent, and the rest comes back.

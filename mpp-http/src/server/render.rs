@@ -17,8 +17,8 @@ const SOON: HeaderValue = HeaderValue::from_static("1");
 
 /// `402` and its relatives: a problem body and fresh challenges.
 pub(super) fn refusal<B>(refusal: &Refusal) -> Response<PaymentBody<B>> {
-    let status = StatusCode::from_u16(refusal.problem.status())
-        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(refusal.problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = Response::new(body::text(refusal.problem.to_json()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -48,11 +48,18 @@ pub(super) fn managed<B>(receipt: &Receipt) -> Response<PaymentBody<B>> {
 }
 
 /// The handler's response, with its receipt unless it is an error.
+///
+/// A receipt that the handler brought along, as one that passes on another
+/// server's answer may, is not ours: it goes in either case.
 pub(super) fn served<B>(response: Response<B>, receipt: &Receipt) -> Response<PaymentBody<B>> {
     let mut response = response.map(PaymentBody::Left);
-    let succeeded = !response.status().is_client_error() && !response.status().is_server_error();
-    if succeeded {
-        add_receipt(response.headers_mut(), receipt);
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    let headers = response.headers_mut();
+    if failed {
+        headers.remove(names::PAYMENT_RECEIPT);
+        keep_private(headers);
+    } else {
+        add_receipt(headers, receipt);
     }
     response
 }
@@ -61,8 +68,12 @@ fn add_receipt(headers: &mut HeaderMap, paid: &Receipt) {
     if let Some(value) = header_value(&receipt::encode(paid)) {
         headers.insert(HeaderName::from_static(names::PAYMENT_RECEIPT), value);
     }
-    // What was paid for must not be served to others from a shared cache
-    // (SECURITY-CASES A17). A stricter policy of the handler stays.
+    keep_private(headers);
+}
+
+/// What was paid for must not be served to others from a shared cache, errors
+/// included (SECURITY-CASES A17). A stricter policy of the handler stays.
+fn keep_private(headers: &mut HeaderMap) {
     let stricter = headers
         .get_all(header::CACHE_CONTROL)
         .iter()

@@ -100,10 +100,14 @@ async fn a_lost_top_up_is_repeated_with_the_same_transaction() {
         ClientError::Indeterminate { tx_hash, .. } if tx_hash == hash && hash.is_some()
     ));
     let again = needs_top_up(&mut payment).await;
+    assert!(again.is_repeat());
     assert_eq!(transaction(&again), bytes);
     drop(again);
-    // It was mined after all: no second one is needed.
+    // It was mined after all: the server, which has not confirmed it, is told once more.
     bench.mine(&bytes).await;
+    let told = needs_top_up(&mut payment).await;
+    assert_eq!(transaction(&told), bytes);
+    told.confirm(&receipt(id, 2_000, 2_000)).unwrap();
     assert_eq!(presented(&mut payment).await, units(3_000));
     assert_eq!(bench.payer.pending_top_up(&id).unwrap(), None);
     assert_eq!(bench.record(id).ledger.deposit(), units(4_000));

@@ -13,6 +13,8 @@ use crate::testing::{BOTH, amount, challenge_id, now, opening, terms, verified};
 /// Amounts are 0 to this; small, so that limits are met often.
 const TOP: u128 = 24;
 
+const CASES: u32 = 1_500;
+
 /// Every voucher of the model, verified once.
 static VOUCHERS: LazyLock<HashMap<(SessionProtocol, u128), VerifiedVoucher>> =
     LazyLock::new(|| {
@@ -144,12 +146,7 @@ impl World {
                 });
             }
             Event::ChainClose => {
-                return self.change_chain(|view| {
-                    *view = ChannelView {
-                        existence: Existence::Finalized,
-                        ..ChannelView::unknown()
-                    };
-                });
+                return self.change_chain(finalize);
             }
             Event::Show(ago) => {
                 let index = self.chain.len().saturating_sub(ago).saturating_sub(1);
@@ -187,10 +184,13 @@ impl World {
                 else {
                     return;
                 };
-                if sent.hash != hash(byte) {
+                // The escrow refuses a capture below what it has paid out.
+                let truth = self.truth();
+                let refused = truth.existence != Existence::Open || capture < truth.settled;
+                if sent.hash != hash(byte) || refused {
                     return;
                 }
-                self.change_chain(|view| view.existence = Existence::Finalized);
+                self.change_chain(finalize);
                 Command::Closed {
                     transaction: sent.hash,
                     settled: capture,
@@ -237,6 +237,14 @@ impl World {
         assert_eq!(self.ledger_units, next.units);
         self.record = step.next;
     }
+}
+
+/// A finalized channel reads as zeros.
+fn finalize(view: &mut ChannelView) {
+    *view = ChannelView {
+        existence: Existence::Finalized,
+        ..ChannelView::unknown()
+    };
 }
 
 fn charge(cost: u128, stream: Option<u64>) -> Charge {
@@ -304,7 +312,11 @@ fn check_rejection(old: &ChannelRecord, command: &Command, rejection: &Rejection
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig {
+        cases: CASES,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     // PROTOCOL 5.6: spent <= accepted <= deposit; all monotone; sums of the ledger are the record.
     #[test]

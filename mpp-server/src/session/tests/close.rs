@@ -101,6 +101,10 @@ async fn a_close_voucher_that_does_not_fit_is_told_the_amount() {
             let problem = problem(decision, ProblemKind::InsufficientBalance);
             assert_eq!(problem.required_cumulative, Some(amount(3 * PRICE)));
         }
+        // Cheap checks precede the curve: a forged misfit is told the same.
+        let forged = close_payload(&terms, &sign(&world.stranger, &terms, 2 * PRICE));
+        let decision = world.manage(&route, &forged).await;
+        problem(decision, ProblemKind::InsufficientBalance);
         let payload = close_payload(&terms, &world.voucher(&terms, DEPOSIT + 1));
         let decision = world.manage(&route, &payload).await;
         problem(decision, ProblemKind::AmountExceedsDeposit);

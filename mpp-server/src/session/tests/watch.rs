@@ -93,10 +93,16 @@ async fn a_withdrawal_ends_the_channel() {
     for protocol in BOTH {
         let world = World::new();
         let (_, terms) = in_service(&world, protocol).await;
+        let mut events = world.server.subscribe();
         world.request_close(&terms).await;
         world.advance(1_000);
         world.withdraw(&terms).await;
         a_while().await;
+        let mut told = 0_u32;
+        while let Ok(event) = events.try_recv() {
+            told += u32::from(matches!(event, ServerEvent::Closed { .. }));
+        }
+        assert_eq!(told, 1);
         let record = world.record(terms.id()).await;
         assert!(matches!(
             record.phase,
