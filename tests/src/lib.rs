@@ -1,1 +1,38 @@
-//! Placeholder.
+//! Tests of client, server and chain together, and of the workspace itself.
+//!
+//! Everything runs in one process on an embedded Tempo node. The tests are in
+//! one binary, so that they link once; sockets are opened only where a test
+//! is about HTTP or needs the paying HTTP client.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    expect(
+        clippy::arithmetic_side_effects,
+        clippy::string_slice,
+        reason = "a test that overflows or cuts a character fails, as it should"
+    )
+)]
+
+#[cfg(test)]
+mod conservation;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod link;
+#[cfg(test)]
+mod logs;
+#[cfg(test)]
+mod musts;
+#[cfg(test)]
+mod pair;
+#[cfg(test)]
+mod session;
+#[cfg(test)]
+mod shop;
+#[cfg(test)]
+mod stream;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod wallet;

@@ -1,0 +1,7 @@
+//! The HTTP binding of the server (PROTOCOL 1 and 5.5).
+
+mod credentials;
+mod headers;
+mod hostile;
+mod management;
+mod offers;

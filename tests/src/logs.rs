@@ -1,0 +1,125 @@
+//! Nothing worth money appears in logs (SECURITY-CASES A20).
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::StreamExt as _;
+use mpp_client::ChannelBook as _;
+use mpp_core::header::names;
+use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
+
+use crate::{
+    pair::{BOTH, PRICE, Pair},
+    wallet::{Ask, authorization},
+};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).to_lowercase()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    alloy_primitives::hex::encode(bytes)
+}
+
+/// Part of a text that is long enough to be unique, from its middle.
+fn part(text: &str) -> String {
+    let start = text.len() / 2;
+    text[start..(start + 24).min(text.len())].to_lowercase()
+}
+
+// One thread and one subscriber: every layer logs into the buffer at TRACE.
+#[tokio::test]
+async fn a_session_at_trace_logs_no_credential_signature_key_or_secret() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    tracing::trace!("the log is recorded");
+
+    let mut secrets = vec![hex(&(0..32).map(|byte: u8| byte ^ 1).collect::<Vec<_>>())];
+    for protocol in BOTH {
+        let pair = Pair::trading(protocol).await;
+        for account in &pair.chain.accounts()[..4] {
+            secrets.push(account.private_key[2..].to_lowercase());
+        }
+        let client = pair.client();
+        let session = client.session(pair.url("/photo")).unwrap();
+        assert_eq!(session.get("/photo").send().await.unwrap().status(), 200);
+        let mut stream = session.sse("/words").await.unwrap();
+        while let Some(word) = stream.next().await {
+            word.unwrap();
+        }
+        // What is refused is talked about more than what is served.
+        let app = pair.goods(&pair.server, protocol);
+        let wallet = pair.wallet();
+        let opened = wallet.open(&app, "/photo", PRICE).await;
+        for units in [PRICE, 2 * PRICE, PRICE, 1_000 * PRICE] {
+            let signed = wallet.voucher(&opened.terms, units).await;
+            secrets.push(hex(&signed.signature.to_bytes()));
+            let payload = wallet.pay(&opened.terms, units).await;
+            let value = authorization(&opened.challenge, &payload);
+            secrets.push(part(&value));
+            for name in [names::AUTHORIZATION, names::PAYMENT_AUTHORIZATION] {
+                Ask::get("/photo").header(name, &value).send(&app).await;
+            }
+            let broken = format!("{value}!{value}");
+            let ask = Ask::get("/photo").header(names::AUTHORIZATION, &broken);
+            ask.send(&app).await;
+        }
+        pair.chain.faults().lose_responses(mpp_devnet::Times::Once);
+        drop(session.close().await);
+        session.close().await.unwrap();
+        // Debug output ends up in logs too.
+        tracing::debug!(?client, ?session, server = ?pair.server, "debug");
+        tracing::debug!(credential = ?opened.challenge, "debug");
+
+        let record = pair.record(opened.terms.id()).await;
+        let best = record.best.unwrap();
+        secrets.push(hex(&best.signature.to_bytes()));
+        for record in pair.book.records().unwrap() {
+            secrets.push(hex(&record.best.signature.to_bytes()));
+            secrets.push(hex(&record.open.first_voucher.signature.to_bytes()));
+            secrets.push(hex(&record.open.transaction));
+        }
+    }
+
+    let text = log.text();
+    assert!(text.contains("the log is recorded"));
+    assert!(text.contains("mpp_server::"), "the server does not log");
+    for secret in secrets {
+        assert!(secret.len() >= 20, "{secret} is too short to look for");
+        let found = text.find(&secret).map(|at| {
+            let start = text[..at].rfind('\n').map_or(0, |line| line + 1);
+            text[start..].lines().next().unwrap_or_default()
+        });
+        assert_eq!(found, None, "{secret}");
+    }
+}

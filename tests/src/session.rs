@@ -1,0 +1,6 @@
+//! Sessions across restarts, nodes, keys and faults.
+
+mod faults;
+mod keys;
+mod nodes;
+mod restart;
