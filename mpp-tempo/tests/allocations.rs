@@ -53,10 +53,11 @@ fn the_counter_counts() {
     assert_eq!(count, 1);
 }
 
-#[test]
-fn reading_and_verifying_a_voucher_does_not_allocate() {
-    let payer = LocalSigner::from_bytes(&[7; 32]).unwrap();
-    let terms = ChannelTerms {
+/// Vouchers after which a signer's key and table are there.
+const WARM_UP: usize = 3;
+
+fn terms(payer: &LocalSigner) -> ChannelTerms {
+    ChannelTerms {
         protocol: SessionProtocol::V2,
         chain_id: 42431,
         escrow: CHANNEL_RESERVE,
@@ -64,7 +65,13 @@ fn reading_and_verifying_a_voucher_does_not_allocate() {
             payer: payer.address(),
             ..Default::default()
         },
-    };
+    }
+}
+
+#[test]
+fn reading_and_verifying_a_voucher_does_not_allocate() {
+    let payer = LocalSigner::from_bytes(&[7; 32]).unwrap();
+    let terms = terms(&payer);
     let cumulative = Amount::new(1000);
     let digest = VoucherDomain::new(&terms).digest(cumulative);
     let text = VoucherSignature::from(payer.sign_digest_sync(&digest)).to_hex();
@@ -73,15 +80,60 @@ fn reading_and_verifying_a_voucher_does_not_allocate() {
         channel_id: terms.id(),
         cumulative,
     };
-    // The first verification may build tables that last.
     let verify = || {
         let signature = VoucherSignature::from_hex(&text).unwrap();
         verifier
             .verify(&SignedVoucher { voucher, signature })
             .unwrap()
     };
-    let _ = verify();
+    for _ in 0..WARM_UP {
+        verify();
+    }
     let (verified, count) = allocations(verify);
     assert_eq!(verified.cumulative(), cumulative);
     assert_eq!(count, 0);
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn verifying_a_batch_does_not_allocate_in_any_tier() {
+    use std::sync::Arc;
+
+    use mpp_tempo::voucher::{Tier, VerifierEngine, VoucherError, verify_batch};
+
+    for tier in [Tier::Library, Tier::Portable, Tier::Avx512] {
+        let Ok(engine) = VerifierEngine::with_tier(tier, 4 << 20) else {
+            continue;
+        };
+        let engine = Arc::new(engine);
+        let channels: Vec<_> = (1..=10)
+            .map(|seed| {
+                let payer = LocalSigner::from_bytes(&[seed; 32]).unwrap();
+                let terms = terms(&payer);
+                let cumulative = Amount::new(1000);
+                let digest = VoucherDomain::new(&terms).digest(cumulative);
+                let voucher = Voucher {
+                    channel_id: terms.id(),
+                    cumulative,
+                };
+                let signature = payer.sign_digest_sync(&digest).into();
+                let verifier = VoucherVerifier::with_engine(&terms, &engine);
+                (verifier, SignedVoucher { voucher, signature })
+            })
+            .collect();
+        let batch: Vec<_> = channels
+            .iter()
+            .cycle()
+            .take(75)
+            .map(|(v, s)| (v, s))
+            .collect();
+        let mut answers = vec![Err(VoucherError::WrongChannel); batch.len()];
+        for _ in 0..WARM_UP {
+            verify_batch(&batch, &mut answers).unwrap();
+        }
+        let (result, count) = allocations(|| verify_batch(&batch, &mut answers));
+        assert_eq!(result, Ok(()));
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(count, 0, "{tier:?}");
+    }
 }

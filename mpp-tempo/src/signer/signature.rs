@@ -122,12 +122,15 @@ impl Signature65 {
     /// # Errors
     /// [`InvalidSignature`] if no key can have made the signature.
     pub fn recover(&self, digest: &B256) -> Result<Address, InvalidSignature> {
+        self.recover_key(&digest.0).map(|key| account_of(&key))
+    }
+
+    /// The key that signed `digest`, as `ecrecover` finds it.
+    pub(crate) fn recover_key(&self, digest: &[u8; 32]) -> Result<VerifyingKey, InvalidSignature> {
         let signature = Signature::from_scalars(self.r, self.s).map_err(|_| InvalidSignature)?;
         // v 27 and 28 say that x(R) = r: a point with x(R) >= n has no form here, as on chain.
         let id = RecoveryId::new(self.y_is_odd, false);
-        let key = VerifyingKey::recover_from_prehash(digest.as_slice(), &signature, id)
-            .map_err(|_| InvalidSignature)?;
-        Ok(account_of(&key))
+        VerifyingKey::recover_from_prehash(digest, &signature, id).map_err(|_| InvalidSignature)
     }
 
     /// Takes over what a signing key produced, which has low s by construction.

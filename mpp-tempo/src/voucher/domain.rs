@@ -32,6 +32,17 @@ pub struct VoucherDomain {
     separator: B256,
 }
 
+/// The parts of a voucher's EIP-712 digest, for whoever hashes several at once.
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Message {
+    pub(super) separator: B256,
+    pub(super) type_hash: B256,
+    pub(super) channel_id: ChannelId,
+    /// In base units.
+    pub(super) cumulative: u128,
+}
+
 impl VoucherDomain {
     /// Fixes the domain of a channel.
     #[must_use]
@@ -68,6 +79,17 @@ impl VoucherDomain {
     #[must_use]
     pub fn close_digest(&self, cumulative: Amount) -> B256 {
         self.typed_data(CLOSE_TYPE, cumulative)
+    }
+
+    /// What the digest of a voucher is made of.
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    pub(super) const fn message(&self, cumulative: Amount) -> Message {
+        Message {
+            separator: self.separator,
+            type_hash: self.protocol.type_hash(),
+            channel_id: self.channel_id,
+            cumulative: cumulative.base_units(),
+        }
     }
 
     fn typed_data(&self, type_hash: B256, cumulative: Amount) -> B256 {

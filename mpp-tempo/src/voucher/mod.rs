@@ -11,7 +11,22 @@ use mpp_core::Amount;
 
 use crate::channel::ChannelId;
 
+#[cfg(feature = "std")]
+mod batch;
+#[cfg(feature = "std")]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::needless_range_loop,
+    reason = "limbs of fixed size: every function states its bounds, and the tests run with \
+              overflow checks"
+)]
+mod curve;
+#[cfg(feature = "std")]
+mod digest;
 mod domain;
+#[cfg(feature = "std")]
+mod engine;
 mod p256;
 mod sign;
 mod signature;
@@ -19,7 +34,13 @@ mod verify;
 mod webauthn;
 
 pub use crate::signer::SignatureFormatError;
+#[cfg(feature = "std")]
+pub use batch::{BatchLengthMismatch, verify_batch};
+#[cfg(feature = "std")]
+pub use curve::Tier;
 pub use domain::{VoucherDomain, domain_separator};
+#[cfg(feature = "std")]
+pub use engine::{UnsupportedTier, VerifierEngine};
 pub use p256::P256Signature;
 pub use sign::{SignVoucherError, sign_close_authorization, sign_voucher};
 pub use signature::VoucherSignature;

@@ -1,0 +1,121 @@
+//! A batch answers as its vouchers one at a time do.
+
+use std::sync::Arc;
+use std::vec;
+use std::vec::Vec;
+
+use mpp_core::Amount;
+
+use super::*;
+use crate::voucher::engine::tests::{Payer, engines};
+use crate::voucher::{Tier, VerifierEngine};
+
+fn batch(entries: &[Entry<'_>]) -> Vec<Answer> {
+    let mut answers = vec![Err(VoucherError::WrongChannel); entries.len()];
+    verify_batch(entries, &mut answers).unwrap();
+    answers
+}
+
+/// Warm signers, one that is cold, and one of another engine.
+fn payers(engine: &Arc<VerifierEngine>) -> Vec<Payer> {
+    let mut payers: Vec<Payer> = (1..=6).map(|seed| Payer::new(seed, engine)).collect();
+    payers.iter().for_each(Payer::warm);
+    payers.push(Payer::new(7, engine));
+    let other = VerifierEngine::with_tier(Tier::Portable, 1 << 20).unwrap();
+    payers.push(Payer::new(8, &Arc::new(other)));
+    payers
+}
+
+#[test]
+fn mixed_batches_answer_as_single_verification_does() {
+    for engine in engines(8) {
+        let payers = payers(&engine);
+        let mut vouchers = Vec::new();
+        for (index, payer) in payers.iter().cycle().take(150).enumerate() {
+            let cumulative = 10 + index as u128;
+            let mut voucher = match index % 7 {
+                3 => payer.flipped(cumulative),
+                _ => payer.voucher(cumulative),
+            };
+            match index % 11 {
+                4 => voucher.voucher.channel_id.0[0] ^= 1,
+                7 => voucher.voucher.cumulative = Amount::new(1 << 96),
+                9 => voucher.voucher.cumulative = Amount::new(9),
+                _ => {}
+            }
+            vouchers.push((payer, voucher));
+        }
+        for size in [0, 1, 2, 7, 8, 9, 63, 64, 65, 130, 150] {
+            let entries: Vec<Entry<'_>> = vouchers[..size]
+                .iter()
+                .map(|(payer, voucher)| (&payer.verifier, voucher))
+                .collect();
+            for (answer, (verifier, signed)) in batch(&entries).iter().zip(&entries) {
+                assert_eq!(*answer, verifier.verify(signed));
+            }
+        }
+    }
+}
+
+#[test]
+fn one_bad_voucher_changes_no_other_answer() {
+    for engine in engines(8) {
+        let payers = payers(&engine);
+        let good: Vec<_> = (0..17)
+            .map(|index| payers[index % 6].voucher(index as u128))
+            .collect();
+        for bad in 0..good.len() {
+            let flipped = payers[bad % 6].flipped(bad as u128);
+            let entries: Vec<Entry<'_>> = (0..good.len())
+                .map(|index| {
+                    let voucher = if index == bad { &flipped } else { &good[index] };
+                    (&payers[index % 6].verifier, voucher)
+                })
+                .collect();
+            for (index, answer) in batch(&entries).iter().enumerate() {
+                assert_eq!(answer.is_ok(), index != bad, "{engine:?} {bad} {index}");
+            }
+        }
+    }
+}
+
+#[test]
+fn another_number_of_answers_verifies_nothing() {
+    let engine = Arc::new(VerifierEngine::new(0));
+    let payer = Payer::new(1, &engine);
+    let voucher = payer.voucher(1);
+    let mut answers = vec![Err(VoucherError::WrongChannel); 2];
+    let mismatch = BatchLengthMismatch {
+        vouchers: 1,
+        answers: 2,
+    };
+    let entries = [(&payer.verifier, &voucher)];
+    assert_eq!(verify_batch(&entries, &mut answers), Err(mismatch));
+    assert_eq!(answers, vec![Err(VoucherError::WrongChannel); 2]);
+}
+
+// The x8 hash against the one that everything else uses.
+#[test]
+fn digests_of_a_batch_equal_single_digests() {
+    for engine in engines(8) {
+        let payers = payers(&engine);
+        let amounts = [0, 1, u64::MAX.into(), (1 << 96) - 1, u128::MAX, 1 << 64];
+        let vouchers: Vec<SignedVoucher> = (0..27)
+            .map(|index| {
+                let mut voucher = payers[index % 8].voucher(1);
+                voucher.voucher.cumulative = Amount::new(amounts[index % 6]);
+                voucher
+            })
+            .collect();
+        let entries: Vec<Entry<'_>> = vouchers
+            .iter()
+            .enumerate()
+            .map(|(index, voucher)| (&payers[index % 8].verifier, voucher))
+            .collect();
+        let mut digests = vec![[0; 32]; 27];
+        digest::of_all(&entries, &mut digests);
+        for ((verifier, signed), digest) in entries.iter().zip(digests) {
+            assert_eq!(verifier.digest(signed.voucher.cumulative).0, digest);
+        }
+    }
+}

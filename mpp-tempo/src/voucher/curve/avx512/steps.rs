@@ -1,0 +1,110 @@
+//! The additions of eight claims, in the order in which they are made.
+
+use core::arch::x86_64::{_mm_storeu_si128, _mm512_cvtepi64_epi16};
+
+use super::super::comb::SPACING;
+use super::super::point::AffinePoint;
+use super::super::tables::{GENERATOR_BLOCKS, SIGNER_BLOCKS, SignerTable};
+use super::points::AffineVector;
+use super::prefetch;
+use super::words::{Mask, Word};
+
+/// Additions at one comb position: u1, the first half of u2, the second half.
+pub(super) const COLUMNS: usize = GENERATOR_BLOCKS + 2 * SIGNER_BLOCKS;
+
+/// One table entry per lane, each added or subtracted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Step {
+    entries: [u16; 8],
+    negative: Mask,
+}
+
+/// All steps of eight claims.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Group {
+    /// By position, least significant first.
+    rows: [[Step; COLUMNS]; SPACING],
+    pub(super) correction: Step,
+    /// Lanes that need the correction.
+    pub(super) corrected: Mask,
+}
+
+impl Step {
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(super) fn new(index: Word, negative: Mask) -> Self {
+        let mut entries = [0u16; 8];
+        let narrow = _mm512_cvtepi64_epi16(index);
+        // SAFETY: writes the 16 bytes of the array.
+        unsafe { _mm_storeu_si128(entries.as_mut_ptr().cast(), narrow) };
+        Self { entries, negative }
+    }
+
+    /// Entries of the one table that all lanes use.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(super) fn shared(&self, table: &[AffinePoint]) -> AffineVector {
+        let point = |lane: usize| &table[usize::from(self.entries[lane])];
+        AffineVector::load(core::array::from_fn(point), self.negative)
+    }
+
+    /// Entries of each lane's own table.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(super) fn own(&self, tables: &[&SignerTable; 8]) -> AffineVector {
+        let point = |lane: usize| &tables[lane].points[usize::from(self.entries[lane])];
+        AffineVector::load(core::array::from_fn(point), self.negative)
+    }
+
+    #[cfg(test)]
+    pub(super) fn digit(&self, lane: usize) -> super::super::digits::Digit {
+        super::super::digits::Digit {
+            index: self.entries[lane],
+            negative: self.negative >> lane & 1 == 1,
+        }
+    }
+
+    fn prefetch_own(&self, tables: &[&SignerTable; 8]) {
+        for (table, entry) in tables.iter().zip(self.entries) {
+            prefetch(&table.points[usize::from(entry)]);
+        }
+    }
+}
+
+impl Group {
+    pub(super) const EMPTY: Self = Self {
+        rows: [[Step {
+            entries: [0; 8],
+            negative: 0,
+        }; COLUMNS]; SPACING],
+        correction: Step {
+            entries: [0; 8],
+            negative: 0,
+        },
+        corrected: 0,
+    };
+
+    pub(super) fn step(&mut self, position: usize, column: usize) -> &mut Step {
+        &mut self.rows[position][column]
+    }
+
+    pub(super) const fn rows(&self) -> &[[Step; COLUMNS]; SPACING] {
+        &self.rows
+    }
+
+    /// Asks for all lines of the signers' tables; with many signers they come from far.
+    pub(super) fn prefetch(&self, generator: &[AffinePoint], tables: &[&SignerTable; 8]) {
+        for row in &self.rows {
+            let (first, rest) = row.split_at(GENERATOR_BLOCKS);
+            for step in first {
+                for entry in step.entries {
+                    prefetch(&generator[usize::from(entry)]);
+                }
+            }
+            for step in rest {
+                step.prefetch_own(tables);
+            }
+        }
+        self.correction.prefetch_own(tables);
+    }
+}

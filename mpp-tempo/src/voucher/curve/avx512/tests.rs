@@ -1,0 +1,136 @@
+//! Lanes against the scalar code, at the edges of what the limbs may hold.
+
+use proptest::prelude::*;
+
+use super::super::digits::{Digit, Digits};
+use super::super::field::FieldElement;
+use super::super::limbs;
+use super::super::scalar::Scalar;
+use super::super::testing::bytes32;
+use super::lanes::FieldVector;
+use super::steps::Group;
+use super::words::Mask;
+use super::*;
+use super::{recode, scalars};
+
+type Lanes = [FieldElement; 8];
+
+fn eight() -> impl Strategy<Value = [[u8; 32]; 8]> {
+    proptest::array::uniform8(bytes32())
+}
+
+fn each(a: &Lanes, b: &Lanes, f: impl Fn(&FieldElement, &FieldElement) -> FieldElement) -> Lanes {
+    core::array::from_fn(|lane| f(&a[lane], &b[lane]))
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn check_field(a: &Lanes, b: &Lanes) {
+    let (x, y) = (FieldVector::from_lanes(a), FieldVector::from_lanes(b));
+    assert_eq!(x.to_lanes(), *a);
+    let product = each(a, b, FieldElement::mul);
+    assert_eq!(x.mul(&y).to_lanes(), product);
+    assert_eq!(x.square().to_lanes(), each(a, a, FieldElement::mul));
+    assert_eq!(x.sub(&y).to_lanes(), each(a, b, FieldElement::sub));
+    let plus = |p: &Lanes, q: &Lanes| each(p, q, FieldElement::add);
+    let minus = |p: &Lanes, q: &Lanes| each(p, q, FieldElement::sub);
+
+    assert_eq!(x.mul_add(&y, x.negated()).to_lanes(), minus(&product, a));
+    let both = FieldVector::sum_of_products(&x, &y, &x, &x);
+    assert_eq!(
+        both.to_lanes(),
+        plus(&product, &each(a, a, FieldElement::mul))
+    );
+    let combined = x.square_add(y.negated_with_double(&x));
+    let expected = minus(&minus(&minus(&each(a, a, FieldElement::mul), b), a), a);
+    assert_eq!(combined.to_lanes(), expected);
+    let doubled = x.square_add(y.negated_double());
+    let expected = minus(&minus(&each(a, a, FieldElement::mul), b), b);
+    assert_eq!(doubled.to_lanes(), expected);
+
+    // The widest multiplier inputs that the point formulas make.
+    let (wide, narrow) = (x.sub_input(&y), minus(a, b));
+    assert_eq!(
+        wide.square().to_lanes(),
+        each(&narrow, &narrow, FieldElement::mul)
+    );
+    let tripled = x.add_input(x.add_input(x.0).0);
+    let expected = plus(&plus(a, a), a);
+    assert_eq!(
+        tripled.mul(&wide).to_lanes(),
+        each(&expected, &narrow, FieldElement::mul)
+    );
+
+    const SOME: Mask = 0b0101_1010;
+    let signed: Lanes = core::array::from_fn(|i| a[i].neg_if(SOME >> i & 1 == 1));
+    assert_eq!(x.negate(SOME).to_lanes(), signed);
+    assert_eq!(
+        x.negate_input(SOME).mul(&FieldVector::one()).to_lanes(),
+        signed
+    );
+    let blended: Lanes = core::array::from_fn(|i| if SOME >> i & 1 == 1 { b[i] } else { a[i] });
+    assert_eq!(x.blend(SOME, &y).to_lanes(), blended);
+
+    let bits = |f: &dyn Fn(&FieldElement) -> bool| {
+        (0..8).fold(0u8, |mask, i| mask | u8::from(f(&a[i])) << i)
+    };
+    assert_eq!(x.zero_lanes(), bits(&FieldElement::is_zero));
+    assert_eq!(x.odd_lanes(), bits(&FieldElement::is_odd));
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn check_digits(messages: &[Scalar; 8], rs: &[Scalar; 8], ss: &[Scalar; 8]) {
+    // Two groups share the inversion.
+    let mut inverses = [scalars::load(ss), scalars::load(rs)];
+    let mut prefixes = inverses;
+    scalars::invert_all(&mut inverses, &mut prefixes);
+    let mut group = Group::EMPTY;
+    let (message, r) = (scalars::load(messages), scalars::load(rs));
+    recode::digits(&message, &r, &inverses[0], &mut group);
+    for lane in 0..8 {
+        let inverse = ss[lane].invert();
+        let (u1, u2) = (messages[lane].mul(&inverse), rs[lane].mul(&inverse));
+        let expected = Digits::new(&u1, &u2);
+        for (got, row) in group.rows().iter().zip(&expected.rows) {
+            let row = row.generator.iter().chain(&row.first).chain(&row.second);
+            for (step, digit) in got.iter().zip(row) {
+                assert_eq!(step.digit(lane), *digit, "{u1:x?} {u2:x?}");
+            }
+        }
+        let corrected = group.corrected >> lane & 1 == 1;
+        let correction: Option<Digit> = corrected.then(|| group.correction.digit(lane));
+        assert_eq!(correction, expected.correction);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn lanes_equal_the_scalar_field(a in eight(), b in eight()) {
+        if Avx512::detect().is_some() {
+            let lanes = |bytes: &[[u8; 32]; 8]| {
+                core::array::from_fn(|i| FieldElement::from_be_bytes(&bytes[i]))
+            };
+            // SAFETY: the CPU has the features.
+            unsafe { check_field(&lanes(&a), &lanes(&b)) }
+        }
+    }
+
+    #[test]
+    fn digits_equal_those_of_the_scalar_code(e in eight(), r in eight(), s in eight()) {
+        if Avx512::detect().is_some() {
+            let lanes = |bytes: &[[u8; 32]; 8]| {
+                core::array::from_fn(|i| {
+                    let scalar = Scalar(scalar_limbs(&bytes[i]));
+                    if scalar.is_zero() { Scalar::ONE } else { scalar }
+                })
+            };
+            // SAFETY: the CPU has the features.
+            unsafe { check_digits(&lanes(&e), &lanes(&r), &lanes(&s)) }
+        }
+    }
+}
+
+fn scalar_limbs(bytes: &[u8; 32]) -> limbs::Limbs {
+    Scalar::from_be_bytes_reduced(bytes).0
+}
