@@ -7,7 +7,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use mpp_client::ChannelBook as _;
-use mpp_core::header::names;
+use mpp_core::{Credential, header::names};
 use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 
 use crate::{
@@ -99,12 +99,19 @@ async fn a_session_at_trace_logs_no_credential_signature_key_or_secret() {
         session.close().await.unwrap();
         // Debug output ends up in logs too.
         tracing::debug!(?client, ?session, server = ?pair.server, "debug");
-        tracing::debug!(credential = ?opened.challenge, "debug");
-
         let record = pair.record(opened.terms.id()).await;
+        tracing::debug!(?record, "debug");
+        let payload = wallet.pay(&opened.terms, 3 * PRICE).await;
+        tracing::debug!(?payload, "debug");
+        let signed = payload.voucher().unwrap();
+        secrets.push(hex(&signed.signature.to_bytes()));
+        let credential = Credential::new(opened.challenge.clone(), payload.to_value());
+        tracing::debug!(?credential, "debug");
+
         let best = record.best.unwrap();
         secrets.push(hex(&best.signature.to_bytes()));
         for record in pair.book.records().unwrap() {
+            tracing::debug!(?record, "debug");
             secrets.push(hex(&record.best.signature.to_bytes()));
             secrets.push(hex(&record.open.first_voucher.signature.to_bytes()));
             secrets.push(hex(&record.open.transaction));

@@ -115,7 +115,7 @@ async fn a_reverted_open_serves_nothing() {
 }
 
 #[tokio::test]
-async fn a_delayed_top_up_is_made_once_and_credited_once() {
+async fn a_delayed_top_up_is_credited_once_and_finished_before_another() {
     for protocol in BOTH {
         let pair = Pair::trading(protocol).await;
         let client = pair.client();
@@ -132,13 +132,13 @@ async fn a_delayed_top_up_is_made_once_and_credited_once() {
         assert_eq!(record.deposit.base_units(), DEPOSIT);
         pair.advance(6);
         pair.chain.mine();
-        // The one under way is finished first, not followed by another.
-        let receipt = session.top_up(additional).await;
+        // The one under way is finished first, then the new one is made.
+        session.top_up(additional).await.unwrap();
         let record = pair.record(pair.only_channel()).await;
-        assert_eq!(record.deposit.base_units(), 2 * DEPOSIT, "{receipt:?}");
-        assert_eq!(pair.chain.transactions_mined(), 2);
+        assert_eq!(record.deposit.base_units(), 3 * DEPOSIT);
+        assert_eq!(pair.chain.transactions_mined(), 3);
         let state = session.state().unwrap().unwrap();
-        assert_eq!(state.deposit.base_units(), 2 * DEPOSIT);
+        assert_eq!(state.deposit.base_units(), 3 * DEPOSIT);
     }
 }
 
