@@ -164,6 +164,23 @@ async fn vouchers_rise_by_the_smallest_step_that_is_taken() {
     assert_eq!(presented(&mut payment).await, units(10_000));
 }
 
+// SECURITY-CASES A27: a step that the server imposes is bounded like any other.
+#[tokio::test]
+async fn a_smallest_step_beyond_the_policy_signs_nothing() {
+    let offer = offer_with(|r| r["methodDetails"]["minVoucherDelta"] = json!("5000"));
+    let bench = Bench::with(Policy::new(units(100_000)).max_voucher_step(units(4_000)));
+    let id = bench.open(&offer).await;
+    let mut payment = bench.begin(&offer).await;
+    let refused = payment.prepare().await;
+    assert!(matches!(
+        refused,
+        Err(ClientError::Policy(
+            PolicyViolation::VoucherStepTooLarge { .. }
+        ))
+    ));
+    assert_eq!(bench.record(id).ledger.signed(), units(1_000));
+}
+
 #[tokio::test]
 async fn authorizing_ahead_saves_vouchers() {
     let bench = Bench::with(Policy::new(units(100_000)).authorize_ahead(3));
