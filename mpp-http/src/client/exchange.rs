@@ -272,3 +272,25 @@ impl Exchange {
 const fn session(receipt: SessionReceipt) -> Receipt {
     Receipt::Session(receipt)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // SECURITY-CASES A20: header tables and logs leave a sensitive value out.
+    #[test]
+    fn a_credential_is_sensitive_and_stays_beside_others() {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::from_static("Bearer abc"));
+        let field = CredentialField {
+            name: "authorization",
+            value: "Payment e30".to_owned(),
+        };
+        add_credential(&mut headers, &field).unwrap();
+        let values: Vec<_> = headers.get_all("authorization").iter().collect();
+        assert_eq!(values[0], "Bearer abc");
+        assert_eq!(values[1], "Payment e30");
+        assert!(values[1].is_sensitive());
+        assert!(!format!("{headers:?}").contains("e30"));
+    }
+}

@@ -176,6 +176,11 @@ impl Shop {
         });
     }
 
+    /// Stops listening and breaks all connections.
+    pub(crate) fn shut(&self) {
+        drop(self._server.lock().unwrap().take());
+    }
+
     /// Forgets all channels.
     pub(crate) fn forget(&self) {
         self.state.lock().unwrap().accounts.clear();
