@@ -11,7 +11,10 @@ use mpp_tempo::{
 };
 
 pub(crate) use self::world::*;
-use crate::session::record::{ChannelRecord, PendingTx, Phase};
+use crate::{
+    session::record::{ChannelRecord, LedgerEntry, PendingTx, Phase},
+    store::{ChannelStore, LedgerPage},
+};
 
 /// Both protocol versions: what holds for one holds for the other.
 pub(crate) const BOTH: [SessionProtocol; 2] = [SessionProtocol::V1, SessionProtocol::V2];
@@ -112,4 +115,15 @@ pub(crate) fn view(deposit: u128) -> ChannelView {
 
 pub(crate) fn channel_id(protocol: SessionProtocol) -> ChannelId {
     terms(protocol).id()
+}
+
+/// The ledger entries of one channel, oldest first.
+pub(crate) async fn ledger(store: &impl ChannelStore, id: ChannelId) -> Vec<LedgerEntry> {
+    let page = LedgerPage {
+        channel: Some(id),
+        after: 0,
+        limit: usize::MAX,
+    };
+    let numbered = store.ledger(page).await.unwrap();
+    numbered.into_iter().map(|line| line.entry).collect()
 }

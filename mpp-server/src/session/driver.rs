@@ -105,6 +105,7 @@ impl<S: ChannelStore> Driver<S> {
                 expected,
                 next: record.clone(),
                 entry: None,
+                outcome: None,
             };
             if let Commit::Done(_) = self.store.commit(write).await? {
                 return Ok(Durable(Created::Now));
@@ -140,6 +141,7 @@ impl<S: ChannelStore> Driver<S> {
                 expected: Some(version),
                 next: step.next.clone(),
                 entry: step.entry,
+                outcome: None,
             };
             if let Commit::Done(version) = self.store.commit(write).await? {
                 return Ok(Durable(Applied {

@@ -409,6 +409,7 @@ impl<'a> Draft<'a> {
                 at: self.now,
                 kind,
                 challenge_id,
+                idempotency: None,
                 cost,
                 units,
                 accepted: self.next.accepted(),

@@ -1,11 +1,13 @@
 //! What the server knows of one channel.
 
 use alloy_primitives::B256;
-use mpp_core::{Amount, Timestamp};
+use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_tempo::{
     channel::{ChannelId, ChannelTerms},
     voucher::SignedVoucher,
 };
+
+use crate::store::OutcomeKey;
 
 /// The state of one channel, the unit of every commit.
 ///
@@ -32,6 +34,12 @@ pub struct ChannelRecord {
     pub phase: Phase,
     /// Number of the newest stream; an older one may no longer charge.
     pub stream: StreamEpoch,
+    /// What requests that are being served may still be charged.
+    pub holds: Vec<Hold>,
+    /// Number of the newest hold; none is used twice.
+    pub newest_hold: HoldId,
+    /// Number of the newest outcome that was kept for a retry.
+    pub newest_outcome: u64,
     /// When the record was created.
     pub opened_at: Timestamp,
     /// When a command last changed the record.
@@ -60,6 +68,9 @@ impl ChannelRecord {
             units: 0,
             phase: Phase::Opening(open),
             stream: StreamEpoch::default(),
+            holds: Vec::new(),
+            newest_hold: HoldId::default(),
+            newest_outcome: 0,
             opened_at: now,
             changed_at: now,
         }
@@ -79,11 +90,48 @@ impl ChannelRecord {
         self.accepted().saturating_sub(self.spent)
     }
 
+    /// Whether the channel may hold money on chain.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !matches!(self.phase, Phase::Failed | Phase::Closed { .. })
+    }
+
     /// What a close captures: `max(spent, settled)`, never more.
     #[must_use]
     pub fn owed(&self) -> Amount {
         self.spent.max(self.settled)
     }
+}
+
+/// A part of the balance that is set aside for one request while it is served.
+///
+/// It is captured when the request has been served, released when that
+/// failed, and lapses when nobody does either in time: a crash charges nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Its number.
+    pub id: HoldId,
+    /// The most that may be captured, in base units.
+    pub amount: Amount,
+    /// The challenge that the request answers.
+    pub challenge_id: ChallengeId,
+    /// What makes the request idempotent, when its client asked for that.
+    pub idempotency: Option<Idempotency>,
+    /// From this moment on the hold counts no more.
+    pub until: Timestamp,
+}
+
+/// Counts the holds of a channel, from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HoldId(pub u64);
+
+/// An idempotent request: which one, and what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// Where its outcome is found.
+    pub key: OutcomeKey,
+    /// Hash over what it asks for.
+    pub request: B256,
 }
 
 /// A transaction that was signed and recorded before it was sent.
@@ -156,7 +204,9 @@ pub struct LedgerEntry {
     /// What happened.
     pub kind: LedgerKind,
     /// Challenge that led to it, when a request did.
-    pub challenge_id: Option<mpp_core::ChallengeId>,
+    pub challenge_id: Option<ChallengeId>,
+    /// Idempotency key of the request, hashed with channel and route.
+    pub idempotency: Option<OutcomeKey>,
     /// Charged by this entry, in base units.
     pub cost: Amount,
     /// Units charged by this entry.

@@ -1,7 +1,8 @@
 //! A store in memory, for tests and demonstrations.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,13 +11,17 @@ use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 use tokio::sync::watch;
 
-use super::{ChannelStore, Claim, ClaimKey, Commit, StoreFault, Version, Versioned, Write};
+use super::{
+    ChannelStore, Claim, ClaimKey, Commit, LedgerPage, Numbered, OUTCOMES_PER_CHANNEL, OutcomeKey,
+    Scan, StoreFault, StoredOutcome, Version, Versioned, Which, Write,
+};
 use crate::session::record::{ChannelRecord, LedgerEntry};
 
 /// Keeps everything in memory: a restart forgets accepted vouchers.
 ///
 /// Channels and ledger entries are kept for ever, so memory grows with every
-/// charge. Claims end with the challenge they belong to.
+/// charge. Claims end with the challenge they belong to, outcomes with time or
+/// when newer ones of their channel take their place.
 ///
 /// Cheap to clone; clones share their content.
 #[derive(Clone, Debug, Default)]
@@ -24,8 +29,9 @@ pub struct MemoryStore(Arc<Mutex<Content>>);
 
 #[derive(Debug, Default)]
 struct Content {
-    channels: HashMap<ChannelId, Entry>,
+    channels: BTreeMap<ChannelId, Entry>,
     ledger: Vec<LedgerEntry>,
+    outcomes: HashMap<OutcomeKey, StoredOutcome>,
     claims: HashMap<ClaimKey, (B256, Timestamp)>,
 }
 
@@ -42,16 +48,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// The ledger entries of one channel, oldest first.
-    #[must_use]
-    pub fn ledger(&self, id: ChannelId) -> Vec<LedgerEntry> {
-        let content = self.lock();
-        let of_channel = content.ledger.iter().filter(|entry| entry.channel_id == id);
-        of_channel.cloned().collect()
-    }
-
-    // A panic while the lock is held can not leave a half-done write: every
-    // change below is a single insert.
+    // A panic while the lock is held can not leave a half-done write: nothing
+    // below can panic between the first change and the last.
     fn lock(&self) -> MutexGuard<'_, Content> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -80,6 +78,12 @@ impl MemoryStore {
             _ => return Commit::Conflict,
         };
         content.ledger.extend(write.entry);
+        if let Some(outcome) = write.outcome {
+            let oldest = outcome.number.saturating_sub(OUTCOMES_PER_CHANNEL);
+            let stale = |kept: &StoredOutcome| kept.channel_id == id && kept.number <= oldest;
+            content.outcomes.retain(|_, kept| !stale(kept));
+            content.outcomes.insert(outcome.key, outcome);
+        }
         Commit::Done(version)
     }
 }
@@ -128,13 +132,40 @@ impl ChannelStore for MemoryStore {
             .map_err(|_| StoreFault::lasting("the channel store is gone", None))
     }
 
-    async fn scan(
+    async fn outcome(
         &self,
-        select: fn(&ChannelRecord) -> bool,
-    ) -> Result<Vec<ChannelRecord>, StoreFault> {
+        key: OutcomeKey,
+        now: Timestamp,
+    ) -> Result<Option<StoredOutcome>, StoreFault> {
         let content = self.lock();
-        let records = content.channels.values().map(|entry| &entry.record);
-        Ok(records.filter(|record| select(record)).cloned().collect())
+        let found = content.outcomes.get(&key);
+        Ok(found.filter(|outcome| outcome.expires > now).cloned())
+    }
+
+    async fn scan(&self, scan: Scan) -> Result<Vec<Versioned>, StoreFault> {
+        let content = self.lock();
+        let from = scan.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let channels = content.channels.range((from, Bound::Unbounded));
+        let chosen =
+            channels.filter(|(_, entry)| scan.which == Which::All || entry.record.is_live());
+        let versioned = chosen.map(|(_, entry)| Versioned {
+            version: *entry.version.borrow(),
+            record: entry.record.clone(),
+        });
+        Ok(versioned.take(scan.limit).collect())
+    }
+
+    async fn ledger(&self, page: LedgerPage) -> Result<Vec<Numbered>, StoreFault> {
+        let content = self.lock();
+        let numbered = (1..).zip(&content.ledger);
+        let chosen = numbered.filter(|(number, entry)| {
+            *number > page.after && page.channel.is_none_or(|id| id == entry.channel_id)
+        });
+        let entries = chosen.map(|(number, entry)| Numbered {
+            number,
+            entry: entry.clone(),
+        });
+        Ok(entries.take(page.limit).collect())
     }
 }
 

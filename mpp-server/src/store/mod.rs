@@ -1,6 +1,7 @@
 //! The store port: where accepted vouchers and charges become durable.
 
 mod memory;
+mod outcome;
 
 use std::future::Future;
 
@@ -8,7 +9,10 @@ use alloy_primitives::B256;
 use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 
-pub use self::memory::MemoryStore;
+pub use self::{
+    memory::MemoryStore,
+    outcome::{OutcomeKey, StoredOutcome, StoredResponse},
+};
 use crate::session::record::{ChannelRecord, LedgerEntry};
 
 /// Keeps channel records, ledger and claims.
@@ -30,7 +34,10 @@ pub trait ChannelStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Versioned>, StoreFault>> + Send;
 
     /// Replaces a record if its version is still the expected one, and writes
-    /// the ledger entry with it: both or neither.
+    /// ledger entry and outcome with it: all or nothing.
+    ///
+    /// Of the outcomes of one channel the newest [`OUTCOMES_PER_CHANNEL`] are
+    /// kept, by their [`StoredOutcome::number`].
     ///
     /// When this returns [`Commit::Done`], the data is durable.
     ///
@@ -51,6 +58,16 @@ pub trait ChannelStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Claim, StoreFault>> + Send;
 
+    /// Reads what became of an idempotent request, unless it has expired.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    fn outcome(
+        &self,
+        key: OutcomeKey,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<StoredOutcome>, StoreFault>> + Send;
+
     /// Waits until the channel's version is greater than `since`.
     ///
     /// A change that came before the call counts: no wake-up is lost.
@@ -63,15 +80,67 @@ pub trait ChannelStore: Send + Sync + 'static {
         since: Version,
     ) -> impl Future<Output = Result<(), StoreFault>> + Send;
 
-    /// All records whose phase passes `select`.
+    /// Reads channels in the order of their ids, page by page.
     ///
     /// # Cancel safety
     /// Reads only.
-    fn scan(
+    fn scan(&self, scan: Scan) -> impl Future<Output = Result<Vec<Versioned>, StoreFault>> + Send;
+
+    /// Reads ledger entries in the order of their numbers, page by page.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    fn ledger(
         &self,
-        select: fn(&ChannelRecord) -> bool,
-    ) -> impl Future<Output = Result<Vec<ChannelRecord>, StoreFault>> + Send;
+        page: LedgerPage,
+    ) -> impl Future<Output = Result<Vec<Numbered>, StoreFault>> + Send;
 }
+
+/// One page of channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Which channels.
+    pub which: Which,
+    /// Channels with greater ids than this.
+    pub after: Option<ChannelId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Which channels a [`Scan`] reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those that may hold money on chain: neither failed nor closed.
+    Live,
+    /// All.
+    All,
+}
+
+/// One page of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerPage {
+    /// Only entries of this channel.
+    pub channel: Option<ChannelId>,
+    /// Entries with greater numbers than this; they count from 1.
+    pub after: u64,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A ledger entry with its number.
+///
+/// Numbers grow in the order in which the entries of one channel were
+/// committed; there may be gaps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// The number.
+    pub number: u64,
+    /// The entry.
+    pub entry: LedgerEntry,
+}
+
+/// How many outcomes are kept for one channel (SECURITY-CASES A16).
+pub const OUTCOMES_PER_CHANNEL: u64 = 32;
 
 /// Counts the commits of a record, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,6 +164,8 @@ pub struct Write {
     pub next: ChannelRecord,
     /// The ledger entry to append.
     pub entry: Option<LedgerEntry>,
+    /// What became of an idempotent request, to be found by its key.
+    pub outcome: Option<StoredOutcome>,
 }
 
 /// How a conditional write went.

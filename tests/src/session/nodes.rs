@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, future::join_all};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use mpp_core::ProblemKind;
-use mpp_server::PaymentServer;
+use mpp_server::{ChannelStore as _, PaymentServer, store::LedgerPage};
 use mpp_tempo::SessionProtocol;
 
 use crate::{
@@ -103,8 +103,13 @@ async fn racing_vouchers_never_spend_more_than_was_authorized() {
     let served = u128::try_from(served.count()).unwrap();
     assert_eq!(record.spent.base_units(), served * PRICE);
     assert!(record.spent <= record.accepted());
-    let ledger = cluster.pair.store.ledger(opened.terms.id());
-    let charged: u128 = ledger.iter().map(|entry| entry.cost.base_units()).sum();
+    let page = LedgerPage {
+        channel: Some(opened.terms.id()),
+        after: 0,
+        limit: usize::MAX,
+    };
+    let ledger = cluster.pair.store.ledger(page).await.unwrap();
+    let charged: u128 = ledger.iter().map(|line| line.entry.cost.base_units()).sum();
     assert_eq!(charged, record.spent.base_units());
 }
 

@@ -12,8 +12,11 @@ use crate::{
     clock::ManualClock,
     error::Fault,
     session::command::Charge,
-    store::{Claim, ClaimKey, MemoryStore, Versioned},
-    testing::{amount, challenge_id, channel_id, now, open_record, opening, verified},
+    store::{
+        Claim, ClaimKey, LedgerPage, MemoryStore, Numbered, OutcomeKey, Scan, StoredOutcome,
+        Versioned,
+    },
+    testing::{amount, challenge_id, channel_id, ledger, now, open_record, opening, verified},
 };
 
 const V2: SessionProtocol = SessionProtocol::V2;
@@ -28,6 +31,7 @@ async fn stored(store: &MemoryStore, record: ChannelRecord) -> ChannelId {
         expected,
         next: record,
         entry: None,
+        outcome: None,
     };
     assert!(matches!(
         store.commit(write).await.unwrap(),
@@ -67,7 +71,7 @@ async fn two_drivers_on_one_store_never_overspend() {
     let bought = buyers.collect::<JoinSet<_>>().join_all().await;
     let bought: u128 = bought.into_iter().sum();
     assert_eq!(bought, 33);
-    let ledger = store.ledger(id);
+    let ledger = ledger(&store, id).await;
     let costs = ledger.iter().map(|entry| entry.cost.base_units());
     assert_eq!(costs.sum::<u128>(), 99);
     // One line: each entry saw what the one before it left.
@@ -141,11 +145,20 @@ impl ChannelStore for Contended {
         self.inner.changed(id, since).await
     }
 
-    async fn scan(
+    async fn outcome(
         &self,
-        select: fn(&ChannelRecord) -> bool,
-    ) -> Result<Vec<ChannelRecord>, StoreFault> {
-        self.inner.scan(select).await
+        key: OutcomeKey,
+        now: Timestamp,
+    ) -> Result<Option<StoredOutcome>, StoreFault> {
+        self.inner.outcome(key, now).await
+    }
+
+    async fn scan(&self, scan: Scan) -> Result<Vec<Versioned>, StoreFault> {
+        self.inner.scan(scan).await
+    }
+
+    async fn ledger(&self, page: LedgerPage) -> Result<Vec<Numbered>, StoreFault> {
+        self.inner.ledger(page).await
     }
 }
 
@@ -162,7 +175,7 @@ async fn a_conflict_is_tried_again_and_counts_once() {
     let applied = driver.run(id, charge(10)).await.unwrap();
     assert_eq!(applied.get().record.spent, amount(10));
     assert_eq!(driver.load(id).await.unwrap().0.spent, amount(10));
-    assert_eq!(driver.store().inner.ledger(id).len(), 1);
+    assert_eq!(ledger(&driver.store().inner, id).await.len(), 1);
 }
 
 // DESIGN 2.6: when the store fails we stop selling.

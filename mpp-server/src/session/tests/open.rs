@@ -12,8 +12,8 @@ use crate::{
     gate::Purpose,
     session::record::{LedgerKind, Phase},
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, granted, managed, paying, problem, receipt, refused,
-        route, sign,
+        BOTH, DEPOSIT, PRICE, World, amount, granted, ledger, managed, paying, problem, receipt,
+        refused, route, sign,
     },
 };
 
@@ -41,7 +41,7 @@ async fn an_open_locks_the_deposit_and_serves() {
         let record = world.record(opening.terms.id()).await;
         assert_eq!(record.phase, Phase::Open);
         assert_eq!(record.deposit, amount(DEPOSIT));
-        let kinds = world.store.ledger(record.id);
+        let kinds = ledger(&world.store, record.id).await;
         let kinds: Vec<_> = kinds.iter().map(|entry| entry.kind).collect();
         assert_eq!(kinds, [LedgerKind::Opened, LedgerKind::Charged]);
         let mut told = Vec::new();
@@ -121,7 +121,7 @@ async fn concurrent_copies_of_an_open_make_one_channel() {
             managed(decision);
         }
         assert_eq!(world.node.transactions_mined(), 1);
-        let entries = world.store.ledger(opening.terms.id());
+        let entries = ledger(&world.store, opening.terms.id()).await;
         assert_eq!(entries.len(), 1);
     }
 }

@@ -6,7 +6,8 @@ use mpp_tempo::SessionProtocol;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::testing::{NOW_SECS, amount, challenge_id, channel_id, now, open_record, view};
+use crate::session::record::Phase;
+use crate::testing::{NOW_SECS, amount, challenge_id, channel_id, ledger, now, open_record, view};
 
 const V2: SessionProtocol = SessionProtocol::V2;
 
@@ -21,6 +22,7 @@ fn write(expected: Option<u64>, spent: u128) -> Write {
         expected: expected.map(Version),
         next,
         entry: entry.unwrap().entry,
+        outcome: None,
     }
 }
 
@@ -41,7 +43,7 @@ async fn a_stale_version_conflicts_and_writes_nothing() {
     let found = store.load(id).await.unwrap().unwrap();
     assert_eq!((found.version, found.record.spent), (Version(2), amount(2)));
     // Record and ledger entry: both or neither.
-    assert_eq!(store.ledger(id).len(), 2);
+    assert_eq!(ledger(&store, id).await.len(), 2);
 }
 
 #[tokio::test]
@@ -51,7 +53,7 @@ async fn a_record_that_is_not_there_conflicts_with_an_expected_version() {
         store.commit(write(Some(1), 1)).await.unwrap(),
         Commit::Conflict
     );
-    assert!(store.ledger(channel_id(V2)).is_empty());
+    assert!(ledger(&store, channel_id(V2)).await.is_empty());
 }
 
 // SECURITY-CASES A1: put-if-absent; 100 concurrent copies give exactly one winner.
@@ -144,11 +146,27 @@ async fn no_wake_up_is_lost() {
 }
 
 #[tokio::test]
-async fn a_scan_finds_what_it_selects() {
+async fn a_scan_reads_page_by_page_and_may_leave_out_what_holds_no_money() {
     let store = MemoryStore::new();
     store.commit(write(None, 3)).await.unwrap();
-    let spent = |record: &ChannelRecord| !record.spent.is_zero();
-    let unspent = |record: &ChannelRecord| record.spent.is_zero();
-    assert_eq!(store.scan(spent).await.unwrap().len(), 1);
-    assert!(store.scan(unspent).await.unwrap().is_empty());
+    let mut closed = write(None, 3);
+    closed.next.id = ChannelId::repeat_byte(0);
+    closed.next.phase = Phase::Closed { transaction: None };
+    store.commit(closed).await.unwrap();
+    let scan = |which, after, limit| {
+        store.scan(Scan {
+            which,
+            after,
+            limit,
+        })
+    };
+    assert_eq!(scan(Which::All, None, 9).await.unwrap().len(), 2);
+    let [first] = &scan(Which::All, None, 1).await.unwrap()[..] else {
+        panic!("a page of one");
+    };
+    let after = Some(first.record.id);
+    assert_eq!(scan(Which::All, after, 9).await.unwrap().len(), 1);
+    let live = scan(Which::Live, None, 9).await.unwrap();
+    assert_eq!(live[0].record.id, channel_id(V2));
+    assert_eq!(live.len(), 1);
 }
