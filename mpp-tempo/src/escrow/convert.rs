@@ -40,7 +40,6 @@ impl From<&ITIP20ChannelReserve::ChannelDescriptor> for ChannelDescriptor {
 }
 
 /// The amount as `uint96`.
-#[cfg(feature = "tx")]
 pub(crate) fn to_uint96(amount: Amount) -> Result<U96, DescriptorRange> {
     U96::try_from(amount.base_units()).map_err(|_| DescriptorRange)
 }

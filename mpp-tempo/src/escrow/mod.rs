@@ -3,13 +3,16 @@
 mod convert;
 mod event;
 mod stream_channel;
+mod typed_data;
 
 pub use convert::DescriptorRange;
 #[cfg(feature = "tx")]
-pub(crate) use convert::{from_uint96, to_uint96};
+pub(crate) use convert::from_uint96;
+pub(crate) use convert::to_uint96;
 pub use event::EscrowEvent;
 pub use stream_channel::IStreamChannel;
 pub use tempo_contracts::precompiles::{ITIP20, ITIP20ChannelReserve};
+pub(crate) use typed_data::voucher_digest;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ mod signature;
 
 pub use dynamic::DynSigner;
 pub use local::{KeyError, LocalSigner};
+pub(crate) use signature::account_of;
 pub use signature::{InvalidSignature, Signature65, SignatureFormatError};
 
 /// A key that signs digests: in memory, in a KMS, in a hardware module.

@@ -163,7 +163,7 @@ impl fmt::Debug for Signature65 {
 }
 
 /// The account of a public key.
-pub(super) fn account_of(key: &VerifyingKey) -> Address {
+pub(crate) fn account_of(key: &VerifyingKey) -> Address {
     let point = key.to_sec1_point(false);
     let xy = point.as_bytes().get(1..).unwrap_or_default();
     Address::from_word(keccak256(xy))

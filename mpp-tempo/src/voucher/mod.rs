@@ -28,6 +28,7 @@ mod domain;
 #[cfg(feature = "std")]
 mod engine;
 mod p256;
+mod referee;
 mod sign;
 mod signature;
 mod verify;
@@ -42,6 +43,7 @@ pub use domain::{VoucherDomain, domain_separator};
 #[cfg(feature = "std")]
 pub use engine::{UnsupportedTier, VerifierEngine};
 pub use p256::P256Signature;
+pub use referee::second_opinion;
 pub use sign::{SignVoucherError, sign_close_authorization, sign_voucher};
 pub use signature::VoucherSignature;
 pub use verify::VoucherVerifier;
