@@ -18,6 +18,7 @@ mod limit;
 mod method;
 mod offer;
 mod open;
+mod queue;
 mod receipt;
 mod top_up;
 mod voucher;
@@ -31,6 +32,7 @@ pub(crate) use self::{
 pub use self::{
     limit::BadSignatureLimit,
     offer::{SessionOffer, StreamOptions},
+    queue::{InProgress, VoucherQueue},
 };
 
 #[cfg(test)]
