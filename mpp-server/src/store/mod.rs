@@ -7,6 +7,7 @@ pub mod conformance;
 mod durability;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod export;
 mod memory;
 mod outcome;
 

@@ -7,10 +7,11 @@ use bytes::Bytes;
 use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, StorageBackend,
-    TableDefinition, WriteTransaction,
+    Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    WriteTransaction,
 };
 
+use super::snapshot::Snapshot;
 use crate::{
     session::record::ChannelRecord,
     store::{
@@ -91,8 +92,16 @@ impl StoreFile {
         Ok(file)
     }
 
+    /// Opens the file at `path` without ever writing to it.
+    pub(super) fn open_to_read(path: &Path) -> Result<Self, StoreFault> {
+        let storage = Snapshot::open(path).map_err(|error| cannot_open(path, error))?;
+        let opened = builder().create_with_backend(storage);
+        Self::prepare(opened.map_err(|error| cannot_open(path, error))?)
+    }
+
     /// Opens or creates a store on any storage.
-    pub(super) fn on(storage: impl StorageBackend) -> Result<Self, StoreFault> {
+    #[cfg(test)]
+    pub(super) fn on(storage: impl redb::StorageBackend) -> Result<Self, StoreFault> {
         Self::prepare(builder().create_with_backend(storage).map_err(fault)?)
     }
 

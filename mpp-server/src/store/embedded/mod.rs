@@ -18,6 +18,8 @@
 //! A channel takes about 1 KiB of memory, also when it is closed.
 
 mod file;
+mod fsck;
+mod snapshot;
 mod state;
 mod writer;
 
@@ -32,6 +34,7 @@ use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 use tokio::sync::oneshot;
 
+pub use self::fsck::{Defect, Finding, Place, Report, StoreReader};
 use self::{
     file::{Change, StoreFile, Values},
     state::{Encoded, Found, Pending, State, Submitted},
@@ -82,7 +85,7 @@ impl StoreOptions {
     ///
     /// # Errors
     /// When another process has it open, the disk fails, or a record is
-    /// damaged; [`fsck`] names what.
+    /// damaged; [`StoreReader::check`] names what.
     pub fn open(self, path: impl AsRef<Path>) -> Result<EmbeddedStore, StoreFault> {
         let path = path.as_ref();
         let file = StoreFile::open(path)?;

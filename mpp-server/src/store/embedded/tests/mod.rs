@@ -1,5 +1,12 @@
 //! The embedded store keeps its promises, on files and on failing disks.
 
+mod crash;
+mod disk;
+mod faults;
+mod files;
+mod kill;
+mod modes;
+
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
