@@ -12,8 +12,8 @@ use mpp_tempo::channel::ChannelId;
 use tokio::sync::watch;
 
 use super::{
-    ChannelStore, Claim, ClaimKey, Commit, LedgerPage, Numbered, OUTCOMES_PER_CHANNEL, OutcomeKey,
-    Scan, StoreFault, StoredOutcome, Version, Versioned, Which, Write,
+    ChannelStore, Claim, ClaimKey, Commit, Durability, LedgerPage, Numbered, OUTCOMES_PER_CHANNEL,
+    OutcomeKey, Scan, StoreFault, StoredOutcome, Version, Versioned, Which, Write,
 };
 use crate::session::record::{ChannelRecord, LedgerEntry};
 
@@ -166,6 +166,10 @@ impl ChannelStore for MemoryStore {
             entry: entry.clone(),
         });
         Ok(entries.take(page.limit).collect())
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::Memory
     }
 }
 

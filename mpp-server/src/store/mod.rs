@@ -1,5 +1,13 @@
 //! The store port: where accepted vouchers and charges become durable.
 
+pub mod codec;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+
+mod durability;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod export;
 mod memory;
 mod outcome;
 
@@ -10,6 +18,7 @@ use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 
 pub use self::{
+    durability::{Durability, LossCaps},
     memory::MemoryStore,
     outcome::{OutcomeKey, StoredOutcome, StoredResponse},
 };
@@ -39,7 +48,8 @@ pub trait ChannelStore: Send + Sync + 'static {
     /// Of the outcomes of one channel the newest [`OUTCOMES_PER_CHANNEL`] are
     /// kept, by their [`StoredOutcome::number`].
     ///
-    /// When this returns [`Commit::Done`], the data is durable.
+    /// When this returns [`Commit::Done`], the data is durable as far as
+    /// [`durability`](Self::durability) says.
     ///
     /// # Cancel safety
     /// Dropped, the commit happens whole or not at all.
@@ -70,7 +80,8 @@ pub trait ChannelStore: Send + Sync + 'static {
 
     /// Waits until the channel's version is greater than `since`.
     ///
-    /// A change that came before the call counts: no wake-up is lost.
+    /// A change that came before the call counts: no wake-up is lost. Without
+    /// such a channel there is nothing to wait for, and it returns at once.
     ///
     /// # Cancel safety
     /// Reads only.
@@ -94,6 +105,9 @@ pub trait ChannelStore: Send + Sync + 'static {
         &self,
         page: LedgerPage,
     ) -> impl Future<Output = Result<Vec<Numbered>, StoreFault>> + Send;
+
+    /// What survives a crash of this process and of its machine.
+    fn durability(&self) -> Durability;
 }
 
 /// One page of channels.
@@ -178,7 +192,7 @@ pub enum Commit {
 }
 
 /// What is claimed: one key space for everything that may happen only once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClaimKey {
     /// The fee payer's signature for a challenge (SECURITY-CASES A15).
     Cosign(mpp_core::ChallengeId),
@@ -232,5 +246,15 @@ impl StoreFault {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.transient
+    }
+}
+
+/// Damage needs a person: a copy of the store, or its removal.
+impl From<codec::CodecError> for StoreFault {
+    fn from(error: codec::CodecError) -> Self {
+        Self::lasting(
+            "a value in the channel store is damaged",
+            Some(error.into()),
+        )
     }
 }

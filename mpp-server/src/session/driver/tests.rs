@@ -13,8 +13,8 @@ use crate::{
     error::Fault,
     session::command::Charge,
     store::{
-        Claim, ClaimKey, LedgerPage, MemoryStore, Numbered, OutcomeKey, Scan, StoredOutcome,
-        Versioned,
+        Claim, ClaimKey, Durability, LedgerPage, MemoryStore, Numbered, OutcomeKey, Scan,
+        StoredOutcome, Versioned,
     },
     testing::{amount, challenge_id, channel_id, ledger, now, open_record, opening, verified},
 };
@@ -159,6 +159,10 @@ impl ChannelStore for Contended {
 
     async fn ledger(&self, page: LedgerPage) -> Result<Vec<Numbered>, StoreFault> {
         self.inner.ledger(page).await
+    }
+
+    fn durability(&self) -> Durability {
+        self.inner.durability()
     }
 }
 

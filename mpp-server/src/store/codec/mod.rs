@@ -1,0 +1,199 @@
+//! The binary form in which stores keep records, ledger entries and outcomes.
+//!
+//! ```text
+//! version (1 byte) | payload (postcard) | CRC-32 (4 bytes, little endian)
+//! ```
+//!
+//! The checksum covers the kind of the value, the version and the payload: a
+//! ledger entry is never read as a record. Every version that was ever
+//! released stays readable. A new variant at the end of an enum keeps the
+//! version; any other change gets a new module beside [`v1`], and the old one
+//! only still decodes.
+
+mod v1;
+
+use bytes::Bytes;
+use mpp_core::ChallengeId;
+use mpp_tempo::channel::ChannelId;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{ClaimKey, OutcomeKey, StoredOutcome};
+use crate::session::record::{ChannelRecord, LedgerEntry};
+
+/// The version that is written.
+const VERSION: u8 = 1;
+/// The longest form that is read. What a server writes is far shorter; a
+/// damaged or foreign value must not fill the memory.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// Before the challenge id of a cosigning claim.
+const COSIGN: u8 = 1;
+/// Room for most records, so that writing one allocates once.
+const TYPICAL_BYTES: usize = 512;
+/// Bytes of the checksum.
+const CHECKSUM: usize = 4;
+
+/// What a value is; part of the checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Record = 1,
+    Entry = 2,
+    Outcome = 3,
+}
+
+/// Why stored bytes are not what they should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// Shorter than any value, or longer than any that is read.
+    #[error("the stored value has an impossible length of {0} bytes")]
+    Length(usize),
+    /// Written by a later version of this software, or not by it at all.
+    #[error("the stored value has the unknown format version {0}")]
+    Version(u8),
+    /// The bytes are not those that were written, or of another kind.
+    #[error("the checksum of the stored value is wrong")]
+    Checksum,
+    /// The checksum holds, but the payload has another form.
+    #[error("the stored value has another form than its version says")]
+    Form,
+    /// A part is outside of its range.
+    #[error("the stored value has an impossible {0}")]
+    Value(&'static str),
+    /// The value belongs to another key than the one it was found under.
+    #[error("the stored value belongs to another key")]
+    Key,
+}
+
+/// The stored form of a record.
+///
+/// The ids of the channel and of its vouchers are not part of it: they follow
+/// from the terms.
+///
+/// # Errors
+/// [`CodecError`] when the value can not be written.
+pub fn encode_record(record: &ChannelRecord) -> Result<Bytes, CodecError> {
+    seal(Kind::Record, &v1::Record::from(record))
+}
+
+/// Reads the record that was stored for the channel `id`.
+///
+/// # Errors
+/// [`CodecError`]; in particular when the id that follows from the terms is
+/// not `id`.
+pub fn decode_record(id: ChannelId, bytes: &[u8]) -> Result<ChannelRecord, CodecError> {
+    let record = match unseal(Kind::Record, bytes)? {
+        (1, payload) => ChannelRecord::try_from(parse::<v1::Record>(payload)?)?,
+        (version, _) => return Err(CodecError::Version(version)),
+    };
+    if record.id == id {
+        Ok(record)
+    } else {
+        Err(CodecError::Key)
+    }
+}
+
+/// The stored form of a ledger entry.
+///
+/// # Errors
+/// [`CodecError`] when the value can not be written.
+pub fn encode_entry(entry: &LedgerEntry) -> Result<Bytes, CodecError> {
+    seal(Kind::Entry, &v1::Entry::from(entry))
+}
+
+/// Reads a ledger entry.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn decode_entry(bytes: &[u8]) -> Result<LedgerEntry, CodecError> {
+    match unseal(Kind::Entry, bytes)? {
+        (1, payload) => LedgerEntry::try_from(parse::<v1::Entry>(payload)?),
+        (version, _) => Err(CodecError::Version(version)),
+    }
+}
+
+/// The stored form of an outcome.
+///
+/// # Errors
+/// [`CodecError`] when the value can not be written.
+pub fn encode_outcome(outcome: &StoredOutcome) -> Result<Bytes, CodecError> {
+    seal(Kind::Outcome, &v1::Outcome::from(outcome))
+}
+
+/// Reads the outcome that was stored under `key`.
+///
+/// # Errors
+/// [`CodecError`]; in particular when it was stored under another key.
+pub fn decode_outcome(key: OutcomeKey, bytes: &[u8]) -> Result<StoredOutcome, CodecError> {
+    let outcome = match unseal(Kind::Outcome, bytes)? {
+        (1, payload) => StoredOutcome::try_from(parse::<v1::Outcome>(payload)?)?,
+        (version, _) => return Err(CodecError::Version(version)),
+    };
+    if outcome.key == key {
+        Ok(outcome)
+    } else {
+        Err(CodecError::Key)
+    }
+}
+
+/// The stored form of a claim's key: what it is about, then the key's text.
+#[must_use]
+pub fn encode_claim_key(key: &ClaimKey) -> Bytes {
+    match key {
+        ClaimKey::Cosign(challenge) => [&[COSIGN], challenge.as_str().as_bytes()].concat().into(),
+    }
+}
+
+/// Reads the key of a claim.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn decode_claim_key(bytes: &[u8]) -> Result<ClaimKey, CodecError> {
+    let (about, text) = bytes.split_first().ok_or(CodecError::Length(0))?;
+    let text = String::from_utf8(text.to_vec()).map_err(|_| CodecError::Value("claim key"))?;
+    match *about {
+        COSIGN => ChallengeId::new(text)
+            .map(ClaimKey::Cosign)
+            .map_err(|_| CodecError::Value("claim key")),
+        _ => Err(CodecError::Value("claim key")),
+    }
+}
+
+fn seal(kind: Kind, value: &impl Serialize) -> Result<Bytes, CodecError> {
+    let mut sealed = Vec::with_capacity(TYPICAL_BYTES);
+    sealed.push(VERSION);
+    let mut sealed = postcard::to_extend(value, sealed).map_err(|_| CodecError::Form)?;
+    let checksum = checksum(kind, &sealed);
+    sealed.extend(checksum);
+    Ok(sealed.into())
+}
+
+fn unseal(kind: Kind, bytes: &[u8]) -> Result<(u8, &[u8]), CodecError> {
+    let length = CodecError::Length(bytes.len());
+    if bytes.len() > MAX_BYTES {
+        return Err(length);
+    }
+    let (sealed, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(length)?;
+    let (version, payload) = sealed.split_first().ok_or(length)?;
+    if checksum(kind, sealed) != *sum {
+        return Err(CodecError::Checksum);
+    }
+    Ok((*version, payload))
+}
+
+fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, CodecError> {
+    match postcard::take_from_bytes(payload) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(CodecError::Form),
+    }
+}
+
+fn checksum(kind: Kind, sealed: &[u8]) -> [u8; CHECKSUM] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&[kind as u8]);
+    hasher.update(sealed);
+    hasher.finalize().to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! What is written is read again, and nothing else is.
+
+use alloy_primitives::B256;
+use mpp_core::{Amount, Timestamp};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    session::record::{Hold, HoldId, Idempotency, LedgerKind, PendingTx, Phase, StreamEpoch},
+    store::conformance::sample,
+};
+
+fn pending() -> PendingTx {
+    PendingTx {
+        hash: B256::repeat_byte(0xaa),
+        valid_before: 1_800_000_025,
+    }
+}
+
+fn hold(id: u64, idempotent: bool) -> Hold {
+    Hold {
+        id: HoldId(id),
+        amount: Amount::new(77),
+        challenge_id: sample::challenge_id(),
+        idempotency: idempotent.then_some(Idempotency {
+            key: OutcomeKey(B256::repeat_byte(5)),
+            request: B256::repeat_byte(6),
+        }),
+        until: sample::at(30),
+    }
+}
+
+/// A record that has everything a record can have.
+fn full(phase: Phase) -> ChannelRecord {
+    ChannelRecord {
+        spent: Amount::new(321),
+        settled: Amount::new(u128::MAX),
+        units: 321,
+        phase,
+        stream: StreamEpoch(4),
+        holds: vec![hold(8, true), hold(9, false)],
+        newest_hold: HoldId(9),
+        newest_outcome: 3,
+        changed_at: Timestamp::from_millis(1_800_000_012_345),
+        ..sample::record(1)
+    }
+}
+
+fn phases() -> Vec<Phase> {
+    let voucher = sample::voucher(&sample::terms(1), Amount::new(1_500));
+    let closing = |sent, requested_at| Phase::Closing {
+        voucher: voucher.clone(),
+        capture: Amount::new(321),
+        sent,
+        requested_at,
+    };
+    vec![
+        Phase::Opening(pending()),
+        Phase::Failed,
+        Phase::Open,
+        Phase::CloseRequested { at: 1_800_000_000 },
+        closing(None, None),
+        closing(Some(pending()), Some(1_800_000_000)),
+        Phase::Closed { transaction: None },
+        Phase::Closed {
+            transaction: Some(B256::repeat_byte(1)),
+        },
+    ]
+}
+
+#[test]
+fn records_are_read_as_they_were_written() {
+    for phase in phases() {
+        let mut record = full(phase);
+        let stored = encode_record(&record).unwrap();
+        assert_eq!(decode_record(record.id, &stored).unwrap(), record);
+        record.best = None;
+        record.holds.clear();
+        let stored = encode_record(&record).unwrap();
+        assert_eq!(decode_record(record.id, &stored).unwrap(), record);
+    }
+}
+
+#[test]
+fn entries_are_read_as_they_were_written() {
+    let kinds = [
+        LedgerKind::Opened,
+        LedgerKind::Accepted,
+        LedgerKind::Charged,
+        LedgerKind::Observed,
+        LedgerKind::Closed,
+    ];
+    for kind in kinds {
+        let mut entry = sample::entry(&full(Phase::Open));
+        entry.kind = kind;
+        for (challenge_id, idempotency) in [
+            (None, None),
+            (Some(sample::challenge_id()), Some(OutcomeKey(B256::ZERO))),
+        ] {
+            entry.challenge_id = challenge_id;
+            entry.idempotency = idempotency;
+            let stored = encode_entry(&entry).unwrap();
+            assert_eq!(decode_entry(&stored).unwrap(), entry);
+        }
+    }
+}
+
+#[test]
+fn outcomes_are_read_as_they_were_written() {
+    let mut outcome = sample::outcome(&full(Phase::Open), 3, sample::at(60));
+    outcome.receipt.units = Some(1);
+    outcome.receipt.tx_hash = Some("0xab".into());
+    for response in [outcome.response.clone(), None] {
+        outcome.response = response;
+        let stored = encode_outcome(&outcome).unwrap();
+        assert_eq!(decode_outcome(outcome.key, &stored).unwrap(), outcome);
+    }
+}
+
+#[test]
+fn a_value_under_another_key_is_refused() {
+    let stored = encode_record(&sample::record(1)).unwrap();
+    let other = sample::terms(2).id();
+    assert_eq!(decode_record(other, &stored), Err(CodecError::Key));
+    let outcome = sample::outcome(&sample::record(1), 1, sample::at(60));
+    let stored = encode_outcome(&outcome).unwrap();
+    let other = OutcomeKey(B256::ZERO);
+    assert_eq!(decode_outcome(other, &stored), Err(CodecError::Key));
+}
+
+#[test]
+fn a_value_of_another_kind_is_refused() {
+    let record = sample::record(1);
+    let stored = encode_record(&record).unwrap();
+    assert_eq!(decode_entry(&stored), Err(CodecError::Checksum));
+    let stored = encode_entry(&sample::entry(&record)).unwrap();
+    let as_record = decode_record(record.id, &stored);
+    assert_eq!(as_record, Err(CodecError::Checksum));
+}
+
+#[test]
+fn every_damaged_byte_and_every_cut_is_noticed() {
+    let record = full(Phase::Open);
+    let stored = encode_record(&record).unwrap();
+    for at in 0..stored.len() {
+        let mut damaged = stored.to_vec();
+        damaged[at] ^= 0x10;
+        assert!(decode_record(record.id, &damaged).is_err(), "byte {at}");
+        assert!(decode_record(record.id, &stored[..at]).is_err(), "cut {at}");
+    }
+    let longer = [&stored[..], &[0]].concat();
+    assert!(decode_record(record.id, &longer).is_err());
+}
+
+#[test]
+fn claim_keys_are_read_as_they_were_written() {
+    let key = ClaimKey::Cosign(sample::challenge_id());
+    let stored = encode_claim_key(&key);
+    assert_eq!(decode_claim_key(&stored), Ok(key));
+    for bad in [&b""[..], b"\x01", b"\x07abc", b"\x01\xff"] {
+        assert!(decode_claim_key(bad).is_err(), "{bad:?}");
+    }
+}
+
+fn resealed(kind: Kind, version: u8, payload: &[u8]) -> Vec<u8> {
+    let mut sealed = [&[version], payload].concat();
+    let sum = checksum(kind, &sealed);
+    sealed.extend(sum);
+    sealed
+}
+
+#[test]
+fn an_unknown_version_is_named() {
+    let record = sample::record(1);
+    let stored = encode_record(&record).unwrap();
+    let payload = &stored[1..stored.len() - CHECKSUM];
+    let later = resealed(Kind::Record, 9, payload);
+    let read = decode_record(record.id, &later);
+    assert_eq!(read, Err(CodecError::Version(9)));
+    let longer = resealed(Kind::Record, 1, &[payload, &[0]].concat());
+    assert_eq!(decode_record(record.id, &longer), Err(CodecError::Form));
+    assert_eq!(decode_entry(&[1, 2]), Err(CodecError::Length(2)));
+}
+
+proptest! {
+    // A valid checksum proves who wrote, not that the content is possible.
+    #[test]
+    fn no_payload_is_more_than_refused(payload in prop::collection::vec(any::<u8>(), 0..600)) {
+        let id = sample::terms(1).id();
+        let record = resealed(Kind::Record, 1, &payload);
+        prop_assert!(decode_record(id, &record).is_err());
+        let entry = resealed(Kind::Entry, 1, &payload);
+        drop(decode_entry(&entry));
+        let outcome = resealed(Kind::Outcome, 1, &payload);
+        drop(decode_outcome(OutcomeKey(B256::ZERO), &outcome));
+    }
+}
+
+/// Values as version 1 wrote them, kept: later versions must still read them.
+#[test]
+fn the_values_of_version_1_stay_readable() {
+    let golden = include_str!("../../../../vectors/store/v1.json");
+    let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
+    let bytes = |name: &str| alloy_primitives::hex::decode(golden[name].as_str().unwrap()).unwrap();
+    let record = full(phases().swap_remove(5));
+    let outcome = sample::outcome(&record, 3, sample::at(60));
+    assert_eq!(
+        decode_record(record.id, &bytes("record")),
+        Ok(record.clone())
+    );
+    assert_eq!(decode_entry(&bytes("entry")), Ok(sample::entry(&record)));
+    assert_eq!(
+        decode_outcome(outcome.key, &bytes("outcome")),
+        Ok(outcome.clone())
+    );
+    // Version 1 is what is written today.
+    assert_eq!(encode_record(&record).unwrap(), bytes("record"));
+    assert_eq!(
+        encode_entry(&sample::entry(&record)).unwrap(),
+        bytes("entry")
+    );
+    assert_eq!(encode_outcome(&outcome).unwrap(), bytes("outcome"));
+}
