@@ -30,6 +30,7 @@ pub use self::{
     gate::{Offer, Route},
     server::{Builder, PaymentServer},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
+    settle::reconcile::Reconciled,
     store::{ChannelStore, MemoryStore},
     tasks::TaskLost,
 };

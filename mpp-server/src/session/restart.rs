@@ -1,0 +1,22 @@
+//! What a restart does to a record.
+
+use mpp_core::Timestamp;
+
+use super::record::ChannelRecord;
+
+/// The record without the holds of a process that is gone, or `None` when it
+/// has none.
+///
+/// Only for stores that one process uses at a time: there, nobody can be
+/// serving what was held before the start. Elsewhere holds lapse by
+/// themselves. Nothing was captured, so the requests are not charged.
+#[must_use]
+pub fn after_restart(record: &ChannelRecord, now: Timestamp) -> Option<ChannelRecord> {
+    if record.holds.is_empty() {
+        return None;
+    }
+    let mut next = record.clone();
+    next.holds.clear();
+    next.changed_at = now;
+    Some(next)
+}
