@@ -13,6 +13,7 @@ mod error;
 pub mod accept_payment;
 pub mod challenge;
 pub mod credential;
+pub mod idempotency_key;
 pub mod limits;
 pub mod names;
 pub mod receipt;

@@ -104,6 +104,37 @@ pub enum Rejection {
         /// The channel.
         channel_id: ChannelId,
     },
+    /// The same idempotent request is being served right now.
+    #[error("this request is being served; repeat it later")]
+    RequestInProgress {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The idempotency key belongs to a request that asks for something else.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyKeyReused {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// What was held for the request is gone: its channel is being closed, or
+    /// the hold ran out while nobody renewed it. The request was not charged.
+    #[error("the request took too long or its channel was closed; it was not charged")]
+    HoldGone {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// More requests of one channel at once than a server takes.
+    #[error("too many requests of this channel are being served; try again later")]
+    TooManyHolds {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The chain knows more of the channel than the server does.
+    #[error("this channel is under review by the operator; try again later")]
+    Quarantined {
+        /// The channel.
+        channel_id: ChannelId,
+    },
     /// Too many bad signatures for this channel from this address.
     #[error("too many invalid vouchers; try again later")]
     RateLimited {
@@ -151,7 +182,11 @@ impl Rejection {
                 ProblemKind::InsufficientBalance
             }
             Self::StreamSuperseded { .. } => ProblemKind::VerificationFailed,
-            Self::RateLimited { .. } => ProblemKind::RateLimited,
+            Self::RequestInProgress { .. } => ProblemKind::RequestInProgress,
+            Self::IdempotencyKeyReused { .. } => ProblemKind::IdempotencyKeyReused,
+            // The peer did nothing wrong and may send the same request again.
+            Self::HoldGone { .. } | Self::Quarantined { .. } => ProblemKind::ServiceUnavailable,
+            Self::RateLimited { .. } | Self::TooManyHolds { .. } => ProblemKind::RateLimited,
         }
     }
 
@@ -168,6 +203,11 @@ impl Rejection {
             | Self::DeltaTooSmall { channel_id, .. }
             | Self::CloseAmount { channel_id, .. }
             | Self::StreamSuperseded { channel_id }
+            | Self::RequestInProgress { channel_id }
+            | Self::IdempotencyKeyReused { channel_id }
+            | Self::HoldGone { channel_id }
+            | Self::TooManyHolds { channel_id }
+            | Self::Quarantined { channel_id }
             | Self::RateLimited { channel_id } => Some(*channel_id),
             Self::InsufficientBalance(shortage) => Some(shortage.channel_id),
             Self::PaymentRequired
@@ -222,6 +262,11 @@ impl From<&Rejection> for Problem {
             | Rejection::InvalidSignature { .. }
             | Rejection::SignerMismatch { .. }
             | Rejection::StreamSuperseded { .. }
+            | Rejection::RequestInProgress { .. }
+            | Rejection::IdempotencyKeyReused { .. }
+            | Rejection::HoldGone { .. }
+            | Rejection::TooManyHolds { .. }
+            | Rejection::Quarantined { .. }
             | Rejection::RateLimited { .. } => {}
         }
         problem

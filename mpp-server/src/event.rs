@@ -5,6 +5,8 @@ use mpp_core::{Amount, ChallengeId, problem::ProblemKind};
 use mpp_tempo::channel::ChannelId;
 use tokio::sync::broadcast;
 
+use crate::session::record::Quarantine;
+
 /// One thing that happened. Holds no credential, signature or key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -70,6 +72,14 @@ pub enum ServerEvent {
         transaction: Option<B256>,
         /// What the payee received in total, in base units.
         settled: Amount,
+    },
+    /// The chain knows more of the channel than the server does; selling has
+    /// stopped until an operator has looked.
+    Quarantined {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What does not fit.
+        reason: Quarantine,
     },
     /// A request was refused.
     Rejected {

@@ -32,6 +32,7 @@ pub use self::{
     gate::{Offer, Route},
     server::{Builder, PaymentServer},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
+    settle::reconcile::Reconciled,
     store::{ChannelStore, Durability, MemoryStore},
     tasks::TaskLost,
 };

@@ -17,15 +17,18 @@ use crate::{
     clock::{Clock, SharedClock},
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
-    gate::{Attempt, Decision, Gate, Route},
+    gate::{Attempt, Decision, Gate, Refusal, Route},
     session::{
-        BadSignatureLimit, BadSignatures, Engine, SessionContext, SessionOffer, SessionParts,
+        BadSignatureLimit, BadSignatures, Engine, SessionContext, SessionOffer, SessionParts, keep,
         record::ChannelRecord,
     },
-    settle::watch,
+    settle::{reconcile::Reconciled, watch},
     store::{ChannelStore, Durability, MemoryStore},
     tasks::Tasks,
 };
+
+/// The shortest lease of a hold.
+const MIN_LEASE: Duration = Duration::from_secs(1);
 
 /// Sells access to routes. Cheap to clone.
 ///
@@ -86,6 +89,8 @@ impl PaymentServer {
             watch_every: Duration::from_secs(5),
             event_capacity: 1_024,
             production: false,
+            hold_lease: Duration::from_secs(30),
+            keep_outcomes: Duration::from_secs(24 * 60 * 60),
         }
     }
 
@@ -144,6 +149,42 @@ impl PaymentServer {
         self.0.engine.catch_up().await
     }
 
+    /// The answer to a request that was granted and can not be served after
+    /// all: its capture failed, or its handler could not reserve enough.
+    #[must_use]
+    pub fn refusal(&self, route: &Route, failure: &Failure) -> Refusal {
+        let gate = &self.0.gate;
+        gate.refusal(route, failure, None, gate.clock.now())
+    }
+
+    /// Compares all live channels with the chain, as the server does when it
+    /// starts. Channels whose history the store does not know are quarantined.
+    ///
+    /// # Errors
+    /// When chain or store fail; what was compared until then is noted.
+    ///
+    /// # Cancel safety
+    /// As an error.
+    pub async fn reconcile(&self) -> Result<Reconciled, Fault> {
+        self.0.engine.reconcile().await
+    }
+
+    /// Puts a quarantined channel back into service, on an operator's word.
+    ///
+    /// The payer must have presented a voucher for at least what the chain has
+    /// paid out, as by a management request; all of that then counts as spent.
+    /// Does nothing to a channel that is not quarantined.
+    ///
+    /// # Errors
+    /// [`Rejection::Quarantined`](crate::Rejection::Quarantined) while that
+    /// voucher is missing; when the channel is unknown, or chain or store fail.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is in service or not; repeating is harmless.
+    pub async fn reinstate(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
+        self.0.engine.reinstate(id).await
+    }
+
     /// Receives events from now on. A slow reader loses the oldest and is
     /// told how many; it never slows a request.
     #[must_use]
@@ -185,6 +226,8 @@ pub struct Builder<S> {
     watch_every: Duration,
     event_capacity: usize,
     production: bool,
+    hold_lease: Duration,
+    keep_outcomes: Duration,
 }
 
 impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
@@ -261,6 +304,8 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             watch_every: self.watch_every,
             event_capacity: self.event_capacity,
             production: self.production,
+            hold_lease: self.hold_lease,
+            keep_outcomes: self.keep_outcomes,
         }
     }
 
@@ -301,6 +346,21 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         self
     }
 
+    /// How long money stays held for a request after the last sign of life of
+    /// this process. Default: 30 s. Requests may take longer: their holds are
+    /// extended while they are served.
+    pub fn hold_lease(mut self, lease: Duration) -> Self {
+        self.hold_lease = lease;
+        self
+    }
+
+    /// How long a retry of an idempotent request finds its outcome. Default:
+    /// 24 hours.
+    pub fn keep_outcomes(mut self, time: Duration) -> Self {
+        self.keep_outcomes = time;
+        self
+    }
+
     /// Checks the configuration and starts the server's watcher.
     ///
     /// # Errors
@@ -317,6 +377,9 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         }
         if self.watch_every.is_zero() {
             return Err(Misuse::Invalid("`watch_every` must be more than zero"));
+        }
+        if self.hold_lease < MIN_LEASE {
+            return Err(Misuse::Invalid("`hold_lease` must be at least a second"));
         }
         if self.challenge_lifetime.is_zero() {
             return Err(Misuse::Invalid(
@@ -359,9 +422,12 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 events,
                 tasks: tasks.clone(),
                 bad_signatures: BadSignatures::new(self.bad_signatures),
+                hold_lease: self.hold_lease,
+                keep_outcomes: self.keep_outcomes,
             },
         ));
         report(&durability);
+        tasks.start(keep(Arc::clone(&context)));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
         Ok(PaymentServer(Arc::new(Inner {
             gate,

@@ -33,6 +33,16 @@ impl Tasks {
         self.tracker.spawn(work).await.map_err(|_| TaskLost)
     }
 
+    /// Starts `work` and lets it run to its end, even through a shutdown.
+    ///
+    /// Without a runtime, as when a future is dropped after its runtime has
+    /// ended, it does nothing.
+    pub(crate) fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.tracker.spawn_on(work, &runtime);
+        }
+    }
+
     /// Starts a task that ends when `work` ends or the server stops.
     pub(crate) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stopping = self.stopping.clone();

@@ -8,7 +8,8 @@ mod code {
     pub(super) const INTERNAL: i32 = -32_603;
 }
 
-/// The problem types of PROTOCOL.md section 1.3, and three for the server's own troubles.
+/// The problem types of PROTOCOL.md section 1.3, and those for the
+/// server's own troubles and for idempotent requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProblemKind {
     /// There is no credential.
@@ -48,6 +49,10 @@ pub enum ProblemKind {
     ChannelNotFound,
     /// The channel is closed or about to be.
     ChannelFinalized,
+    /// The same idempotent request is being served; repeat it later.
+    RequestInProgress,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused,
     /// Too many requests.
     RateLimited,
     /// A backend is down; the request may be repeated.
@@ -76,7 +81,7 @@ macro_rules! uri {
 
 impl ProblemKind {
     /// Every kind, in the order of the table in PROTOCOL.md.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::PaymentRequired,
         Self::MalformedCredential,
         Self::InvalidChallenge,
@@ -95,6 +100,8 @@ impl ProblemKind {
         Self::ChallengeNotFound,
         Self::ChannelNotFound,
         Self::ChannelFinalized,
+        Self::RequestInProgress,
+        Self::IdempotencyKeyReused,
         Self::RateLimited,
         Self::ServiceUnavailable,
         Self::Internal,
@@ -199,6 +206,17 @@ impl ProblemKind {
             Self::ChannelFinalized => {
                 Facts::gone(uri!("session/channel-finalized"), "Channel Finalized")
             }
+            Self::RequestInProgress => {
+                Facts::server(uri!("request-in-progress"), "Request In Progress", 409)
+            }
+            Self::IdempotencyKeyReused => Facts {
+                mcp_code: code::INVALID_PARAMS,
+                ..Facts::server(
+                    uri!("idempotency-key-reused"),
+                    "Idempotency Key Reused",
+                    422,
+                )
+            },
             Self::RateLimited => Facts::server(uri!("rate-limited"), "Too Many Requests", 429),
             Self::ServiceUnavailable => {
                 Facts::server(uri!("service-unavailable"), "Service Unavailable", 503)

@@ -7,23 +7,39 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, request::Parts};
-use mpp_core::receipt::Receipt;
 use mpp_server::{
-    gate::Grant,
-    session::meter::{Meter, StreamEnd, Tab},
+    gate::Access,
+    session::{
+        meter::{Meter, StreamEnd},
+        tab::Tab,
+    },
 };
+use mpp_tempo::ChannelId;
 
 use super::Metered;
 
-/// A paid request, by whatever method.
+/// How the request was paid, as the layer tells the extractors.
 #[derive(Clone, Debug)]
-pub struct Paid(Grant);
+pub(super) struct PaidBy(pub(super) Access);
+
+/// A paid request, by whatever method.
+///
+/// A session's price is held, and charged when the response leaves.
+#[derive(Clone, Debug)]
+pub struct Paid(Access);
 
 impl Paid {
-    /// The receipt that the response will carry.
+    /// The channel that pays, when a session does.
     #[must_use]
-    pub fn receipt(&self) -> &Receipt {
-        self.0.receipt()
+    pub fn channel_id(&self) -> Option<ChannelId> {
+        self.tab().map(|tab| tab.channel_id())
+    }
+
+    pub(super) fn tab(&self) -> Option<&Arc<Tab>> {
+        match &self.0 {
+            Access::Paid(_) => None,
+            Access::Session(tab) => Some(tab),
+        }
     }
 }
 
@@ -31,23 +47,23 @@ impl<S: Sync> FromRequestParts<S> for Paid {
     type Rejection = NotPaid;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, NotPaid> {
-        let grant = parts.extensions.get::<Grant>();
-        grant.cloned().map(Self).ok_or(NotPaid::NoLayer)
+        let paid = parts.extensions.get::<PaidBy>();
+        let PaidBy(access) = paid.cloned().ok_or(NotPaid::NoLayer)?;
+        Ok(Self(access))
     }
 }
 
 /// A request paid from a session, which can go on paying unit by unit.
 #[derive(Clone, Debug)]
 pub struct PaidSession {
-    grant: Grant,
     tab: Arc<Tab>,
 }
 
 impl PaidSession {
-    /// The receipt that the response starts with.
+    /// The channel that pays.
     #[must_use]
-    pub fn receipt(&self) -> &Receipt {
-        self.grant.receipt()
+    pub fn channel_id(&self) -> ChannelId {
+        self.tab.channel_id()
     }
 
     /// Answers with a metered event stream.
@@ -67,9 +83,9 @@ impl<S: Sync> FromRequestParts<S> for PaidSession {
     type Rejection = NotPaid;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, NotPaid> {
-        let Paid(grant) = Paid::from_request_parts(parts, state).await?;
-        let tab = grant.tab().cloned().ok_or(NotPaid::NoSession)?;
-        Ok(Self { grant, tab })
+        let paid = Paid::from_request_parts(parts, state).await?;
+        let tab = paid.tab().cloned().ok_or(NotPaid::NoSession)?;
+        Ok(Self { tab })
     }
 }
 

@@ -6,15 +6,35 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
 use http_body::Body;
-use mpp_server::{PaymentServer, Route, gate::Decision};
+use mpp_server::{
+    Failure, PaymentServer, Route,
+    gate::{Decision, Grant},
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{PaymentBody, render, request::Presented};
+use super::{
+    PaymentBody,
+    extract::PaidBy,
+    idempotency::{self, Unrepeatable},
+    render,
+    request::Presented,
+    reserve::Unaffordable,
+};
 
 /// Lets a request through to the handler only when it is paid.
+///
+/// The price is held while the handler runs, and charged when it has
+/// succeeded, before its response leaves. A handler that fails (`4xx`, `5xx`,
+/// an error, a panic) or whose client has gone charges nothing.
+///
+/// A retry with the same `Idempotency-Key` is answered with the response of
+/// the first request and charged nothing. Responses that are streams, or
+/// larger than [`max_stored_response`](Self::max_stored_response), are not
+/// kept; their retry gets `204` with the receipt.
 ///
 /// With axum, put it on a method router with `layer` (not `route_layer`), so
 /// that management requests of any method find it:
@@ -38,13 +58,110 @@ use super::{PaymentBody, render, request::Presented};
 pub struct PaymentLayer {
     server: PaymentServer,
     route: Route,
+    limits: Limits,
+}
+
+/// What is kept in memory for idempotent requests, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    request: usize,
+    response: usize,
 }
 
 impl PaymentLayer {
     /// Guards `route` with `server`.
     #[must_use]
     pub fn new(server: PaymentServer, route: Route) -> Self {
-        Self { server, route }
+        Self {
+            server,
+            route,
+            limits: Limits {
+                request: 1024 * 1024,
+                response: 64 * 1024,
+            },
+        }
+    }
+
+    /// The largest body of a request with an `Idempotency-Key`. It is read
+    /// before the handler runs, since a retry must send the same; a larger
+    /// one is answered `413` and not charged. Default: 1 MiB.
+    #[must_use]
+    pub fn max_idempotent_request(mut self, bytes: usize) -> Self {
+        self.limits.request = bytes;
+        self
+    }
+
+    /// The largest response that is kept for a retry. Default: 64 KiB.
+    #[must_use]
+    pub fn max_stored_response(mut self, bytes: usize) -> Self {
+        self.limits.response = bytes;
+        self
+    }
+
+    /// The request with its body read, if its client asked for that.
+    async fn prepare<B: Body<Data = Bytes>>(
+        &self,
+        request: Request<B>,
+        presented: &mut Presented,
+    ) -> Result<Request<PaymentBody<B>>, Unrepeatable> {
+        // Nothing is read for who does not even claim to pay.
+        if presented.is_content() && presented.attempt().presents_credential() {
+            if let Some(key) = idempotency::key(request.headers())? {
+                let limit = self.limits.request;
+                let (request, repeatable) = idempotency::read(request, &key, limit).await?;
+                presented.repeatable = Some(repeatable);
+                return Ok(request);
+            }
+        }
+        Ok(request.map(PaymentBody::Left))
+    }
+
+    /// Charges for a response, unless it is a failure.
+    async fn finish<R: Body<Data = Bytes>>(
+        &self,
+        grant: Grant,
+        mut response: Response<R>,
+    ) -> Response<PaymentBody<R>> {
+        if let Some(unaffordable) = response.extensions_mut().remove::<Unaffordable>() {
+            grant.release().await;
+            return self.refuse(unaffordable.failure());
+        }
+        let status = response.status();
+        if status.is_client_error() || status.is_server_error() {
+            grant.release().await;
+            return render::failed(response);
+        }
+        let (response, stored) = if grant.is_idempotent() {
+            match idempotency::keep(response, self.limits.response).await {
+                Ok(kept) => kept,
+                Err(_) => {
+                    tracing::warn!("the body of a paid response broke off; it was not charged");
+                    grant.release().await;
+                    return render::plain(StatusCode::INTERNAL_SERVER_ERROR, "");
+                }
+            }
+        } else {
+            (response.map(PaymentBody::Left), None)
+        };
+        match grant.capture(stored).await {
+            Ok(receipt) => render::served(response, &receipt),
+            Err(failure) => self.refuse(&failure),
+        }
+    }
+
+    fn refuse<R>(&self, failure: &Failure) -> Response<PaymentBody<R>> {
+        render::refusal(&self.server.refusal(&self.route, failure))
+    }
+
+    fn unrepeatable<R>(&self, why: Unrepeatable) -> Response<PaymentBody<R>> {
+        match why {
+            Unrepeatable::Key(rejection) => self.refuse(&rejection.into()),
+            Unrepeatable::TooLarge => render::plain(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body is too large for a request with an idempotency key",
+            ),
+            Unrepeatable::Body => render::plain(StatusCode::BAD_REQUEST, "the body broke off"),
+        }
     }
 }
 
@@ -68,11 +185,13 @@ pub struct PaymentService<S> {
 
 impl<S, B, R> Service<Request<B>> for PaymentService<S>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone + Send + 'static,
+    S: Service<Request<PaymentBody<B>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Send,
-    B: Body + Send + 'static,
-    R: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Send,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Send,
 {
     type Response = Response<PaymentBody<R>>;
     type Error = S::Error;
@@ -86,16 +205,20 @@ where
         // The service that was polled ready goes with the request.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
-        let PaymentLayer { server, route } = self.layer.clone();
+        let layer = self.layer.clone();
         Box::pin(async move {
-            let presented = Presented::take_from(&mut request);
-            match server.decide(&route, presented.attempt()).await {
+            let mut presented = Presented::take_from(&mut request);
+            let mut request = match layer.prepare(request, &mut presented).await {
+                Ok(request) => request,
+                Err(why) => return Ok(layer.unrepeatable(why)),
+            };
+            match layer.server.decide(&layer.route, presented.attempt()).await {
                 Decision::Grant(grant) => {
-                    let receipt = grant.receipt().clone();
-                    request.extensions_mut().insert(grant);
+                    request.extensions_mut().insert(PaidBy(grant.access()));
                     let response = inner.call(request).await?;
-                    Ok(render::served(response, &receipt))
+                    Ok(layer.finish(grant, response).await)
                 }
+                Decision::Replay(outcome) => Ok(render::replayed(*outcome)),
                 Decision::Respond(receipt) => Ok(render::managed(&receipt)),
                 Decision::Refuse(refusal) => Ok(render::refusal(&refusal)),
             }

@@ -6,14 +6,18 @@
 
 mod body;
 mod extract;
+mod idempotency;
 mod layer;
 mod render;
 mod request;
+mod reserve;
 mod stream;
+pub mod usage;
 
 pub use self::{
     body::PaymentBody,
     extract::{NotPaid, Paid, PaidSession},
     layer::{PaymentLayer, PaymentService},
+    reserve::Unaffordable,
     stream::{Metered, SseBody},
 };

@@ -5,15 +5,16 @@ use mpp_core::{
     header::{challenge, names, receipt},
     receipt::Receipt,
 };
-use mpp_server::gate::Refusal;
+use mpp_server::{gate::Refusal, store::StoredOutcome};
 
-use super::{PaymentBody, body};
+use super::{PaymentBody, body, idempotency};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const VARY_ON: HeaderValue = HeaderValue::from_static("Authorization, Payment-Authorization");
 const SOON: HeaderValue = HeaderValue::from_static("1");
+const TRUE: HeaderValue = HeaderValue::from_static("true");
 
 /// `402` and its relatives: a problem body and fresh challenges.
 pub(super) fn refusal<B>(refusal: &Refusal) -> Response<PaymentBody<B>> {
@@ -32,7 +33,7 @@ pub(super) fn refusal<B>(refusal: &Refusal) -> Response<PaymentBody<B>> {
     headers.append(header::VARY, VARY_ON);
     if matches!(
         status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     ) {
         headers.insert(header::RETRY_AFTER, SOON);
     }
@@ -47,20 +48,45 @@ pub(super) fn managed<B>(receipt: &Receipt) -> Response<PaymentBody<B>> {
     response
 }
 
-/// The handler's response, with its receipt unless it is an error.
+/// The handler's response, with its receipt.
+pub(super) fn served<B>(
+    mut response: Response<PaymentBody<B>>,
+    receipt: &Receipt,
+) -> Response<PaymentBody<B>> {
+    add_receipt(response.headers_mut(), receipt);
+    response
+}
+
+/// The handler's failure, which was not charged.
 ///
 /// A receipt that the handler brought along, as one that passes on another
-/// server's answer may, is not ours: it goes in either case.
-pub(super) fn served<B>(response: Response<B>, receipt: &Receipt) -> Response<PaymentBody<B>> {
+/// server's answer may, is not ours.
+pub(super) fn failed<B>(response: Response<B>) -> Response<PaymentBody<B>> {
     let mut response = response.map(PaymentBody::Left);
-    let failed = response.status().is_client_error() || response.status().is_server_error();
     let headers = response.headers_mut();
-    if failed {
-        headers.remove(names::PAYMENT_RECEIPT);
-        keep_private(headers);
-    } else {
-        add_receipt(headers, receipt);
-    }
+    headers.remove(names::PAYMENT_RECEIPT);
+    keep_private(headers);
+    response
+}
+
+/// The answer that an equal request was given before, with its receipt. One
+/// that was not kept is `204`: it was delivered already.
+pub(super) fn replayed<B>(outcome: StoredOutcome) -> Response<PaymentBody<B>> {
+    let restored = outcome.response.and_then(idempotency::restore);
+    let mut response = restored.unwrap_or_else(|| plain(StatusCode::NO_CONTENT, ""));
+    let headers = response.headers_mut();
+    headers.insert(HeaderName::from_static(names::IDEMPOTENT_REPLAYED), TRUE);
+    add_receipt(headers, &Receipt::Session(outcome.receipt));
+    response
+}
+
+/// A status of the layer's own, with a sentence for people.
+pub(super) fn plain<B>(status: StatusCode, text: &'static str) -> Response<PaymentBody<B>> {
+    let mut response = Response::new(body::text(text));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 

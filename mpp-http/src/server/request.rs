@@ -6,7 +6,7 @@ use axum::extract::ConnectInfo;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body::Body;
 use mpp_core::header::{credential, decode_bytes, names};
-use mpp_server::gate::{Attempt, Purpose};
+use mpp_server::gate::{Attempt, Purpose, Repeatable};
 
 /// The payment-related parts of a request, out of reach of the handler.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Presented {
     accept_payment: Option<String>,
     purpose: Purpose,
     peer: Option<SocketAddr>,
+    /// Set once the body was read.
+    pub(super) repeatable: Option<Repeatable>,
 }
 
 impl Presented {
@@ -41,6 +43,7 @@ impl Presented {
             accept_payment: (!accept_payment.is_empty()).then(|| accept_payment.join(", ")),
             purpose,
             peer,
+            repeatable: None,
         }
     }
 
@@ -52,7 +55,13 @@ impl Presented {
             self.purpose,
         )
         .accept_payment(self.accept_payment.as_deref())
+        .repeatable(self.repeatable)
         .peer(self.peer.map(|address| address.ip()))
+    }
+
+    /// Whether it asks for content.
+    pub(super) fn is_content(&self) -> bool {
+        self.purpose == Purpose::Content
     }
 }
 

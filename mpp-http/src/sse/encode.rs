@@ -38,6 +38,14 @@ pub fn receipt(receipt: &SessionReceipt) -> Bytes {
     event(RECEIPT, &json(receipt))
 }
 
+/// An event of another server, under its own name. Names of payment events
+/// are not for others: such an event becomes [`message`].
+#[must_use]
+pub fn relayed(name: &str, text: &str) -> Bytes {
+    let is_ours = name.starts_with("payment-") || name.contains(['\n', '\r']);
+    event(if is_ours { MESSAGE } else { name }, text)
+}
+
 fn json(value: &impl serde::Serialize) -> String {
     // Structs of strings and numbers have no way to fail.
     serde_json::to_string(value).unwrap_or_default()

@@ -3,7 +3,6 @@
 //! Three event names exist (PROTOCOL 5.7). Content only ever travels as
 //! [`MESSAGE`], split into `data:` lines, so no content can forge the others.
 
-#[cfg(feature = "client")]
 pub mod decode;
 pub mod encode;
 

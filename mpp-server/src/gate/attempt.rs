@@ -7,6 +7,7 @@ use mpp_core::{
     header::{self, HeaderError},
 };
 
+use super::Repeatable;
 use crate::error::Rejection;
 
 /// A request to a paid route, without its transport.
@@ -16,6 +17,7 @@ pub struct Attempt<'a> {
     pub(super) purpose: Purpose,
     pub(super) accept_payment: Option<&'a str>,
     pub(super) peer: Option<IpAddr>,
+    pub(super) repeatable: Option<Repeatable>,
 }
 
 /// What the request is for (PROTOCOL 5.5).
@@ -53,6 +55,7 @@ impl<'a> Attempt<'a> {
             purpose,
             accept_payment: None,
             peer: None,
+            repeatable: None,
         }
     }
 
@@ -68,13 +71,27 @@ impl<'a> Attempt<'a> {
             purpose,
             accept_payment: None,
             peer: None,
+            repeatable: None,
         }
+    }
+
+    /// Whether there is a credential, or something in its place.
+    #[must_use]
+    pub fn presents_credential(&self) -> bool {
+        !matches!(self.presented, Presented::Nothing)
     }
 
     /// The `Accept-Payment` header, by which offers are ranked.
     #[must_use]
     pub fn accept_payment(mut self, value: Option<&'a str>) -> Self {
         self.accept_payment = value;
+        self
+    }
+
+    /// What makes the request idempotent; counts for content only.
+    #[must_use]
+    pub fn repeatable(mut self, repeatable: Option<Repeatable>) -> Self {
+        self.repeatable = repeatable;
         self
     }
 

@@ -4,13 +4,20 @@ use std::sync::Arc;
 
 use mpp_core::{Challenge, problem::Problem, receipt::Receipt};
 
-use crate::session::meter::Tab;
+use crate::{
+    error::Failure,
+    session::tab::Tab,
+    store::{StoredOutcome, StoredResponse},
+};
 
 /// The answer to an [`Attempt`](super::Attempt).
 #[derive(Debug)]
 pub enum Decision {
-    /// Paid and durable: run the handler, add the receipt.
+    /// Paid for and durable: run the handler, then capture the grant.
     Grant(Grant),
+    /// The request was served and charged before: answer with the outcome,
+    /// run nothing.
+    Replay(Box<StoredOutcome>),
     /// A management request was carried out: answer `204` with this receipt.
     Respond(Receipt),
     /// Answer with this problem and these challenges.
@@ -22,43 +29,118 @@ pub enum Decision {
 pub enum Redeemed {
     /// Content may be served.
     Serve(Grant),
+    /// Content was served before, to an equal request.
+    Served(Box<StoredOutcome>),
     /// There is nothing to serve.
     Managed(Receipt),
 }
 
 /// The right to serve one request. It exists only after the commit.
-#[derive(Clone, Debug)]
-pub struct Grant {
-    receipt: Receipt,
-    tab: Option<Arc<Tab>>,
+///
+/// What the request costs is held, not yet charged. Transports
+/// [`capture`](Self::capture) it when the handler has succeeded, before the
+/// response leaves; dropped without that, as by an error, a panic or a client
+/// that has gone, the hold is released and nothing is charged.
+#[derive(Debug)]
+#[must_use = "a dropped grant charges nothing"]
+pub struct Grant(Right);
+
+#[derive(Debug)]
+enum Right {
+    /// Paid in full by a method without holds.
+    Paid(Receipt),
+    Held(Guard),
 }
 
 impl Grant {
-    /// A grant for one request at a fixed price.
-    #[must_use]
+    /// A grant of a method that has been paid already.
     pub fn new(receipt: Receipt) -> Self {
-        Self { receipt, tab: None }
+        Self(Right::Paid(receipt))
     }
 
-    /// A grant that can go on charging, unit by unit.
-    pub(crate) fn metered(receipt: Receipt, tab: Tab) -> Self {
-        Self {
-            receipt,
-            tab: Some(Arc::new(tab)),
-        }
+    /// A grant for which money is held, and which can go on charging.
+    pub(crate) fn held(tab: Tab) -> Self {
+        Self(Right::Held(Guard(Arc::new(tab))))
     }
 
-    /// The receipt, from the committed state.
+    /// What the handler may see and use.
     #[must_use]
-    pub fn receipt(&self) -> &Receipt {
-        &self.receipt
+    pub fn access(&self) -> Access {
+        match &self.0 {
+            Right::Paid(receipt) => Access::Paid(receipt.clone()),
+            Right::Held(guard) => Access::Session(Arc::clone(&guard.0)),
+        }
     }
 
     /// The running tab of a session; a one-time charge has none.
     #[must_use]
     pub fn tab(&self) -> Option<&Arc<Tab>> {
-        self.tab.as_ref()
+        match &self.0 {
+            Right::Paid(_) => None,
+            Right::Held(guard) => Some(&guard.0),
+        }
     }
+
+    /// Whether a retry will be answered with the response that is passed to
+    /// [`capture`](Self::capture).
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        self.tab().is_some_and(|tab| tab.is_idempotent())
+    }
+
+    /// Charges the request, which was served, and returns its receipt. Only
+    /// after that may the response leave.
+    ///
+    /// `response` is kept for retries of an idempotent request; without it
+    /// they learn that the response was delivered. While the handler has a
+    /// [`Reservation`](crate::session::reserve::Reservation) out, nothing is
+    /// charged here and the receipt tells the state so far.
+    ///
+    /// # Errors
+    /// The hold is gone or the store fails: nothing was charged, unless the
+    /// store lost its acknowledgement, and the response must not leave.
+    ///
+    /// # Cancel safety
+    /// Dropped, the request was charged or not; a retry of an idempotent
+    /// request finds out.
+    pub async fn capture(self, response: Option<StoredResponse>) -> Result<Receipt, Failure> {
+        match self.0 {
+            Right::Paid(receipt) => Ok(receipt),
+            Right::Held(guard) => guard.0.serve(response).await.map(Receipt::Session),
+        }
+    }
+
+    /// Gives back what is held: the request failed and costs nothing.
+    ///
+    /// Awaited before the failure is answered, so that the client's next
+    /// request finds its balance whole.
+    ///
+    /// # Cancel safety
+    /// Dropped, the hold is released later.
+    pub async fn release(self) {
+        if let Right::Held(guard) = self.0 {
+            guard.0.release().await;
+        }
+    }
+}
+
+/// Releases the hold when nobody has captured it.
+#[derive(Debug)]
+struct Guard(Arc<Tab>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+/// How a request was paid, as its handler sees it.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// In full, by a method without sessions.
+    Paid(Receipt),
+    /// From a session.
+    Session(Arc<Tab>),
 }
 
 /// A refused request.

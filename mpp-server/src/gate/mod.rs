@@ -7,12 +7,14 @@ mod attempt;
 mod bind;
 mod decision;
 mod offer;
+mod repeat;
 
 pub use self::{
     attempt::{Attempt, Purpose},
     bind::BoundCredential,
-    decision::{Decision, Grant, Redeemed, Refusal},
+    decision::{Access, Decision, Grant, Redeemed, Refusal},
     offer::{BoxFuture, Offer, PaymentMethod, Route, Visit},
+    repeat::Repeatable,
 };
 
 use mpp_core::{
@@ -49,6 +51,10 @@ impl Gate {
             purpose: attempt.purpose,
             peer: attempt.peer,
             now,
+            repeatable: attempt
+                .repeatable
+                .filter(|_| attempt.purpose == Purpose::Content)
+                .map(|repeatable| repeatable.on_route(route.scope())),
         };
         let redeemed = match bind::bind(self, route, attempt.presented, now) {
             Ok((offer, credential)) => offer.redeem(credential, visit).await,
@@ -56,17 +62,31 @@ impl Gate {
         };
         match redeemed {
             Ok(Redeemed::Serve(grant)) => Decision::Grant(grant),
+            Ok(Redeemed::Served(outcome)) => Decision::Replay(outcome),
             Ok(Redeemed::Managed(receipt)) => Decision::Respond(receipt),
-            Err(Failure::Rejected(rejection)) => self.refuse(route, &rejection, accept, now),
-            Err(Failure::Fault(fault)) => {
+            Err(failure) => Decision::Refuse(self.refusal(route, &failure, accept, now)),
+        }
+    }
+
+    /// The answer to a request that can not be served.
+    pub(crate) fn refusal(
+        &self,
+        route: &Route,
+        failure: &Failure,
+        accept: Option<&str>,
+        now: Timestamp,
+    ) -> Refusal {
+        match failure {
+            Failure::Rejected(rejection) => self.refuse(route, rejection, accept, now),
+            Failure::Fault(fault) => {
                 tracing::error!(
-                    error = &fault as &dyn std::error::Error,
+                    error = fault as &dyn std::error::Error,
                     "a payment could not be processed"
                 );
-                Decision::Refuse(Refusal {
-                    problem: Problem::from(&fault),
+                Refusal {
+                    problem: Problem::from(fault),
                     challenges: Vec::new(),
-                })
+                }
             }
         }
     }
@@ -77,7 +97,7 @@ impl Gate {
         rejection: &Rejection,
         accept: Option<&str>,
         now: Timestamp,
-    ) -> Decision {
+    ) -> Refusal {
         let mut problem = Problem::from(rejection);
         let challenges = if rejection.kind().carries_challenge() {
             self.challenges(route, accept, now)
@@ -99,10 +119,10 @@ impl Gate {
                 reason: rejection.kind(),
             });
         }
-        Decision::Refuse(Refusal {
+        Refusal {
             problem,
             challenges,
-        })
+        }
     }
 
     /// One fresh challenge per offer, in the order the client prefers.

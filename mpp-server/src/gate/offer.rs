@@ -4,7 +4,7 @@ use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use mpp_core::{EncodedJson, IntentName, MethodName, Timestamp};
 
-use super::{BoundCredential, Purpose, Redeemed};
+use super::{BoundCredential, Purpose, Redeemed, Repeatable};
 use crate::error::{Failure, Misuse};
 
 /// A future on the heap, as trait objects need it.
@@ -48,6 +48,8 @@ pub struct Visit {
     pub peer: Option<IpAddr>,
     /// When the request came.
     pub now: Timestamp,
+    /// What makes the request idempotent, bound to the route.
+    pub repeatable: Option<Repeatable>,
 }
 
 /// A payment method with its price, ready to be put on a route.

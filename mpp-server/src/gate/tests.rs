@@ -304,7 +304,7 @@ async fn a_credential_is_redeemed_by_the_offer_it_answers() {
         let Decision::Grant(grant) = house.pay(&route, challenge).await else {
             panic!("not granted");
         };
-        let Receipt::Charge(receipt) = grant.receipt() else {
+        let Receipt::Charge(receipt) = grant.capture(None).await.unwrap() else {
             panic!("not a charge");
         };
         assert_eq!(receipt.reference, offer.request().as_str());

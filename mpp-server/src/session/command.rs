@@ -1,11 +1,14 @@
 //! Commands to a channel and what comes of them.
 
 use alloy_primitives::B256;
-use mpp_core::{Amount, ChallengeId};
+use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_tempo::{channel::ChannelView, voucher::VerifiedVoucher};
 
-use super::record::{ChannelRecord, LedgerEntry, PendingTx, StreamEpoch};
-use crate::error::Shortage;
+use super::record::{ChannelRecord, HoldId, Idempotency, LedgerEntry, PendingTx, StreamEpoch};
+use crate::{
+    error::Shortage,
+    store::{StoredOutcome, StoredResponse},
+};
 
 /// Something that may change a channel. See [`apply`](super::machine::apply).
 #[derive(Clone, Debug)]
@@ -20,10 +23,30 @@ pub enum Command {
         voucher: VerifiedVoucher,
         /// Smallest increase over the accepted amount, in base units.
         min_delta: Amount,
-        /// What to charge in the same step; `None` for management requests.
-        charge: Option<Charge>,
+        /// What to hold in the same step; `None` for management requests.
+        hold: Option<NewHold>,
     },
-    /// Charge from the balance that is there.
+    /// Hold from the balance that is there: a request is about to be served.
+    Hold(NewHold),
+    /// A request that is being served may cost more than was held for it.
+    Raise {
+        /// Its hold.
+        hold: HoldId,
+        /// The most that it may cost in all, in base units.
+        amount: Amount,
+    },
+    /// A request is still being served.
+    Extend {
+        /// Its hold.
+        hold: HoldId,
+        /// The hold counts until then.
+        until: Timestamp,
+    },
+    /// A request was served: charge it.
+    Capture(Capture),
+    /// A request was not served: it costs nothing.
+    Release(HoldId),
+    /// Charge a unit of a stream from the balance that is there.
     Charge(Charge),
     /// Nothing: report the state of a channel that is in service.
     Keep,
@@ -45,6 +68,39 @@ pub enum Command {
         /// What the payee has received in total, in base units.
         settled: Amount,
     },
+    /// An operator puts a quarantined channel back into service.
+    ///
+    /// The payer must have presented a voucher for at least what the chain has
+    /// paid out, all of which then counts as spent.
+    Reinstate,
+}
+
+/// What a request asks to have set aside for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewHold {
+    /// The most that may be captured, in base units; never zero.
+    pub amount: Amount,
+    /// The challenge the request answers.
+    pub challenge_id: ChallengeId,
+    /// What makes the request idempotent, when its client asked for that.
+    pub idempotency: Option<Idempotency>,
+    /// The hold counts until then.
+    pub until: Timestamp,
+}
+
+/// What a served request costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Its hold.
+    pub hold: HoldId,
+    /// Base units, at most what is held.
+    pub cost: Amount,
+    /// Units of service this pays for.
+    pub units: u64,
+    /// What a retry of an idempotent request is answered with.
+    pub response: Option<StoredResponse>,
+    /// A retry finds the outcome until then.
+    pub keep_until: Timestamp,
 }
 
 /// A price to take from the balance.
@@ -65,14 +121,16 @@ pub struct Charge {
 pub struct Step {
     /// The record to commit. Equal to the old one when nothing changed.
     pub next: ChannelRecord,
-    /// The ledger entry to write in the same commit.
+    /// The ledger entry to write in the same commit, when money moved.
     pub entry: Option<LedgerEntry>,
+    /// The outcome of an idempotent request, to write in the same commit.
+    pub kept: Option<Box<StoredOutcome>>,
     /// What to tell whoever sent the command.
     pub outcome: Outcome,
 }
 
 /// What a command did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether the record differs from the one before.
     pub changed: bool,
@@ -80,7 +138,9 @@ pub struct Outcome {
     pub charged: Amount,
     /// Units charged by this command.
     pub units: u64,
+    /// The hold that this command made.
+    pub hold: Option<HoldId>,
     /// Set when the voucher was accepted but the balance does not cover the
-    /// charge: the commit keeps the voucher, the request is then refused.
+    /// hold: the commit keeps the voucher, the request is then refused.
     pub shortage: Option<Shortage>,
 }

@@ -4,11 +4,12 @@ use std::{
     net::IpAddr,
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use alloy_primitives::Address;
 use lru::LruCache;
-use mpp_core::Timestamp;
+use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{
     DynSigner, SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier,
     chain::{ChainClient, ChainError, DynChain},
@@ -18,16 +19,20 @@ use mpp_tempo::{
 
 use super::{
     BadSignatures, SessionTerms,
-    command::{Charge, Command},
-    driver::{Applied, Driver, Durable},
-    record::{ChannelRecord, Phase, StreamEpoch},
+    command::{Capture, Charge, Command},
+    driver::{Applied, Driver, Durable, Ran},
+    keeper::Keeper,
+    record::{ChannelRecord, HoldId, Idempotency, Phase, StreamEpoch},
 };
 use crate::{
     clock::SharedClock,
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
     gate::{BoundCredential, BoxFuture, Redeemed, Visit},
-    settle::watch::{self, Interest},
+    settle::{
+        reconcile::{self, Reconciled},
+        watch::{self, Interest},
+    },
     store::{ChannelStore, Version},
     tasks::Tasks,
 };
@@ -48,6 +53,9 @@ pub(crate) struct SessionContext<S> {
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: BadSignatures,
     pub(crate) interest: Interest,
+    pub(crate) keeper: Keeper,
+    /// How long a retry finds what became of an idempotent request.
+    pub(crate) keep_outcomes: Duration,
     verifiers: Mutex<LruCache<ChannelId, Arc<VoucherVerifier>>>,
 }
 
@@ -62,6 +70,8 @@ pub(crate) struct SessionParts {
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: BadSignatures,
+    pub(crate) hold_lease: Duration,
+    pub(crate) keep_outcomes: Duration,
 }
 
 impl<S: ChannelStore> SessionContext<S> {
@@ -77,6 +87,8 @@ impl<S: ChannelStore> SessionContext<S> {
             tasks: parts.tasks,
             bad_signatures: parts.bad_signatures,
             interest: Interest::default(),
+            keeper: Keeper::new(parts.hold_lease),
+            keep_outcomes: parts.keep_outcomes,
             verifiers: Mutex::new(LruCache::new(VERIFIERS)),
         }
     }
@@ -93,6 +105,27 @@ impl<S: ChannelStore> SessionContext<S> {
         let applied = self.driver.run(id, command).await?;
         self.tell_about(applied.get());
         Ok(applied)
+    }
+
+    /// As [`run`](Self::run), unless the request was served before.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::run`].
+    pub(crate) async fn run_once(
+        &self,
+        id: ChannelId,
+        command: Command,
+        asked: Option<Idempotency>,
+    ) -> Result<Ran, Failure> {
+        let Some(asked) = asked else {
+            let applied = self.run(id, command).await?;
+            return Ok(Ran::Now(Box::new(applied)));
+        };
+        let ran = self.driver.run_once(id, command, asked).await?;
+        if let Ran::Now(applied) = &ran {
+            self.tell_about(applied.get());
+        }
+        Ok(ran)
     }
 
     /// Takes note of what the chain shows.
@@ -204,6 +237,17 @@ impl<S: ChannelStore> SessionContext<S> {
                 transaction: *transaction,
                 settled: after.settled,
             }),
+            Phase::Quarantined { reason, .. } => {
+                tracing::error!(
+                    %channel_id,
+                    reason = reason.name(),
+                    "a channel is quarantined; an operator must look"
+                );
+                self.events.send(ServerEvent::Quarantined {
+                    channel_id,
+                    reason: *reason,
+                });
+            }
             Phase::Opening(_) | Phase::Failed | Phase::Open | Phase::Closing { .. } => {}
         }
     }
@@ -230,6 +274,12 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
 
     /// What the server knows of a channel.
     fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+
+    /// Compares all live channels with the chain.
+    fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>>;
+
+    /// Puts a quarantined channel back into service.
+    fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
 }
 
 impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
@@ -260,12 +310,43 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
     fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
         Box::pin(async move { Ok(self.driver.load(id).await?.0) })
     }
+
+    fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>> {
+        Box::pin(reconcile::all(self))
+    }
+
+    fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+        Box::pin(async move {
+            self.refresh_channel(id).await?;
+            let reinstated = self.run(id, Command::Reinstate).await?;
+            Ok(reinstated.into_inner().record)
+        })
+    }
 }
 
 /// What a running tab needs of the engine.
 pub(crate) trait Till: Send + Sync {
     /// Charges, durably.
     fn charge(&self, id: ChannelId, charge: Charge) -> BoxFuture<'_, Result<(), Failure>>;
+    /// Charges a served request, durably; returns the record after it.
+    fn capture(
+        &self,
+        id: ChannelId,
+        capture: Capture,
+    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+    /// Sets more aside for a request that is being served.
+    fn raise(
+        &self,
+        id: ChannelId,
+        hold: HoldId,
+        amount: Amount,
+    ) -> BoxFuture<'_, Result<(), Failure>>;
+    /// Gives a hold back.
+    fn release(&self, id: ChannelId, hold: HoldId) -> BoxFuture<'_, Result<(), Failure>>;
+    /// Extends a hold no longer.
+    fn forget_hold(&self, id: ChannelId, hold: HoldId);
+    /// Does something on a task of the server.
+    fn spawn(&self, work: BoxFuture<'static, ()>);
     /// Begins a stream and ends the one before it.
     fn begin_stream(&self, id: ChannelId) -> BoxFuture<'_, Result<StreamEpoch, Failure>>;
     /// The channel's version in the store.
@@ -283,6 +364,39 @@ pub(crate) trait Till: Send + Sync {
 impl<S: ChannelStore> Till for SessionContext<S> {
     fn charge(&self, id: ChannelId, charge: Charge) -> BoxFuture<'_, Result<(), Failure>> {
         Box::pin(async move { self.run(id, Command::Charge(charge)).await.map(drop) })
+    }
+
+    fn capture(
+        &self,
+        id: ChannelId,
+        capture: Capture,
+    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+        Box::pin(async move {
+            let captured = self.run(id, Command::Capture(capture)).await?;
+            Ok(captured.into_inner().record)
+        })
+    }
+
+    fn raise(
+        &self,
+        id: ChannelId,
+        hold: HoldId,
+        amount: Amount,
+    ) -> BoxFuture<'_, Result<(), Failure>> {
+        let raise = Command::Raise { hold, amount };
+        Box::pin(async move { self.run(id, raise).await.map(drop) })
+    }
+
+    fn release(&self, id: ChannelId, hold: HoldId) -> BoxFuture<'_, Result<(), Failure>> {
+        Box::pin(async move { self.run(id, Command::Release(hold)).await.map(drop) })
+    }
+
+    fn forget_hold(&self, id: ChannelId, hold: HoldId) {
+        self.keeper.forget(id, hold);
+    }
+
+    fn spawn(&self, work: BoxFuture<'static, ()>) {
+        self.tasks.detach(work);
     }
 
     fn begin_stream(&self, id: ChannelId) -> BoxFuture<'_, Result<StreamEpoch, Failure>> {

@@ -7,12 +7,12 @@ use mpp_tempo::channel::ChannelId;
 use super::{
     command::{Command, Outcome},
     machine::apply,
-    record::{ChannelRecord, Phase},
+    record::{ChannelRecord, Idempotency, Phase},
 };
 use crate::{
     clock::SharedClock,
     error::{Failure, Rejection},
-    store::{ChannelStore, Commit, StoreFault, Version, Write},
+    store::{ChannelStore, Commit, StoreFault, StoredOutcome, Version, Write},
 };
 
 /// Something the store has acknowledged. Only the driver makes these, and
@@ -25,6 +25,12 @@ impl<T> Durable<T> {
     #[must_use]
     pub fn get(&self) -> &T {
         &self.0
+    }
+
+    /// The acknowledged value, taken out.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.0
     }
 }
 
@@ -128,31 +134,107 @@ impl<S: ChannelStore> Driver<S> {
     pub async fn run(&self, id: ChannelId, command: Command) -> Result<Durable<Applied>, Failure> {
         loop {
             let (record, version) = self.load(id).await?;
-            let step = apply(&record, command.clone(), self.clock.now())?;
-            if !step.outcome.changed {
-                return Ok(Durable(Applied {
-                    before: record.clone(),
-                    record,
-                    version,
-                    outcome: step.outcome,
-                }));
-            }
-            let write = Write {
-                expected: Some(version),
-                next: step.next.clone(),
-                entry: step.entry,
-                outcome: None,
-            };
-            if let Commit::Done(version) = self.store.commit(write).await? {
-                return Ok(Durable(Applied {
-                    before: record,
-                    record: step.next,
-                    version,
-                    outcome: step.outcome,
-                }));
+            if let Some(applied) = self.try_once(record, version, command.clone()).await? {
+                return Ok(applied);
             }
         }
     }
+
+    /// As [`run`](Self::run), for a request that must not be carried out
+    /// twice: finds the outcome of an earlier one instead.
+    ///
+    /// The outcome is looked up after the record was loaded, and committing
+    /// an outcome raises the record's version. So whatever is captured after
+    /// the look makes the commit here a conflict, and the next look finds it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run); [`Rejection::IdempotencyKeyReused`] when the
+    /// earlier request asked for something else.
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub async fn run_once(
+        &self,
+        id: ChannelId,
+        command: Command,
+        asked: Idempotency,
+    ) -> Result<Ran, Failure> {
+        loop {
+            let (record, version) = self.load(id).await?;
+            if let Some(outcome) = self.outcome(id, asked).await? {
+                return Ok(Ran::Before(outcome));
+            }
+            if let Some(applied) = self.try_once(record, version, command.clone()).await? {
+                return Ok(Ran::Now(Box::new(applied)));
+            }
+        }
+    }
+
+    /// What became of an idempotent request, if it was served.
+    ///
+    /// # Errors
+    /// [`Rejection::IdempotencyKeyReused`] when it asked for something else;
+    /// a store fault.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn outcome(
+        &self,
+        id: ChannelId,
+        asked: Idempotency,
+    ) -> Result<Option<Durable<StoredOutcome>>, Failure> {
+        let found = self.store.outcome(asked.key, self.clock.now()).await?;
+        match found {
+            // The key is a hash over the channel too.
+            Some(found) if found.channel_id != id => Ok(None),
+            Some(found) if found.request != asked.request => {
+                Err(Rejection::IdempotencyKeyReused { channel_id: id }.into())
+            }
+            found => Ok(found.map(Durable)),
+        }
+    }
+
+    /// One attempt; `None`: somebody else wrote first.
+    async fn try_once(
+        &self,
+        record: ChannelRecord,
+        version: Version,
+        command: Command,
+    ) -> Result<Option<Durable<Applied>>, Failure> {
+        let step = apply(&record, command, self.clock.now())?;
+        if !step.outcome.changed {
+            return Ok(Some(Durable(Applied {
+                before: record.clone(),
+                record,
+                version,
+                outcome: step.outcome,
+            })));
+        }
+        let write = Write {
+            expected: Some(version),
+            next: step.next.clone(),
+            entry: step.entry,
+            outcome: step.kept.map(|kept| *kept),
+        };
+        Ok(match self.store.commit(write).await? {
+            Commit::Done(version) => Some(Durable(Applied {
+                before: record,
+                record: step.next,
+                version,
+                outcome: step.outcome,
+            })),
+            Commit::Conflict => None,
+        })
+    }
+}
+
+/// How an idempotent command went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ran {
+    /// It was carried out.
+    Now(Box<Durable<Applied>>),
+    /// An equal request was served before; nothing has changed.
+    Before(Durable<StoredOutcome>),
 }
 
 /// Whether a record was there before.

@@ -3,18 +3,23 @@
 //! Nothing here waits, stores, verifies signatures or looks at a clock: a
 //! record and a command go in, the next record or a rejection comes out.
 
-use alloy_primitives::B256;
-use mpp_core::{Amount, Timestamp};
+mod chain;
+mod holds;
+
+use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_tempo::{
-    channel::{ChannelView, Existence, SessionProtocol},
+    channel::SessionProtocol,
     voucher::{SignedVoucher, VerifiedVoucher},
 };
 
 use super::{
-    command::{Charge, Command, Outcome, Step},
-    record::{ChannelRecord, LedgerEntry, LedgerKind, PendingTx, Phase, StreamEpoch},
+    command::{Charge, Command, NewHold, Outcome, Step},
+    record::{ChannelRecord, LedgerEntry, LedgerKind, Phase, StreamEpoch},
 };
-use crate::error::{Rejection, Shortage};
+use crate::{
+    error::{Rejection, Shortage},
+    store::OutcomeKey,
+};
 
 /// Applies a command to a channel.
 ///
@@ -29,10 +34,15 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
         Command::Accept {
             voucher,
             min_delta,
-            charge,
-        } => draft.accept(&voucher, min_delta, charge),
+            hold,
+        } => draft.accept(&voucher, min_delta, hold),
+        Command::Hold(hold) => draft.hold_alone(hold),
+        Command::Raise { hold, amount } => draft.raise(hold, amount),
+        Command::Extend { hold, until } => draft.extend(hold, until),
+        Command::Capture(capture) => draft.capture(capture),
+        Command::Release(hold) => Ok(draft.release(hold)),
         Command::Charge(charge) => draft.charge_alone(charge),
-        Command::Keep => require_open(record).map(|()| draft.unchanged()),
+        Command::Keep => require_known(record).map(|()| draft.unchanged()),
         Command::BeginStream => draft.begin_stream(),
         Command::BeginClose(voucher) => draft.begin_close(&voucher),
         Command::CloseSent(sent) => draft.close_sent(sent),
@@ -41,6 +51,7 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
             transaction,
             settled,
         } => Ok(draft.closed(transaction, settled)),
+        Command::Reinstate => draft.reinstate(),
     }
 }
 
@@ -66,7 +77,7 @@ pub fn screen(
     signed: &SignedVoucher,
     min_delta: Amount,
 ) -> Result<Screened, Rejection> {
-    require_open(record)?;
+    require_known(record)?;
     if record.best.as_ref() == Some(signed) {
         return Ok(Screened::Known);
     }
@@ -134,10 +145,20 @@ fn require_open(record: &ChannelRecord) -> Result<(), Rejection> {
             channel_id,
             why: "this channel is being closed",
         }),
+        Phase::Quarantined { .. } => Err(Rejection::Quarantined { channel_id }),
         Phase::Closed { .. } => Err(Rejection::ChannelFinalized {
             channel_id,
             why: "this channel is closed",
         }),
+    }
+}
+
+/// A quarantined channel sells nothing, but a voucher is still welcome: it may
+/// be the very one that was lost.
+fn require_known(record: &ChannelRecord) -> Result<(), Rejection> {
+    match record.phase {
+        Phase::Quarantined { .. } => Ok(()),
+        _ => require_open(record),
     }
 }
 
@@ -185,103 +206,35 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn observe(mut self, view: ChannelView) -> Step {
-        match view.existence {
-            Existence::Open => self.observe_open(&view),
-            Existence::Finalized => self.observe_gone(view.settled),
-            // An empty slot is what a deleted channel leaves behind, and also what a
-            // node shows that lags behind the open. Only its event proves a close
-            // (SECURITY-CASES A33).
-            Existence::Unknown => {}
-        }
-        let kind = match (&self.old.phase, &self.next.phase) {
-            (Phase::Opening(_) | Phase::Failed, Phase::Open) => LedgerKind::Opened,
-            (Phase::Closed { .. }, _) | (_, Phase::Closed { .. }) => LedgerKind::Closed,
-            _ => LedgerKind::Observed,
-        };
-        self.finish(kind, None)
-    }
-
-    fn observe_open(&mut self, view: &ChannelView) {
-        if matches!(self.next.phase, Phase::Closed { .. }) {
-            return;
-        }
-        // Settlements only grow, and so do deposits: a smaller one is an older state,
-        // whose close request may have been cancelled since.
-        self.next.settled = self.next.settled.max(view.settled);
-        if view.deposit < self.old.deposit {
-            return;
-        }
-        self.next.deposit = view.deposit;
-        // Only a top-up cancels a close request; without one, a view that
-        // shows no request is an older state.
-        let cancelled = view.close_requested_at.is_none() && view.deposit > self.old.deposit;
-        match &mut self.next.phase {
-            Phase::Closing { requested_at, .. } => {
-                *requested_at = match view.close_requested_at {
-                    None if cancelled => None,
-                    None => *requested_at,
-                    at => at,
-                };
-            }
-            Phase::CloseRequested { at } => match view.close_requested_at {
-                Some(requested) => *at = requested,
-                None if cancelled => self.next.phase = Phase::Open,
-                None => {}
-            },
-            phase => {
-                *phase = match view.close_requested_at {
-                    Some(at) => Phase::CloseRequested { at },
-                    None => Phase::Open,
-                };
-            }
-        }
-        // A v1 id does not contain the deposit: a payer can show us one open
-        // transaction and have another mined. The chain would not pay a voucher
-        // above the deposit that is there.
-        if self.next.accepted() > self.next.deposit {
-            self.next.best = None;
-        }
-    }
-
-    fn observe_gone(&mut self, settled: Amount) {
-        self.next.settled = self.next.settled.max(settled);
-        if !matches!(self.next.phase, Phase::Closed { .. }) {
-            self.next.phase = Phase::Closed { transaction: None };
-        }
-    }
-
-    fn open_failed(mut self) -> Step {
-        if matches!(self.next.phase, Phase::Opening(_)) {
-            self.next.phase = Phase::Failed;
-        }
-        self.finish(LedgerKind::Observed, None)
-    }
-
     fn accept(
         mut self,
         voucher: &VerifiedVoucher,
         min_delta: Amount,
-        charge: Option<Charge>,
+        hold: Option<NewHold>,
     ) -> Result<Step, Rejection> {
-        require_open(self.old)?;
+        match &hold {
+            Some(hold) => {
+                require_open(self.old)?;
+                self.check_new(hold)?;
+            }
+            None => require_known(self.old)?,
+        }
         check_amount(self.old, voucher.cumulative(), min_delta)?;
         if voucher.cumulative() > self.old.accepted() {
             self.next.best = Some(voucher.as_signed().clone());
         }
         // The voucher is kept even if it does not cover the price: an accepted
         // voucher is never lost (PROTOCOL 5.6: persist accepted, then check).
-        match charge.map(|charge| (self.take(&charge), charge)) {
-            None => Ok(self.finish(LedgerKind::Accepted, None)),
-            Some((Ok(()), charge)) => Ok(self.finish(LedgerKind::Charged, Some(charge))),
-            Some((Err(shortage), _)) => {
-                let mut step = self.finish(LedgerKind::Accepted, None);
-                step.outcome.shortage = Some(shortage);
-                Ok(step)
-            }
+        let held = hold.map(|hold| self.hold(hold)).transpose();
+        let mut step = self.finish(LedgerKind::Accepted, None);
+        match held {
+            Ok(id) => step.outcome.hold = id,
+            Err(shortage) => step.outcome.shortage = Some(shortage),
         }
+        Ok(step)
     }
 
+    /// Charges a unit of a stream, never what is held for other requests.
     fn charge_alone(mut self, charge: Charge) -> Result<Step, Rejection> {
         require_open(self.old)?;
         if charge.stream.is_some_and(|epoch| epoch != self.old.stream) {
@@ -289,27 +242,44 @@ impl<'a> Draft<'a> {
                 channel_id: self.old.id,
             });
         }
-        self.take(&charge).map_err(Rejection::InsufficientBalance)?;
-        Ok(self.finish(LedgerKind::Charged, Some(charge)))
+        self.check_balance(charge.cost)
+            .map_err(Rejection::InsufficientBalance)?;
+        self.spend(charge.cost, charge.units);
+        let sale = Sale {
+            challenge_id: Some(charge.challenge_id),
+            idempotency: None,
+            cost: charge.cost,
+            units: charge.units,
+        };
+        Ok(self.finish(LedgerKind::Charged, Some(sale)))
+    }
+
+    /// Whether `cost` can be promised on top of what is spent and held.
+    fn check_balance(&self, cost: Amount) -> Result<(), Shortage> {
+        let record = &self.next;
+        let available = record.available(self.now);
+        if cost <= available {
+            return Ok(());
+        }
+        let taken = record.spent.checked_add(record.held(self.now));
+        let required = taken.and_then(|taken| taken.checked_add(cost));
+        Err(Shortage {
+            channel_id: record.id,
+            required_top_up: cost.saturating_sub(available),
+            required_cumulative: required.unwrap_or(Amount::MAX),
+            accepted: record.accepted(),
+            deposit: record.deposit,
+        })
     }
 
     /// Charges the price, never the voucher's increase (SECURITY-CASES A24).
-    fn take(&mut self, charge: &Charge) -> Result<(), Shortage> {
+    ///
+    /// Whoever calls this has checked that the balance covers it.
+    fn spend(&mut self, cost: Amount, units: u64) {
         let record = &mut self.next;
-        let accepted = record.accepted();
-        let after = record.spent.checked_add(charge.cost);
-        let Some(spent) = after.filter(|spent| *spent <= accepted) else {
-            return Err(Shortage {
-                channel_id: record.id,
-                required_top_up: charge.cost.saturating_sub(record.available()),
-                required_cumulative: after.unwrap_or(Amount::MAX),
-                accepted,
-                deposit: record.deposit,
-            });
-        };
-        record.spent = spent;
-        record.units = record.units.saturating_add(charge.units);
-        Ok(())
+        let after = record.spent.checked_add(cost).unwrap_or(Amount::MAX);
+        record.spent = after.min(record.accepted());
+        record.units = record.units.saturating_add(units);
     }
 
     fn begin_stream(mut self) -> Result<Step, Rejection> {
@@ -318,113 +288,67 @@ impl<'a> Draft<'a> {
         Ok(self.finish(LedgerKind::Observed, None))
     }
 
-    fn begin_close(mut self, voucher: &VerifiedVoucher) -> Result<Step, Rejection> {
-        let requested_at = match &self.old.phase {
-            Phase::Closing { .. } => return Ok(self.unchanged()),
-            Phase::CloseRequested { at } => Some(*at),
-            _ => None,
-        };
-        let chosen = close_voucher(self.old, voucher.as_signed())?;
-        self.next.phase = Phase::Closing {
-            voucher: chosen.clone(),
-            capture: self.old.owed(),
-            sent: None,
-            requested_at,
-        };
-        Ok(self.finish(LedgerKind::Observed, None))
-    }
-
-    /// One close in flight per channel (PROTOCOL 5.4).
-    fn close_sent(mut self, pending: PendingTx) -> Result<Step, Rejection> {
-        let channel_id = self.old.id;
-        let refused = |why| Err(Rejection::ChannelFinalized { channel_id, why });
-        match &mut self.next.phase {
-            Phase::Closing {
-                sent: Some(sent), ..
-            } if *sent != pending => refused("another close of this channel is under way"),
-            Phase::Closing { sent, .. } => {
-                *sent = Some(pending);
-                Ok(self.finish(LedgerKind::Observed, None))
-            }
-            _ => refused("this channel is not being closed"),
-        }
-    }
-
-    fn close_failed(mut self, transaction: B256) -> Step {
-        if let Phase::Closing {
-            requested_at,
-            sent: Some(sent),
-            ..
-        } = &self.next.phase
-            && sent.hash == transaction
-        {
-            self.next.phase = match requested_at {
-                Some(at) => Phase::CloseRequested { at: *at },
-                None => Phase::Open,
-            };
-        }
-        self.finish(LedgerKind::Observed, None)
-    }
-
-    fn closed(mut self, transaction: B256, settled: Amount) -> Step {
-        if !matches!(
-            self.next.phase,
-            Phase::Closed {
-                transaction: Some(_)
-            }
-        ) {
-            self.next.settled = self.next.settled.max(settled);
-            self.next.phase = Phase::Closed {
-                transaction: Some(transaction),
-            };
-        }
-        self.finish(LedgerKind::Closed, None)
-    }
-
     fn unchanged(self) -> Step {
         Step {
-            next: self.next,
+            next: self.old.clone(),
             entry: None,
-            outcome: Outcome {
-                changed: false,
-                charged: Amount::ZERO,
-                units: 0,
-                shortage: None,
-            },
+            kept: None,
+            outcome: Outcome::default(),
         }
     }
 
-    fn finish(mut self, kind: LedgerKind, charge: Option<Charge>) -> Step {
+    /// Ends the step. A ledger entry tells of every change but those of holds,
+    /// which move no money.
+    fn finish(mut self, kind: LedgerKind, sale: Option<Sale>) -> Step {
         if self.next == *self.old {
             return self.unchanged();
         }
+        let moved = sale.is_some() || self.moves_money();
         self.next.changed_at = self.now;
-        let (challenge_id, cost, units) = match charge {
-            Some(charge) => (Some(charge.challenge_id), charge.cost, charge.units),
-            None => (None, Amount::ZERO, 0),
+        let sale = sale.unwrap_or_default();
+        let outcome = Outcome {
+            changed: true,
+            charged: sale.cost,
+            units: sale.units,
+            ..Outcome::default()
         };
+        let entry = moved.then(|| LedgerEntry {
+            channel_id: self.next.id,
+            at: self.now,
+            kind,
+            challenge_id: sale.challenge_id,
+            idempotency: sale.idempotency,
+            cost: sale.cost,
+            units: sale.units,
+            accepted: self.next.accepted(),
+            spent: self.next.spent,
+            deposit: self.next.deposit,
+        });
         Step {
-            entry: Some(LedgerEntry {
-                channel_id: self.next.id,
-                at: self.now,
-                kind,
-                challenge_id,
-                idempotency: None,
-                cost,
-                units,
-                accepted: self.next.accepted(),
-                spent: self.next.spent,
-                deposit: self.next.deposit,
-            }),
             next: self.next,
-            outcome: Outcome {
-                changed: true,
-                charged: cost,
-                units,
-                shortage: None,
-            },
+            entry,
+            kept: None,
+            outcome,
         }
     }
+
+    fn moves_money(&self) -> bool {
+        let money = |record: &ChannelRecord| (record.deposit, record.spent, record.settled);
+        let (old, next) = (self.old, &self.next);
+        money(old) != money(next)
+            || old.best != next.best
+            || old.phase != next.phase
+            || old.stream != next.stream
+    }
+}
+
+/// What a step charges, for the ledger.
+#[derive(Default)]
+struct Sale {
+    challenge_id: Option<ChallengeId>,
+    idempotency: Option<OutcomeKey>,
+    cost: Amount,
+    units: u64,
 }
 
 #[cfg(test)]

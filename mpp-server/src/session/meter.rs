@@ -4,56 +4,21 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
 use futures_util::Stream;
-use mpp_core::{Amount, ChallengeId, receipt::SessionReceipt};
-use mpp_tempo::{channel::ChannelId, wire::NeedVoucher};
+use mpp_core::{Amount, receipt::SessionReceipt};
+use mpp_tempo::wire::NeedVoucher;
 
-use super::{
-    command::Charge, context::Till, offer::StreamOptions, receipt::session_receipt,
-    record::StreamEpoch,
-};
+use super::{command::Charge, receipt::session_receipt, record::StreamEpoch, tab::Tab};
 use crate::{
     error::{Failure, Rejection, Shortage},
     event::ServerEvent,
 };
 
-/// The running tab of one granted request.
-pub struct Tab {
-    pub(super) till: Arc<dyn Till>,
-    pub(super) channel_id: ChannelId,
-    pub(super) challenge_id: ChallengeId,
-    pub(super) price: Amount,
-    pub(super) options: StreamOptions,
-    /// Units that the request itself paid for and nothing has used yet.
-    pub(super) prepaid: AtomicU64,
-}
-
 impl Tab {
-    /// The channel that pays.
-    #[must_use]
-    pub fn channel_id(&self) -> ChannelId {
-        self.channel_id
-    }
-
-    /// The price of one unit, in base units.
-    #[must_use]
-    pub fn price(&self) -> Amount {
-        self.price
-    }
-
-    /// How streams on this tab behave.
-    #[must_use]
-    pub fn options(&self) -> StreamOptions {
-        self.options
-    }
-
     /// Takes up to `units` of what the request has paid for already.
     fn take_prepaid(&self, units: u64) -> Prepaid<'_> {
         let keep = |prepaid: u64| Some(prepaid.saturating_sub(units));
@@ -94,15 +59,6 @@ impl Tab {
             shared,
             stage: Stage::Running(Box::pin(run)),
         }
-    }
-}
-
-impl fmt::Debug for Tab {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tab")
-            .field("channel_id", &self.channel_id)
-            .field("price", &self.price)
-            .finish_non_exhaustive()
     }
 }
 

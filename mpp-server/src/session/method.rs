@@ -1,20 +1,21 @@
 //! Sessions as a payment method: the action decides which way to go.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
-use mpp_core::{EncodedJson, IntentName, MethodName, receipt::Receipt};
+use mpp_core::{EncodedJson, IntentName, MethodName};
 use mpp_tempo::{
-    channel::{ChannelDescriptor, SessionProtocol},
+    channel::{ChannelDescriptor, ChannelId, SessionProtocol},
+    voucher::SignedVoucher,
     wire::{PayloadError, SessionPayload},
 };
 
 use super::{
     Engine, SessionContext, SessionTerms,
-    command::Charge,
-    driver::{Applied, Durable},
-    meter::Tab,
-    receipt::{managed, session_receipt},
-    record::ChannelRecord,
+    command::NewHold,
+    driver::{Applied, Ran},
+    receipt::managed,
+    record::{ChannelRecord, Idempotency},
+    tab::{NewTab, Tab},
 };
 use crate::{
     error::{Failure, Rejection},
@@ -126,22 +127,65 @@ pub(super) struct Request<'a, S> {
 }
 
 impl<S: ChannelStore> Request<'_, S> {
-    /// What this request is charged: the price of one unit, or nothing when
+    /// What is held for this request: the price of one unit, or nothing when
     /// it only manages the channel (PROTOCOL 5.5).
-    pub(super) fn charge(&self) -> Option<Charge> {
+    pub(super) fn hold(&self, asked: Option<Idempotency>) -> Option<NewHold> {
         match self.visit.purpose {
             Purpose::Management => None,
-            Purpose::Content => Some(Charge {
-                cost: self.terms.price,
-                units: 1,
+            Purpose::Content => Some(NewHold {
+                amount: self.terms.price,
                 challenge_id: self.credential.challenge().id.clone(),
-                stream: None,
+                idempotency: asked,
+                until: self.context.keeper.until(self.visit.now),
             }),
         }
     }
 
+    /// The idempotent request that this is on a channel, if it is one.
+    pub(super) fn asked(&self, channel: ChannelId) -> Option<Idempotency> {
+        let repeatable = self.visit.repeatable?;
+        Some(repeatable.on_channel(channel))
+    }
+
+    /// Answers a retry whose voucher can not be taken any more, because others
+    /// have moved on or the channel has ended. `rejection` says why.
+    ///
+    /// Nobody learns of an outcome without a valid voucher, and none costs a
+    /// curve operation where there is nothing to learn (SECURITY-CASES A8, A16).
+    pub(super) async fn replay(
+        &self,
+        record: &ChannelRecord,
+        signed: &SignedVoucher,
+        rejection: Rejection,
+    ) -> Result<Redeemed, Failure> {
+        let Some(asked) = self.asked(record.id) else {
+            return Err(rejection.into());
+        };
+        let found = self.context.driver.outcome(record.id, asked).await;
+        let now = self.context.clock.now();
+        let mut live = record.holds.iter().filter(|hold| hold.is_live(now));
+        let in_progress = live.any(|hold| hold.idempotency == Some(asked));
+        if matches!(found, Ok(None)) && !in_progress {
+            return Err(rejection.into());
+        }
+        self.context.verify(record, signed, self.visit.peer)?;
+        match found? {
+            Some(outcome) => Ok(Redeemed::Served(Box::new(outcome.into_inner()))),
+            None => Err(Rejection::RequestInProgress {
+                channel_id: record.id,
+            }
+            .into()),
+        }
+    }
+
     /// The answer once everything is durable.
-    pub(super) fn answer(&self, applied: &Durable<Applied>) -> Result<Redeemed, Failure> {
+    pub(super) fn answer(&self, ran: Ran) -> Result<Redeemed, Failure> {
+        let applied = match ran {
+            Ran::Now(applied) => applied,
+            Ran::Before(outcome) => {
+                return Ok(Redeemed::Served(Box::new(outcome.into_inner())));
+            }
+        };
         let Applied {
             record, outcome, ..
         } = applied.get();
@@ -149,23 +193,25 @@ impl<S: ChannelStore> Request<'_, S> {
             return Err(Rejection::InsufficientBalance(shortage).into());
         }
         let challenge_id = &self.credential.challenge().id;
-        let now = self.visit.now;
-        Ok(match self.visit.purpose {
-            Purpose::Management => Redeemed::Managed(managed(record, challenge_id, None, now)),
-            Purpose::Content => {
-                let units = Some(outcome.units);
-                let receipt = session_receipt(record, challenge_id, units, None, now);
-                let tab = Tab {
-                    till: Arc::clone(&self.context) as Arc<dyn super::context::Till>,
-                    channel_id: record.id,
-                    challenge_id: challenge_id.clone(),
-                    price: self.terms.price,
-                    options: self.terms.stream,
-                    prepaid: AtomicU64::new(outcome.units),
-                };
-                Redeemed::Serve(Grant::metered(Receipt::Session(receipt), tab))
-            }
-        })
+        let Some(hold) = outcome.hold else {
+            let receipt = managed(record, challenge_id, None, self.visit.now);
+            return Ok(Redeemed::Managed(receipt));
+        };
+        let context = &self.context;
+        let until = context.keeper.until(self.visit.now);
+        context.keeper.add(record.id, hold, until);
+        let tab = Tab::new(
+            Arc::clone(context) as Arc<dyn super::context::Till>,
+            NewTab {
+                record,
+                hold,
+                challenge_id: challenge_id.clone(),
+                price: self.terms.price,
+                options: self.terms.stream,
+                keep_outcome: self.visit.repeatable.map(|_| context.keep_outcomes),
+            },
+        );
+        Ok(Redeemed::Serve(Grant::held(tab)))
     }
 
     /// The channel must be one that this offer could have led to, and the

@@ -10,11 +10,14 @@ pub mod driver;
 pub mod machine;
 pub mod meter;
 pub mod record;
+pub mod reserve;
 pub mod restart;
+pub mod tab;
 
 mod broadcast;
 mod close;
 mod context;
+mod keeper;
 mod limit;
 mod method;
 mod offer;
@@ -26,6 +29,7 @@ mod voucher;
 
 pub(crate) use self::{
     context::{Engine, SessionContext, SessionParts},
+    keeper::keep,
     limit::BadSignatures,
     method::SessionMethod,
     offer::SessionTerms,

@@ -159,7 +159,7 @@ impl<S: ChannelStore> Request<'_, S> {
             .map_err(Fault::from)?
     }
 
-    /// Takes the voucher of a channel that is in service, and charges.
+    /// Takes the voucher of a channel that is in service, and holds the price.
     async fn present(
         &self,
         channel_id: mpp_tempo::ChannelId,
@@ -168,12 +168,13 @@ impl<S: ChannelStore> Request<'_, S> {
         let context = &self.context;
         let (record, _) = context.driver.load(channel_id).await?;
         let min_delta = self.terms.min_voucher_delta;
+        let asked = self.asked(channel_id);
         let command = match screen(&record, signed, min_delta) {
-            Ok(Screened::Known) => self.charge_balance(),
+            Ok(Screened::Known) => self.hold_balance(asked),
             Ok(Screened::NeedsCurve) => Command::Accept {
                 voucher: context.verify(&record, signed, self.visit.peer)?,
                 min_delta,
-                charge: self.charge(),
+                hold: self.hold(asked),
             },
             // A repeated open that later vouchers have overtaken. Its
             // transaction is public by now: only the voucher shows that the
@@ -182,12 +183,12 @@ impl<S: ChannelStore> Request<'_, S> {
                 if signed.voucher.cumulative < accepted =>
             {
                 context.verify(&record, signed, self.visit.peer)?;
-                self.charge_balance()
+                self.hold_balance(asked)
             }
-            Err(rejection) => return Err(rejection.into()),
+            Err(rejection) => return self.replay(&record, signed, rejection).await,
         };
-        let applied = context.run(channel_id, command).await?;
-        self.answer(&applied)
+        let ran = context.run_once(channel_id, command, asked).await?;
+        self.answer(ran)
     }
 }
 

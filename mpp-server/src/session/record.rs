@@ -84,10 +84,23 @@ impl ChannelRecord {
             .map_or(Amount::ZERO, |best| best.voucher.cumulative)
     }
 
-    /// What may still be charged: `accepted - spent`.
+    /// What requests that are being served at `now` may still be charged.
+    ///
+    /// A sum too large to hold is [`Amount::MAX`], so nothing is sold beside it.
     #[must_use]
-    pub fn available(&self) -> Amount {
-        self.accepted().saturating_sub(self.spent)
+    pub fn held(&self, now: Timestamp) -> Amount {
+        let live = self.holds.iter().filter(|hold| hold.is_live(now));
+        live.map(|hold| hold.amount)
+            .try_fold(Amount::ZERO, Amount::checked_add)
+            .unwrap_or(Amount::MAX)
+    }
+
+    /// What may be promised to a further request:
+    /// `accepted - spent - live holds`.
+    #[must_use]
+    pub fn available(&self, now: Timestamp) -> Amount {
+        let unspent = self.accepted().saturating_sub(self.spent);
+        unspent.saturating_sub(self.held(now))
     }
 
     /// Whether the channel may hold money on chain.
@@ -120,6 +133,20 @@ pub struct Hold {
     /// From this moment on the hold counts no more.
     pub until: Timestamp,
 }
+
+impl Hold {
+    /// Whether it still counts.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
+}
+
+/// How many requests of one channel are served at once, at most.
+///
+/// Every hold is written with every commit of its channel, so their number
+/// bounds what a payer can make the store write.
+pub const MAX_HOLDS: usize = 256;
 
 /// Counts the holds of a channel, from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,11 +195,37 @@ pub enum Phase {
         /// Unix time of the payer's own close request, when there is one.
         requested_at: Option<u64>,
     },
+    /// The chain knows more of the channel than we do. Nothing is sold until
+    /// an operator has looked (SECURITY-CASES A28).
+    Quarantined {
+        /// What does not fit.
+        reason: Quarantine,
+        /// Unix time of the payer's close request, when there is one.
+        requested_at: Option<u64>,
+    },
     /// The chain has finalized the channel.
     Closed {
         /// The transaction that ended it, when it is known.
         transaction: Option<B256>,
     },
+}
+
+/// What only a newer history than ours explains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quarantine {
+    /// More was paid out than the highest voucher we hold allows: a voucher of
+    /// ours was lost, as by restoring an old backup.
+    SettledAboveAccepted,
+}
+
+impl Quarantine {
+    /// A stable name for logs and events.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SettledAboveAccepted => "settled-above-accepted",
+        }
+    }
 }
 
 impl Phase {
@@ -185,6 +238,7 @@ impl Phase {
             Self::Open => "open",
             Self::CloseRequested { .. } => "close-requested",
             Self::Closing { .. } => "closing",
+            Self::Quarantined { .. } => "quarantined",
             Self::Closed { .. } => "closed",
         }
     }

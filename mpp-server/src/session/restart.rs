@@ -1,14 +1,15 @@
-//! What a restart means for a channel.
+//! What a restart does to a record.
 
 use mpp_core::Timestamp;
 
 use super::record::ChannelRecord;
 
-/// The record after the process that served its requests has gone; `None`
-/// when nothing changes.
+/// The record without the holds of a process that is gone, or `None` when it
+/// has none.
 ///
-/// Holds belong to requests of that process. None of them will be captured
-/// any more, so what they set aside is free again.
+/// Only for stores that one process uses at a time: there, nobody can be
+/// serving what was held before the start. Elsewhere holds lapse by
+/// themselves. Nothing was captured, so the requests are not charged.
 #[must_use]
 pub fn after_restart(record: &ChannelRecord, now: Timestamp) -> Option<ChannelRecord> {
     if record.holds.is_empty() {

@@ -43,6 +43,9 @@ impl<S: ChannelStore> Request<'_, S> {
             Phase::Opening(_) | Phase::Failed => {
                 return Err(Rejection::ChannelNotFound { channel_id }.into());
             }
+            Phase::Quarantined { .. } => {
+                return Err(Rejection::Quarantined { channel_id }.into());
+            }
             Phase::Closing { .. } | Phase::Closed { .. } => {
                 return Err(Rejection::ChannelFinalized {
                     channel_id,

@@ -6,6 +6,7 @@ use super::{
     command::Command,
     machine::{Screened, screen},
     method::Request,
+    record::Idempotency,
 };
 use crate::{
     error::{Failure, Rejection},
@@ -14,36 +15,38 @@ use crate::{
 };
 
 impl<S: ChannelStore> Request<'_, S> {
-    /// Accepts a voucher and charges for the request, in one commit.
+    /// Accepts a voucher and holds the price of the request, in one commit.
     ///
     /// The order of checks is PROTOCOL 5.4: everything cheap comes before the
     /// curve. No RPC is made, and the curve runs under no lock.
     ///
     /// # Cancel safety
     /// Dropped before the commit nothing has happened; after it, the voucher
-    /// is kept and the charge made.
+    /// is kept and the hold lapses.
     pub(super) async fn voucher(&self, payload: &SessionPayload) -> Result<Redeemed, Failure> {
         let channel_id = payload.channel_id();
         let signed = payload.voucher().ok_or_else(missing_voucher)?;
         let (record, _) = self.context.driver.load(channel_id).await?;
         self.check_channel(&record, payload.descriptor())?;
+        let asked = self.asked(channel_id);
         let min_delta = self.terms.min_voucher_delta;
-        let command = match screen(&record, &signed, min_delta)? {
-            Screened::Known => self.charge_balance(),
-            Screened::NeedsCurve => Command::Accept {
+        let command = match screen(&record, &signed, min_delta) {
+            Ok(Screened::Known) => self.hold_balance(asked),
+            Ok(Screened::NeedsCurve) => Command::Accept {
                 voucher: self.context.verify(&record, &signed, self.visit.peer)?,
                 min_delta,
-                charge: self.charge(),
+                hold: self.hold(asked),
             },
+            Err(rejection) => return self.replay(&record, &signed, rejection).await,
         };
-        let applied = self.context.run(channel_id, command).await?;
-        self.answer(&applied)
+        let ran = self.context.run_once(channel_id, command, asked).await?;
+        self.answer(ran)
     }
 
     /// What a request does that brings no higher voucher.
-    pub(super) fn charge_balance(&self) -> Command {
-        match self.charge() {
-            Some(charge) => Command::Charge(charge),
+    pub(super) fn hold_balance(&self, asked: Option<Idempotency>) -> Command {
+        match self.hold(asked) {
+            Some(hold) => Command::Hold(hold),
             None => Command::Keep,
         }
     }

@@ -1,3 +1,4 @@
 //! What keeps the server's picture of the chain true.
 
+pub(crate) mod reconcile;
 pub(crate) mod watch;

@@ -15,6 +15,7 @@ use mpp_tempo::{
     escrow::EscrowEvent,
 };
 
+use super::reconcile;
 use crate::{
     error::{Failure, Fault},
     event::ServerEvent,
@@ -52,10 +53,22 @@ impl Interest {
 
 /// Polls for events of our channels and passes them on as facts, for ever.
 ///
+/// Before that it compares all live channels with the chain once.
+///
 /// Two calls per poll when there are new blocks, one when there are none.
 pub(crate) async fn follow<S: ChannelStore>(context: Arc<SessionContext<S>>, every: Duration) {
+    let mut reconciled = false;
     loop {
-        if let Err(fault) = catch_up(&context).await {
+        let noted = async {
+            catch_up(&context).await?;
+            // Events since the start are noted before, so none is missed.
+            if !reconciled {
+                reconcile::all(&context).await?;
+                reconciled = true;
+            }
+            Ok(())
+        };
+        if let Err(fault) = noted.await {
             tracing::warn!(
                 error = &fault as &dyn std::error::Error,
                 "the chain's events could not be noted; trying again"

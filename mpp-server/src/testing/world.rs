@@ -353,10 +353,10 @@ pub(crate) fn managed(decision: Decision) -> SessionReceipt {
     }
 }
 
-#[track_caller]
-pub(crate) fn receipt(grant: &Grant) -> SessionReceipt {
-    match grant.receipt() {
-        Receipt::Session(receipt) => receipt.clone(),
+/// Captures a grant, as a transport does whose handler has succeeded.
+pub(crate) async fn served(decision: Decision) -> SessionReceipt {
+    match granted(decision).capture(None).await.unwrap() {
+        Receipt::Session(receipt) => receipt,
         Receipt::Charge(_) => panic!("a charge receipt"),
     }
 }

@@ -96,7 +96,7 @@ async fn the_highest_of_racing_vouchers_stays() {
             let command = Command::Accept {
                 voucher,
                 min_delta: Amount::ZERO,
-                charge: None,
+                hold: None,
             };
             driver.run(id, command).await.is_ok()
         }

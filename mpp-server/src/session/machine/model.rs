@@ -1,6 +1,9 @@
 //! Random lives of a channel: whatever comes in whatever order, the money adds up.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use alloy_primitives::B256;
 use mpp_core::{Amount, Timestamp};
@@ -8,12 +11,19 @@ use mpp_tempo::{ChannelView, Existence, SessionProtocol, VerifiedVoucher};
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{BOTH, amount, challenge_id, now, opening, terms, verified};
+use crate::{
+    session::{
+        command::Capture,
+        record::{HoldId, Idempotency, PendingTx},
+        restart::after_restart,
+    },
+    testing::{BOTH, NOW_SECS, amount, challenge_id, now, opening, terms, verified},
+};
 
 /// Amounts are 0 to this; small, so that limits are met often.
 const TOP: u128 = 24;
 
-const CASES: u32 = 1_500;
+const CASES: u32 = 10_000;
 
 /// Every voucher of the model, verified once.
 static VOUCHERS: LazyLock<HashMap<(SessionProtocol, u128), VerifiedVoucher>> =
@@ -42,8 +52,25 @@ enum Event {
     Accept {
         units: u128,
         min_delta: u128,
-        cost: Option<u128>,
+        hold: Option<Ask>,
     },
+    Hold(Ask),
+    /// These name one of the newest holds, whatever has become of it.
+    Raise {
+        newest: u64,
+        units: u128,
+    },
+    Extend(u64),
+    Capture {
+        newest: u64,
+        cost: u128,
+    },
+    Release(u64),
+    /// The server's clock goes on.
+    Wait(i64),
+    /// The server dies; its store is its own.
+    Crash,
+    Reinstate,
     Charge {
         cost: u128,
         stream: Option<u64>,
@@ -57,6 +84,22 @@ enum Event {
     CloseMined(u8),
 }
 
+/// A request: what it may cost, under which key, and what it asks for.
+#[derive(Clone, Copy, Debug)]
+struct Ask {
+    units: u128,
+    key: Option<u8>,
+    request: u8,
+}
+
+fn ask() -> impl Strategy<Value = Ask> {
+    (1..6_u128, prop::option::of(0..2_u8), 0..2_u8).prop_map(|(units, key, request)| Ask {
+        units,
+        key,
+        request,
+    })
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let units = 0..=TOP;
     prop_oneof![
@@ -67,8 +110,16 @@ fn event() -> impl Strategy<Value = Event> {
         8 => (0..4_usize).prop_map(Event::Show),
         1 => Just(Event::ShowNothing),
         1 => Just(Event::OpenFailed),
-        8 => (units.clone(), 0..3_u128, prop::option::of(1..6_u128))
-            .prop_map(|(units, min_delta, cost)| Event::Accept { units, min_delta, cost }),
+        8 => (units.clone(), 0..3_u128, prop::option::of(ask()))
+            .prop_map(|(units, min_delta, hold)| Event::Accept { units, min_delta, hold }),
+        6 => ask().prop_map(Event::Hold),
+        2 => (0..3_u64, units.clone()).prop_map(|(newest, units)| Event::Raise { newest, units }),
+        1 => (0..3_u64).prop_map(Event::Extend),
+        6 => (0..3_u64, 0..7_u128).prop_map(|(newest, cost)| Event::Capture { newest, cost }),
+        2 => (0..3_u64).prop_map(Event::Release),
+        2 => (1..40_i64).prop_map(Event::Wait),
+        1 => Just(Event::Crash),
+        1 => Just(Event::Reinstate),
         6 => (1..6_u128, prop::option::of(0..4_u64))
             .prop_map(|(cost, stream)| Event::Charge { cost, stream }),
         1 => Just(Event::Keep),
@@ -86,6 +137,8 @@ struct World {
     /// Every state the chain was in; the last is the present.
     chain: Vec<ChannelView>,
     record: ChannelRecord,
+    /// Seconds since the start.
+    elapsed: i64,
     ledger_cost: Amount,
     ledger_units: u64,
 }
@@ -103,6 +156,7 @@ impl World {
                 ..view
             }],
             record: opening(protocol, first),
+            elapsed: 0,
             ledger_cost: Amount::ZERO,
             ledger_units: 0,
         }
@@ -122,6 +176,27 @@ impl World {
 
     fn voucher(&self, units: u128) -> VerifiedVoucher {
         VOUCHERS[&(self.protocol, units)].clone()
+    }
+
+    fn now(&self) -> Timestamp {
+        in_secs(self.elapsed)
+    }
+
+    fn ask(&self, ask: Ask) -> NewHold {
+        NewHold {
+            amount: amount(ask.units),
+            challenge_id: challenge_id(),
+            idempotency: ask.key.map(|key| Idempotency {
+                key: OutcomeKey(B256::repeat_byte(key)),
+                request: B256::repeat_byte(ask.request),
+            }),
+            until: in_secs(self.elapsed.saturating_add(LEASE)),
+        }
+    }
+
+    /// One of the newest holds.
+    fn hold(&self, newest: u64) -> HoldId {
+        HoldId(self.record.newest_hold.0.saturating_sub(newest))
     }
 
     fn happen(&mut self, event: Event) {
@@ -157,12 +232,41 @@ impl World {
             Event::Accept {
                 units,
                 min_delta,
-                cost,
+                hold,
             } => Command::Accept {
                 voucher: self.voucher(units),
                 min_delta: amount(min_delta),
-                charge: cost.map(|cost| charge(cost, None)),
+                hold: hold.map(|ask| self.ask(ask)),
             },
+            Event::Hold(ask) => Command::Hold(self.ask(ask)),
+            Event::Raise { newest, units } => Command::Raise {
+                hold: self.hold(newest),
+                amount: amount(units),
+            },
+            Event::Extend(newest) => Command::Extend {
+                hold: self.hold(newest),
+                until: in_secs(self.elapsed.saturating_add(LEASE)),
+            },
+            Event::Capture { newest, cost } => Command::Capture(Capture {
+                hold: self.hold(newest),
+                cost: amount(cost),
+                units: 1,
+                response: None,
+                keep_until: in_secs(1_000),
+            }),
+            Event::Release(newest) => Command::Release(self.hold(newest)),
+            Event::Reinstate => Command::Reinstate,
+            Event::Wait(seconds) => {
+                self.elapsed = self.elapsed.saturating_add(seconds);
+                return;
+            }
+            Event::Crash => {
+                if let Some(restarted) = after_restart(&self.record, self.now()) {
+                    assert_eq!(restarted.spent, self.record.spent);
+                    self.record = restarted;
+                }
+                return;
+            }
             Event::Charge { cost, stream } => Command::Charge(charge(cost, stream)),
             Event::Keep => Command::Keep,
             Event::BeginStream => Command::BeginStream,
@@ -198,7 +302,7 @@ impl World {
             }
         };
         let old = self.record.clone();
-        match apply(&old, command.clone(), now()) {
+        match apply(&old, command.clone(), self.now()) {
             Ok(step) => self.check_step(&old, &command, step),
             Err(rejection) => check_rejection(&old, &command, &rejection),
         }
@@ -207,20 +311,19 @@ impl World {
     fn check_step(&mut self, old: &ChannelRecord, command: &Command, step: Step) {
         let next = &step.next;
         assert_eq!(step.outcome.changed, next != old);
-        assert_eq!(step.outcome.changed, step.entry.is_some());
+        assert!(step.outcome.changed || step.entry.is_none());
         check_monotone(old, next);
-        check_bounds(next);
+        check_bounds(next, self.now());
         // Nothing is sold but in service.
         let sold = next.spent.checked_sub(old.spent).unwrap();
         assert_eq!(sold, step.outcome.charged);
-        if !sold.is_zero() {
-            assert_eq!((&old.phase, &next.phase), (&Phase::Open, &Phase::Open));
-        }
+        self.check_sale(old, command, &step);
         assert_eq!(next.units.checked_sub(old.units), Some(step.outcome.units));
         match command {
             // An accepted voucher is never lost, whatever becomes of the charge.
-            Command::Accept { voucher, .. } => {
-                assert_eq!(old.phase, Phase::Open);
+            Command::Accept { voucher, hold, .. } => {
+                let reviewed = matches!(old.phase, Phase::Quarantined { .. }) && hold.is_none();
+                assert!(old.phase == Phase::Open || reviewed);
                 assert_eq!(next.accepted(), voucher.cumulative().max(old.accepted()));
                 assert!(voucher.cumulative() >= old.accepted());
                 assert!(step.outcome.shortage.is_none() || sold.is_zero());
@@ -237,6 +340,36 @@ impl World {
         assert_eq!(self.ledger_units, next.units);
         self.record = step.next;
     }
+
+    /// Nothing is charged but a unit of a stream in service, or a live hold
+    /// up to its amount; and an outcome is kept with the charge, or not at all.
+    fn check_sale(&self, old: &ChannelRecord, command: &Command, step: &Step) {
+        let sold = step.outcome.charged;
+        match command {
+            Command::Capture(capture) => {
+                let mut held = old.holds.iter();
+                let hold = held.find(|hold| hold.id == capture.hold).unwrap();
+                assert!(hold.is_live(self.now()));
+                assert!(sold == capture.cost && sold <= hold.amount);
+                assert!(step.next.holds.iter().all(|other| other.id != hold.id));
+                assert_eq!(step.kept.is_some(), hold.idempotency.is_some());
+                return;
+            }
+            Command::Charge(charge) => {
+                assert_eq!((&old.phase, sold), (&Phase::Open, charge.cost));
+            }
+            Command::Reinstate => assert!(sold <= old.settled),
+            _ => assert!(sold.is_zero()),
+        }
+        assert_eq!(step.kept, None);
+    }
+}
+
+/// How long a hold of the model lives.
+const LEASE: i64 = 30;
+
+fn in_secs(seconds: i64) -> Timestamp {
+    Timestamp::from_secs(NOW_SECS.saturating_add(seconds))
 }
 
 /// A finalized channel reads as zeros.
@@ -270,12 +403,16 @@ fn check_monotone(old: &ChannelRecord, next: &ChannelRecord) {
     }
 }
 
-fn check_bounds(record: &ChannelRecord) {
+fn check_bounds(record: &ChannelRecord, now: Timestamp) {
     if matches!(record.phase, Phase::Opening(_) | Phase::Failed) {
-        assert!(record.spent.is_zero());
+        assert!(record.spent.is_zero() && record.holds.is_empty());
         return;
     }
-    assert!(record.spent <= record.accepted());
+    let promised = record.spent.checked_add(record.held(now)).unwrap();
+    assert!(promised <= record.accepted());
+    check_keys(record, now);
+    let serving = matches!(record.phase, Phase::Open | Phase::CloseRequested { .. });
+    assert!(serving || record.holds.is_empty());
     if record.deposit.is_zero() {
         assert!(matches!(record.phase, Phase::Closed { .. }));
         return;
@@ -295,6 +432,16 @@ fn check_bounds(record: &ChannelRecord) {
     }
 }
 
+/// One idempotent request is in flight once.
+fn check_keys(record: &ChannelRecord, now: Timestamp) {
+    let live = record.holds.iter().filter(|hold| hold.is_live(now));
+    let keys: Vec<_> = live
+        .filter_map(|hold| hold.idempotency.map(|asked| asked.key))
+        .collect();
+    let distinct: HashSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len());
+}
+
 fn check_rejection(old: &ChannelRecord, command: &Command, rejection: &Rejection) {
     assert_eq!(rejection.channel_id(), Some(old.id));
     // In service, a voucher is refused for its amount alone.
@@ -306,6 +453,7 @@ fn check_rejection(old: &ChannelRecord, command: &Command, rejection: &Rejection
                 let enough = old.accepted().checked_add(*min_delta).unwrap();
                 assert!(cumulative != old.accepted() && cumulative < enough.max(old.accepted()));
             }
+            Rejection::RequestInProgress { .. } | Rejection::IdempotencyKeyReused { .. } => {}
             other => panic!("{other}"),
         }
     }
@@ -324,7 +472,7 @@ proptest! {
         v2 in any::<bool>(),
         first in 0..=TOP,
         deposit in 1..=TOP,
-        events in prop::collection::vec(event(), 1..60),
+        events in prop::collection::vec(event(), 1..40),
     ) {
         let mut world = World::new(BOTH[usize::from(v2)], first, deposit);
         for event in events {
@@ -346,8 +494,13 @@ fn a_whole_life_passes_the_model() {
         Event::Accept {
             units: 8,
             min_delta: 1,
-            cost: Some(3),
+            hold: Some(Ask {
+                units: 4,
+                key: Some(1),
+                request: 1,
+            }),
         },
+        Event::Capture { newest: 0, cost: 3 },
         Event::ChainTopUp(5),
         Event::Show(0),
         Event::BeginClose(12),

@@ -1,12 +1,14 @@
 //! Every rule of the machine, and every command in every phase.
 
+mod holds;
+
 use alloy_primitives::B256;
 use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{ChannelView, Existence, SessionProtocol};
 
 use super::*;
 use crate::{
-    session::record::Phase,
+    session::record::{HoldId, PendingTx, Phase, Quarantine},
     testing::{
         BOTH, NOW_SECS, amount, challenge_id, now, open_record, open_tx, opening, payer, sign,
         verified, view,
@@ -25,12 +27,26 @@ fn price(units: u128) -> Charge {
     }
 }
 
-fn accept(record: &ChannelRecord, units: u128, min_delta: u128, charge: Option<u128>) -> Command {
+fn accept(record: &ChannelRecord, units: u128, min_delta: u128, hold: Option<u128>) -> Command {
     Command::Accept {
         voucher: verified(&record.terms, units),
         min_delta: amount(min_delta),
-        charge: charge.map(price),
+        hold: hold.map(new_hold),
     }
+}
+
+fn new_hold(units: u128) -> NewHold {
+    NewHold {
+        amount: amount(units),
+        challenge_id: challenge_id(),
+        idempotency: None,
+        until: lapse(),
+    }
+}
+
+/// When the holds of these tests lapse.
+fn lapse() -> Timestamp {
+    Timestamp::from_secs(NOW_SECS + 30)
 }
 
 fn close_with(record: &ChannelRecord, units: u128) -> Command {
@@ -89,23 +105,24 @@ fn requested(deposit: u128, at: u64) -> ChannelView {
     }
 }
 
-// PROTOCOL 5.6: `available = accepted - spent`; accept and charge are one command.
+// PROTOCOL 5.6: accept and hold are one command; nothing is charged yet.
 #[test]
 fn a_voucher_pays_for_the_request_that_brings_it() {
     for protocol in BOTH {
         let record = open_record(protocol, 100, 20, 20);
         let step = step(&record, accept(&record, 30, 0, Some(10)));
         assert_eq!(step.next.accepted(), amount(30));
-        assert_eq!(step.next.spent, amount(30));
-        assert_eq!(step.next.units, 1);
+        assert_eq!(step.next.spent, amount(20));
+        assert_eq!(step.next.held(later()), amount(10));
+        assert_eq!(step.next.available(later()), Amount::ZERO);
         assert_eq!(step.next.changed_at, later());
-        assert_eq!(step.outcome.charged, amount(10));
+        assert_eq!(step.outcome.hold, Some(HoldId(1)));
+        assert_eq!(step.outcome.charged, Amount::ZERO);
         assert_eq!(step.outcome.shortage, None);
         let entry = step.entry.unwrap();
-        assert_eq!(entry.kind, LedgerKind::Charged);
-        assert_eq!((entry.cost, entry.units), (amount(10), 1));
-        assert_eq!(entry.challenge_id, Some(challenge_id()));
-        assert_eq!((entry.accepted, entry.spent), (amount(30), amount(30)));
+        assert_eq!(entry.kind, LedgerKind::Accepted);
+        assert_eq!((entry.cost, entry.units), (Amount::ZERO, 0));
+        assert_eq!((entry.accepted, entry.spent), (amount(30), amount(20)));
     }
 }
 
@@ -206,7 +223,7 @@ fn a_charge_that_overflows_is_refused() {
     assert!(
         step(&record, Command::Charge(price(1)))
             .next
-            .available()
+            .available(later())
             .is_zero()
     );
 }
@@ -526,12 +543,14 @@ enum Becomes {
     Phase(&'static str),
     /// The phase stays, something else changes.
     Changed,
+    Quarantined,
 }
 
 fn outcome(record: &ChannelRecord, command: Command) -> Becomes {
     match apply(record, command, later()) {
         Err(Rejection::ChannelNotFound { .. }) => Becomes::NotFound,
         Err(Rejection::ChannelFinalized { .. }) => Becomes::Finalized,
+        Err(Rejection::Quarantined { .. }) => Becomes::Quarantined,
         Err(other) => panic!("{other}"),
         Ok(step) if !step.outcome.changed => Becomes::Same,
         Ok(step) if step.next.phase.name() == record.phase.name() => Becomes::Changed,
@@ -540,7 +559,7 @@ fn outcome(record: &ChannelRecord, command: Command) -> Becomes {
 }
 
 /// The columns of the tables below.
-fn phases() -> [Phase; 7] {
+fn phases() -> [Phase; 8] {
     let open = || open_record(V2, 100, 50, 20);
     [
         Phase::Opening(open_tx()),
@@ -550,6 +569,10 @@ fn phases() -> [Phase; 7] {
         closing(open(), None).phase,
         closing(open(), Some(close_tx(1))).phase,
         Phase::Closed { transaction: None },
+        Phase::Quarantined {
+            reason: Quarantine::SettledAboveAccepted,
+            requested_at: None,
+        },
     ]
 }
 
@@ -572,15 +595,26 @@ fn every_request_in_every_phase() {
     let failed = Command::CloseFailed {
         transaction: B256::repeat_byte(1),
     };
-    let sells = |open: Becomes| {
+    let row = |open: Becomes, quarantined: Becomes| {
         let (gone, late) = ([NotFound; 2], [Finalized; 4]);
-        [gone.as_slice(), &[open], &late].concat()
+        [gone.as_slice(), &[open], &late, &[quarantined]].concat()
     };
+    let sells = |open: Becomes| row(open, Becomes::Quarantined);
     let table: Vec<(&str, Command, Vec<Becomes>)> = vec![
-        ("accept", accept(&record, 60, 0, None), sells(Changed)),
+        (
+            "accept",
+            accept(&record, 60, 0, None),
+            row(Changed, Changed),
+        ),
         ("buy", accept(&record, 60, 0, Some(10)), sells(Changed)),
         ("charge", Command::Charge(price(1)), sells(Changed)),
-        ("keep", Command::Keep, sells(Same)),
+        ("hold", Command::Hold(new_hold(1)), sells(Changed)),
+        ("keep", Command::Keep, row(Same, Same)),
+        (
+            "reinstate",
+            Command::Reinstate,
+            [vec![Same; 7], vec![to("open")]].concat(),
+        ),
         ("stream", Command::BeginStream, sells(Changed)),
         (
             "begin close",
@@ -593,6 +627,7 @@ fn every_request_in_every_phase() {
                 Same,
                 Same,
                 Finalized,
+                Becomes::Quarantined,
             ],
         ),
         (
@@ -600,12 +635,13 @@ fn every_request_in_every_phase() {
             Command::CloseSent(close_tx(3)),
             vec![
                 Finalized, Finalized, Finalized, Finalized, Changed, Finalized, Finalized,
+                Finalized,
             ],
         ),
         (
             "close failed",
             failed,
-            vec![Same, Same, Same, Same, Same, to("open"), Same],
+            vec![Same, Same, Same, Same, Same, to("open"), Same, Same],
         ),
         (
             "closed",
@@ -618,6 +654,7 @@ fn every_request_in_every_phase() {
                 to("closed"),
                 to("closed"),
                 Changed,
+                to("closed"),
             ],
         ),
     ];
@@ -635,12 +672,12 @@ fn every_fact_in_every_phase() {
         (
             "open failed",
             Command::OpenFailed,
-            vec![to("failed"), Same, Same, Same, Same, Same, Same],
+            [vec![to("failed")], vec![Same; 7]].concat(),
         ),
         (
             "shown open",
             Command::Observe(view(100)),
-            vec![to("open"), to("open"), Same, Same, Same, Same, Same],
+            [vec![to("open"); 2], vec![Same; 6]].concat(),
         ),
         (
             "shown topped up",
@@ -653,6 +690,7 @@ fn every_fact_in_every_phase() {
                 Changed,
                 Changed,
                 Same,
+                Changed,
             ],
         ),
         (
@@ -666,17 +704,18 @@ fn every_fact_in_every_phase() {
                 Changed,
                 Changed,
                 Same,
+                Changed,
             ],
         ),
         (
             "shown finalized",
             Command::Observe(finalized(0)),
-            [vec![to("closed"); 6], vec![Same]].concat(),
+            [vec![to("closed"); 6], vec![Same], vec![to("closed")]].concat(),
         ),
         (
             "shown nothing",
             Command::Observe(ChannelView::unknown()),
-            vec![Same; 7],
+            vec![Same; 8],
         ),
     ];
     for (name, command, expected) in table {

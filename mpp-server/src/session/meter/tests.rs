@@ -41,7 +41,10 @@ impl Shop {
         let voucher = self.world.voucher(&self.terms, PRICE.saturating_mul(units));
         let payload = voucher_payload(&self.terms, &voucher);
         let grant = granted(self.world.buy(&self.route, &payload).await);
-        Arc::clone(grant.tab().unwrap())
+        let tab = Arc::clone(grant.tab().unwrap());
+        // As the transport does before the head of the stream leaves.
+        grant.capture(None).await.unwrap();
+        tab
     }
 
     /// Sends a voucher beside the stream.

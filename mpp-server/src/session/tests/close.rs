@@ -9,7 +9,7 @@ use crate::{
     Route, ServerEvent,
     session::record::Phase,
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, close_payload, granted, managed, problem, sign,
+        BOTH, DEPOSIT, PRICE, World, amount, close_payload, managed, problem, served, sign,
         voucher_payload,
     },
 };
@@ -24,7 +24,7 @@ async fn spent_three_of_five(protocol: SessionProtocol) -> (World, Route, Channe
     let terms = world.open(&route, protocol, 0).await;
     let payload = voucher_payload(&terms, &world.voucher(&terms, 5 * PRICE));
     for _ in 0..3 {
-        granted(world.buy(&route, &payload).await);
+        served(world.buy(&route, &payload).await).await;
     }
     (world, route, terms)
 }

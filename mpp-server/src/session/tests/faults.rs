@@ -9,8 +9,8 @@ use mpp_tempo::{SessionProtocol, tx::FeeMode};
 use crate::{
     session::record::Phase,
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, close_payload, granted, managed, paying, problem,
-        refused, top_up_payload, voucher_payload,
+        BOTH, DEPOSIT, PRICE, World, amount, close_payload, managed, paying, problem, refused,
+        served, top_up_payload, voucher_payload,
     },
 };
 
@@ -46,7 +46,7 @@ async fn an_open_whose_answer_was_lost_is_found_again() {
             assert!(matches!(record.phase, Phase::Opening(_)));
             // Much later the same transaction is no longer valid, but it was mined.
             world.advance(3_600);
-            granted(world.buy(&route, &payload).await);
+            served(world.buy(&route, &payload).await).await;
             assert_eq!(world.node.transactions_mined(), 1);
             let record = world.record(opening.terms.id()).await;
             assert_eq!(record.spent, amount(PRICE));
@@ -84,7 +84,7 @@ async fn an_open_that_was_dropped_serves_nothing_and_can_be_sent_again() {
         let voucher = voucher_payload(&opening.terms, &world.voucher(&opening.terms, PRICE));
         let decision = world.buy(&route, &voucher).await;
         problem(decision, ProblemKind::ChannelNotFound);
-        granted(world.buy(&route, &payload).await);
+        served(world.buy(&route, &payload).await).await;
         assert_eq!(world.record(id).await.spent, amount(PRICE));
     }
 }
@@ -128,7 +128,7 @@ async fn another_transaction_opens_a_v1_channel_after_the_first_has_expired() {
     let payload = third.payload(&world.voucher(&third.terms, PRICE));
     let decision = world.buy(&route, &payload).await;
     problem(decision, ProblemKind::VerificationFailed);
-    granted(world.buy(&route, &payload).await);
+    served(world.buy(&route, &payload).await).await;
     assert_eq!(world.node.transactions_mined(), 1);
 }
 
@@ -142,7 +142,7 @@ async fn an_unreachable_node_is_a_fault_and_leaves_no_debt() {
     let decision = world.buy(&route, &payload).await;
     problem(decision, ProblemKind::ServiceUnavailable);
     world.node.faults().set_outage(Outage::None);
-    granted(world.buy(&route, &payload).await);
+    served(world.buy(&route, &payload).await).await;
 }
 
 // Draft-tempo-session-00, Crash Safety; DESIGN 2.7: effects never live in a request future.
@@ -192,7 +192,7 @@ async fn in_use(protocol: SessionProtocol) -> (World, crate::Route, mpp_tempo::C
     let route = world.route(protocol);
     let terms = world.open(&route, protocol, 0).await;
     let payload = voucher_payload(&terms, &world.voucher(&terms, PRICE));
-    granted(world.buy(&route, &payload).await);
+    served(world.buy(&route, &payload).await).await;
     (world, route, terms)
 }
 
@@ -208,7 +208,7 @@ async fn a_reverted_close_leaves_the_channel_open() {
         problem(decision, ProblemKind::VerificationFailed);
         assert_eq!(world.record(terms.id()).await.phase, Phase::Open);
         let payload = voucher_payload(&terms, &world.voucher(&terms, 2 * PRICE));
-        granted(world.buy(&route, &payload).await);
+        served(world.buy(&route, &payload).await).await;
         world.advance(1);
         let close = close_payload(&terms, &world.voucher(&terms, 2 * PRICE));
         managed(world.manage(&route, &close).await);

@@ -12,8 +12,8 @@ use crate::{
     gate::Purpose,
     session::record::{LedgerKind, Phase},
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, granted, ledger, managed, paying, problem, receipt,
-        refused, route, sign,
+        BOTH, DEPOSIT, PRICE, World, amount, ledger, managed, paying, problem, refused, route,
+        served, sign,
     },
 };
 
@@ -29,8 +29,7 @@ async fn an_open_locks_the_deposit_and_serves() {
         let route = world.route(protocol);
         let opening = world.opening(protocol).await;
         let first = world.voucher(&opening.terms, PRICE);
-        let grant = granted(world.buy(&route, &opening.payload(&first)).await);
-        let receipt = receipt(&grant);
+        let receipt = served(world.buy(&route, &opening.payload(&first)).await).await;
         assert_eq!(receipt.spent, amount(PRICE));
         assert_eq!(receipt.accepted_cumulative, amount(PRICE));
         assert_eq!(receipt.units, Some(1));
@@ -274,7 +273,7 @@ async fn an_open_that_claims_something_else_is_refused() {
     };
     refuse(garbage, ProblemKind::InvalidPayload).await;
     assert_eq!(world.node.transactions_mined(), 0);
-    granted(world.buy(&route, &honest).await);
+    served(world.buy(&route, &honest).await).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,7 +288,7 @@ async fn an_authorized_signer_signs_instead_of_the_payer() {
         let decision = world.buy(&route, &opening.payload(&by_payer)).await;
         problem(decision, ProblemKind::SignerMismatch);
         let by_signer = sign(&world.stranger, &opening.terms, PRICE);
-        granted(world.buy(&route, &opening.payload(&by_signer)).await);
+        served(world.buy(&route, &opening.payload(&by_signer)).await).await;
     }
 }
 
@@ -316,7 +315,7 @@ async fn a_foreign_source_is_refused() {
     let garbage = decide(String::from("did:key:z6Mk")).await;
     problem(garbage, ProblemKind::InvalidPayload);
     assert_eq!(world.node.transactions_mined(), 0);
-    granted(decide(did(42431, &|| world.payer.address())).await);
+    served(decide(did(42431, &|| world.payer.address())).await).await;
 }
 
 // PROTOCOL 5.6: accepted <= deposit. Of two v1 opens with one id, the smaller is mined.
@@ -358,5 +357,5 @@ async fn an_operator_that_the_offer_names_is_required() {
     params.operator = world.payee();
     let opening = world.sign_open(&params, paying()).await;
     let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
-    granted(world.buy(&route, &payload).await);
+    served(world.buy(&route, &payload).await).await;
 }

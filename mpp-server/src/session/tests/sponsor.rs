@@ -12,7 +12,7 @@ use mpp_tempo::{
 
 use crate::{
     gate::Purpose,
-    testing::{BOTH, PRICE, World, amount, granted, managed, problem, top_up_payload},
+    testing::{BOTH, PRICE, World, amount, managed, problem, served, top_up_payload},
 };
 
 const V2: SessionProtocol = SessionProtocol::V2;
@@ -28,7 +28,7 @@ async fn the_sponsor_pays_for_open_and_top_up() {
         let params = world.params(protocol);
         let opening = world.sign_open(&params, FeeMode::Sponsored).await;
         let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
-        granted(world.buy(&route, &payload).await);
+        served(world.buy(&route, &payload).await).await;
         let deposit = params.deposit.base_units();
         assert_eq!(before.0 - world.balance(payer), deposit);
         let paid = before.1 - world.balance(world.sponsor());
@@ -53,7 +53,7 @@ async fn a_payer_may_pay_its_own_fees() {
     let before = world.balance(world.sponsor());
     let opening = world.opening(V2).await;
     let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
-    granted(world.buy(&route, &payload).await);
+    served(world.buy(&route, &payload).await).await;
     assert_eq!(world.balance(world.sponsor()), before);
 }
 

@@ -10,8 +10,8 @@ use crate::{
     gate::Purpose,
     session::record::Phase,
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, at, close_payload, granted, managed, paying, problem,
-        refused, top_up_payload, voucher_payload,
+        BOTH, DEPOSIT, PRICE, World, amount, at, close_payload, managed, paying, problem, refused,
+        served, top_up_payload, voucher_payload,
     },
 };
 
@@ -37,7 +37,7 @@ async fn a_top_up_raises_the_deposit_once() {
         assert_eq!(world.on_chain(&terms).unwrap().deposit, record.deposit);
         assert_eq!(world.node.transactions_mined(), 2);
         let payload = voucher_payload(&terms, &world.voucher(&terms, DEPOSIT + 500));
-        granted(world.buy(&route, &payload).await);
+        served(world.buy(&route, &payload).await).await;
     }
 }
 

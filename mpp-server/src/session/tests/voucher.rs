@@ -12,8 +12,8 @@ use crate::{
     BadSignatureLimit, Route, SessionOffer,
     gate::{Attempt, Purpose},
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, granted, managed, payer, problem, receipt, route,
-        sign, terms, voucher_payload,
+        BOTH, DEPOSIT, PRICE, World, amount, managed, payer, problem, route, served, sign, terms,
+        voucher_payload,
     },
 };
 
@@ -35,8 +35,8 @@ async fn ten_units_cost_ten_prices_and_no_rpc() {
         let calls = world.node.client_calls();
         for unit in 1..=10 {
             let payload = voucher_payload(&terms, &world.voucher(&terms, unit * PRICE));
-            let grant = granted(world.buy(&route, &payload).await);
-            assert_eq!(receipt(&grant).spent, amount(unit * PRICE));
+            let receipt = served(world.buy(&route, &payload).await).await;
+            assert_eq!(receipt.spent, amount(unit * PRICE));
         }
         assert_eq!(world.node.client_calls(), calls);
         assert_eq!(world.node.transactions_mined(), 1);
@@ -89,10 +89,14 @@ async fn one_credential_pays_as_often_as_the_balance_lasts() {
     let credential = world.credential(&route, &payload).await;
     let copies = (0..20).map(|_| world.decide(&route, credential.clone(), Purpose::Content));
     let decisions = futures_util::future::join_all(copies).await;
-    let grants = decisions
-        .iter()
-        .filter(|decision| matches!(decision, crate::gate::Decision::Grant(_)));
-    assert_eq!(grants.count(), 3);
+    let grants: Vec<_> = decisions
+        .into_iter()
+        .filter(|decision| matches!(decision, crate::gate::Decision::Grant(_)))
+        .collect();
+    assert_eq!(grants.len(), 3);
+    for grant in grants {
+        served(grant).await;
+    }
     assert_eq!(world.record(terms.id()).await.spent, amount(3 * PRICE));
 }
 
@@ -105,7 +109,7 @@ async fn a_minimum_delta_holds_for_the_route_that_sets_it() {
     let payload = |units| voucher_payload(&terms, &world.voucher(&terms, units));
     let dust = world.buy(&route, &payload(2 * PRICE - 1)).await;
     problem(dust, ProblemKind::DeltaTooSmall);
-    granted(world.buy(&route, &payload(2 * PRICE)).await);
+    served(world.buy(&route, &payload(2 * PRICE)).await).await;
 }
 
 // PROTOCOL 1.3: signer-mismatch and invalid-signature; SECURITY-CASES A9.
@@ -139,7 +143,7 @@ async fn a_bad_signature_is_refused() {
             let problem = problem(decision, ProblemKind::InvalidSignature);
             assert_eq!(problem.channel_id, Some(terms.id().to_string()));
         }
-        granted(world.buy(&route, &good).await);
+        served(world.buy(&route, &good).await).await;
     }
 }
 
@@ -169,7 +173,7 @@ async fn a_flood_of_bad_signatures_is_cut_off() {
     let credential = world.credential(&route, &honest).await;
     let attempt = Attempt::from_credential(Some(credential), Purpose::Content)
         .peer(Some([192, 0, 2, 7].into()));
-    granted(world.server.decide(&route, attempt).await);
+    served(world.server.decide(&route, attempt).await).await;
     world.advance(1);
     let forged = voucher_payload(&terms, &sign(&world.stranger, &terms, 2 * PRICE));
     let decision = world.buy(&route, &forged).await;
@@ -231,7 +235,7 @@ async fn a_foreign_descriptor_or_source_is_refused() {
     let decision = decide(&world.stranger).await;
     problem(decision, ProblemKind::VerificationFailed);
     assert_eq!(world.record(terms.id()).await.accepted(), Amount::ZERO);
-    granted(decide(&world.payer).await);
+    served(decide(&world.payer).await).await;
 }
 
 // PROTOCOL 1.3: 410 with fresh challenges.
@@ -255,8 +259,8 @@ async fn a_channel_id_has_no_aliases() {
     let id = hex::encode_upper(terms.id());
     value["channelId"] = format!("0x{id}").into();
     let credential = Credential::new(world.challenge(&route).await, value);
-    let grant = granted(world.decide(&route, credential, Purpose::Content).await);
-    assert_eq!(receipt(&grant).channel_id, terms.id().to_string());
+    let receipt = served(world.decide(&route, credential, Purpose::Content).await).await;
+    assert_eq!(receipt.channel_id, terms.id().to_string());
 }
 
 // PROTOCOL 5.2: unknown actions and missing members are refused.

@@ -12,7 +12,7 @@ use mpp_tempo::{
 use crate::{
     Route, ServerEvent,
     session::record::Phase,
-    testing::{BOTH, PRICE, World, amount, granted, key, paying, problem, voucher_payload},
+    testing::{BOTH, PRICE, World, amount, key, paying, problem, served, voucher_payload},
 };
 
 const V2: SessionProtocol = SessionProtocol::V2;
@@ -37,7 +37,7 @@ async fn a_close_request_on_chain_stops_the_service() {
         let (route, terms) = in_service(&world, protocol).await;
         let mut events = world.server.subscribe();
         let payload = voucher_payload(&terms, &world.voucher(&terms, 5 * PRICE));
-        granted(world.buy(&route, &payload).await);
+        served(world.buy(&route, &payload).await).await;
         world.request_close(&terms).await;
         a_while().await;
         let decision = world.buy(&route, &payload).await;
@@ -125,7 +125,7 @@ async fn a_lagging_read_does_not_end_a_new_channel() {
         assert_eq!(record.phase, Phase::Open);
         world.node.faults().clear();
         let payload = voucher_payload(&terms, &world.voucher(&terms, PRICE));
-        granted(world.buy(&route, &payload).await);
+        served(world.buy(&route, &payload).await).await;
     }
 }
 

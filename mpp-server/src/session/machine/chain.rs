@@ -1,0 +1,204 @@
+//! What the chain tells, and the way to a close.
+
+use alloy_primitives::B256;
+use mpp_core::Amount;
+use mpp_tempo::{
+    channel::{ChannelView, Existence},
+    voucher::VerifiedVoucher,
+};
+
+use super::{Draft, Sale, close_voucher};
+use crate::{
+    error::Rejection,
+    session::{
+        command::Step,
+        record::{LedgerKind, PendingTx, Phase, Quarantine},
+    },
+};
+
+impl Draft<'_> {
+    pub(super) fn observe(mut self, view: ChannelView) -> Step {
+        match view.existence {
+            Existence::Open => {
+                self.observe_open(&view);
+                self.quarantine_if_behind();
+            }
+            Existence::Finalized => self.observe_gone(view.settled),
+            // An empty slot is what a deleted channel leaves behind, and also what a
+            // node shows that lags behind the open. Only its event proves a close
+            // (SECURITY-CASES A33).
+            Existence::Unknown => {}
+        }
+        let kind = match (&self.old.phase, &self.next.phase) {
+            (Phase::Opening(_) | Phase::Failed, Phase::Open) => LedgerKind::Opened,
+            (Phase::Closed { .. }, _) | (_, Phase::Closed { .. }) => LedgerKind::Closed,
+            _ => LedgerKind::Observed,
+        };
+        self.finish(kind, None)
+    }
+
+    fn observe_open(&mut self, view: &ChannelView) {
+        if matches!(self.next.phase, Phase::Closed { .. }) {
+            return;
+        }
+        // Settlements only grow, and so do deposits: a smaller one is an older state,
+        // whose close request may have been cancelled since.
+        self.next.settled = self.next.settled.max(view.settled);
+        if view.deposit < self.old.deposit {
+            return;
+        }
+        self.next.deposit = view.deposit;
+        // Only a top-up cancels a close request; without one, a view that
+        // shows no request is an older state.
+        let cancelled = view.close_requested_at.is_none() && view.deposit > self.old.deposit;
+        match &mut self.next.phase {
+            Phase::Closing { requested_at, .. } | Phase::Quarantined { requested_at, .. } => {
+                *requested_at = match view.close_requested_at {
+                    None if cancelled => None,
+                    None => *requested_at,
+                    at => at,
+                };
+            }
+            Phase::CloseRequested { at } => match view.close_requested_at {
+                Some(requested) => *at = requested,
+                None if cancelled => self.next.phase = Phase::Open,
+                None => {}
+            },
+            phase => {
+                *phase = match view.close_requested_at {
+                    Some(at) => Phase::CloseRequested { at },
+                    None => Phase::Open,
+                };
+            }
+        }
+        // A v1 id does not contain the deposit: a payer can show us one open
+        // transaction and have another mined. The chain would not pay a voucher
+        // above the deposit that is there.
+        if self.next.accepted() > self.next.deposit {
+            self.next.best = None;
+        }
+    }
+
+    fn observe_gone(&mut self, settled: Amount) {
+        self.next.settled = self.next.settled.max(settled);
+        if !matches!(self.next.phase, Phase::Closed { .. }) {
+            self.next.phase = Phase::Closed { transaction: None };
+            self.next.holds.clear();
+        }
+    }
+
+    pub(super) fn open_failed(mut self) -> Step {
+        if matches!(self.next.phase, Phase::Opening(_)) {
+            self.next.phase = Phase::Failed;
+        }
+        self.finish(LedgerKind::Observed, None)
+    }
+
+    /// Whatever was paid out was paid for a voucher of ours. If it is more
+    /// than any we hold, we have lost one (SECURITY-CASES A28).
+    fn quarantine_if_behind(&mut self) {
+        if self.next.settled <= self.next.accepted() {
+            return;
+        }
+        let requested_at = match self.next.phase {
+            Phase::Open => None,
+            Phase::CloseRequested { at } => Some(at),
+            _ => return,
+        };
+        self.next.phase = Phase::Quarantined {
+            reason: Quarantine::SettledAboveAccepted,
+            requested_at,
+        };
+        self.next.holds.clear();
+    }
+
+    /// Everything that was paid out counts as spent from here on: what it was
+    /// spent on is part of the history that was lost.
+    pub(super) fn reinstate(mut self) -> Result<Step, Rejection> {
+        let Phase::Quarantined { requested_at, .. } = self.old.phase else {
+            return Ok(self.unchanged());
+        };
+        if self.old.accepted() < self.old.settled {
+            return Err(Rejection::Quarantined {
+                channel_id: self.old.id,
+            });
+        }
+        self.next.phase = match requested_at {
+            Some(at) => Phase::CloseRequested { at },
+            None => Phase::Open,
+        };
+        let sale = Sale {
+            cost: self.old.owed().saturating_sub(self.old.spent),
+            ..Sale::default()
+        };
+        self.spend(sale.cost, 0);
+        Ok(self.finish(LedgerKind::Charged, Some(sale)))
+    }
+
+    pub(super) fn begin_close(mut self, voucher: &VerifiedVoucher) -> Result<Step, Rejection> {
+        let requested_at = match &self.old.phase {
+            Phase::Closing { .. } => return Ok(self.unchanged()),
+            Phase::CloseRequested { at } => Some(*at),
+            _ => None,
+        };
+        let chosen = close_voucher(self.old, voucher.as_signed())?;
+        self.next.phase = Phase::Closing {
+            voucher: chosen.clone(),
+            capture: self.old.owed(),
+            sent: None,
+            requested_at,
+        };
+        // Nothing that is still being served can be captured any more; its
+        // requests then fail, and were not charged.
+        self.next.holds.clear();
+        Ok(self.finish(LedgerKind::Observed, None))
+    }
+
+    /// One close in flight per channel (PROTOCOL 5.4).
+    pub(super) fn close_sent(mut self, pending: PendingTx) -> Result<Step, Rejection> {
+        let channel_id = self.old.id;
+        let refused = |why| Err(Rejection::ChannelFinalized { channel_id, why });
+        match &mut self.next.phase {
+            Phase::Closing {
+                sent: Some(sent), ..
+            } if *sent != pending => refused("another close of this channel is under way"),
+            Phase::Closing { sent, .. } => {
+                *sent = Some(pending);
+                Ok(self.finish(LedgerKind::Observed, None))
+            }
+            _ => refused("this channel is not being closed"),
+        }
+    }
+
+    pub(super) fn close_failed(mut self, transaction: B256) -> Step {
+        if let Phase::Closing {
+            requested_at,
+            sent: Some(sent),
+            ..
+        } = &self.next.phase
+            && sent.hash == transaction
+        {
+            self.next.phase = match requested_at {
+                Some(at) => Phase::CloseRequested { at: *at },
+                None => Phase::Open,
+            };
+        }
+        self.finish(LedgerKind::Observed, None)
+    }
+
+    pub(super) fn closed(mut self, transaction: B256, settled: Amount) -> Step {
+        if !matches!(
+            self.next.phase,
+            Phase::Closed {
+                transaction: Some(_)
+            }
+        ) {
+            self.next.settled = self.next.settled.max(settled);
+            self.next.phase = Phase::Closed {
+                transaction: Some(transaction),
+            };
+            self.next.holds.clear();
+        }
+        self.finish(LedgerKind::Closed, None)
+    }
+}

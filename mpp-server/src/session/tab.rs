@@ -1,0 +1,396 @@
+//! The running tab of a granted request: what is held, and what it will cost.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use mpp_core::{Amount, ChallengeId, MethodName, Timestamp, receipt::SessionReceipt};
+use mpp_tempo::channel::ChannelId;
+
+use super::{
+    command::Capture,
+    context::Till,
+    offer::StreamOptions,
+    receipt::session_receipt,
+    record::{ChannelRecord, HoldId},
+    reserve::Reservation,
+};
+use crate::{
+    error::{Failure, Fault, Rejection},
+    store::StoredResponse,
+    tasks::TaskLost,
+};
+
+/// The running tab of one granted request.
+///
+/// The price of one unit is held for it. It is charged when the request has
+/// been served ([`Grant::capture`](crate::gate::Grant::capture)), unless the
+/// handler has reserved another amount.
+pub struct Tab {
+    pub(super) till: Arc<dyn Till>,
+    pub(super) channel_id: ChannelId,
+    pub(super) challenge_id: ChallengeId,
+    pub(super) price: Amount,
+    pub(super) options: StreamOptions,
+    hold: HoldId,
+    /// How long a retry finds the outcome; `None`: nobody asked for that.
+    keep_outcome: Option<Duration>,
+    granted: Totals,
+    /// Units that the request itself paid for and nothing has used yet.
+    pub(super) prepaid: AtomicU64,
+    bill: Mutex<Bill>,
+}
+
+/// The state of the channel when the request was granted.
+#[derive(Clone, Copy, Debug)]
+struct Totals {
+    accepted: Amount,
+    spent: Amount,
+    at: Timestamp,
+}
+
+#[derive(Debug)]
+struct Bill {
+    /// What is held, in base units.
+    limit: Amount,
+    price: Price,
+    state: State,
+    /// Set once the request was charged.
+    receipt: Option<Box<SessionReceipt>>,
+}
+
+/// What the request will be charged, as far as is known.
+#[derive(Clone, Copy, Debug)]
+struct Price {
+    cost: Amount,
+    units: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// To be captured or released by the grant.
+    Held,
+    /// A [`Reservation`] is out; the grant still guards the request.
+    Reserved,
+    /// A [`Reservation`] is out and alone decides: the response has begun.
+    Detached,
+    /// Captured, released, or being one of these.
+    Settled,
+}
+
+/// What a tab is made from.
+pub(super) struct NewTab<'a> {
+    pub(super) record: &'a ChannelRecord,
+    pub(super) hold: HoldId,
+    pub(super) challenge_id: ChallengeId,
+    pub(super) price: Amount,
+    pub(super) options: StreamOptions,
+    pub(super) keep_outcome: Option<Duration>,
+}
+
+impl Tab {
+    pub(super) fn new(till: Arc<dyn Till>, new: NewTab<'_>) -> Self {
+        let record = new.record;
+        Self {
+            till,
+            channel_id: record.id,
+            challenge_id: new.challenge_id,
+            price: new.price,
+            options: new.options,
+            hold: new.hold,
+            keep_outcome: new.keep_outcome,
+            granted: Totals {
+                accepted: record.accepted(),
+                spent: record.spent,
+                at: record.changed_at,
+            },
+            prepaid: AtomicU64::new(0),
+            bill: Mutex::new(Bill {
+                limit: new.price,
+                price: Price {
+                    cost: new.price,
+                    units: 1,
+                },
+                state: State::Held,
+                receipt: None,
+            }),
+        }
+    }
+
+    /// The channel that pays.
+    #[must_use]
+    pub fn channel_id(&self) -> ChannelId {
+        self.channel_id
+    }
+
+    /// The challenge that the request answers.
+    #[must_use]
+    pub fn challenge_id(&self) -> &ChallengeId {
+        &self.challenge_id
+    }
+
+    /// The price of one unit, in base units.
+    #[must_use]
+    pub fn price(&self) -> Amount {
+        self.price
+    }
+
+    /// How streams on this tab behave.
+    #[must_use]
+    pub fn options(&self) -> StreamOptions {
+        self.options
+    }
+
+    /// Whether a retry of the request will find its outcome.
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        self.keep_outcome.is_some()
+    }
+
+    /// Reserves up to `max` base units in place of the price.
+    ///
+    /// From here on the reservation says what is captured; dropped, that is
+    /// nothing. It may outlive the response's head, as in a stream that is
+    /// charged at its end.
+    ///
+    /// # Errors
+    /// [`Rejection::InsufficientBalance`] names what is missing; the price
+    /// stays held. [`Fault::Inconsistent`] for a second reservation beside
+    /// one that is out, and for one on a request that is settled.
+    ///
+    /// # Cancel safety
+    /// Dropped, the larger amount may stay held until the request ends.
+    pub async fn reserve(self: &Arc<Self>, max: Amount) -> Result<Reservation, Failure> {
+        let held = {
+            let bill = self.bill();
+            if bill.state != State::Held {
+                return Err(Fault::Inconsistent("a request has one reservation at a time").into());
+            }
+            bill.limit
+        };
+        if max > held {
+            self.till.raise(self.channel_id, self.hold, max).await?;
+        }
+        let mut bill = self.bill();
+        if bill.state != State::Held {
+            return Err(Fault::Inconsistent("a request has one reservation at a time").into());
+        }
+        bill.limit = max.max(held);
+        bill.price = Price {
+            cost: Amount::ZERO,
+            units: 0,
+        };
+        bill.state = State::Reserved;
+        Ok(Reservation::new(Arc::clone(self), max))
+    }
+
+    /// Takes the reservation back, with what it says the request costs.
+    /// Returns whether the reservation is the one to settle it.
+    pub(super) fn reserved(&self, cost: Amount, units: u64) -> bool {
+        let mut bill = self.bill();
+        bill.price = Price {
+            cost: cost.min(bill.limit),
+            units,
+        };
+        match bill.state {
+            State::Reserved => {
+                bill.state = State::Held;
+                false
+            }
+            State::Detached => {
+                bill.state = State::Held;
+                true
+            }
+            State::Held | State::Settled => false,
+        }
+    }
+
+    /// Captures what the request costs, or leaves that to the reservation
+    /// that is out. Returns the receipt to send with the head.
+    pub(crate) async fn serve(
+        &self,
+        response: Option<StoredResponse>,
+    ) -> Result<SessionReceipt, Failure> {
+        if self.detach() {
+            return Ok(self.first_receipt());
+        }
+        self.capture(response).await
+    }
+
+    /// Whether a reservation is out, which from here on decides alone.
+    fn detach(&self) -> bool {
+        let mut bill = self.bill();
+        let reserved = bill.state == State::Reserved;
+        if reserved {
+            bill.state = State::Detached;
+        }
+        reserved
+    }
+
+    /// Charges, durably, and keeps the outcome with it. Charges once: after
+    /// that it returns the same receipt.
+    pub(super) async fn capture(
+        &self,
+        response: Option<StoredResponse>,
+    ) -> Result<SessionReceipt, Failure> {
+        let (price, receipt) = {
+            let bill = self.bill();
+            (bill.price, bill.receipt.clone())
+        };
+        if let Some(receipt) = receipt {
+            return Ok(*receipt);
+        }
+        if !self.settle(&[State::Held]) {
+            return Err(Rejection::HoldGone {
+                channel_id: self.channel_id,
+            }
+            .into());
+        }
+        let now = self.till.now();
+        let keep_for = self.keep_outcome.unwrap_or_default();
+        let capture = Capture {
+            hold: self.hold,
+            cost: price.cost,
+            units: price.units,
+            response,
+            keep_until: now.checked_add(keep_for).unwrap_or(now),
+        };
+        // Back in place until the commit is known to have happened, so that a
+        // future dropped here still gives the hold back.
+        let undo = Undo(self);
+        let record = self.till.capture(self.channel_id, capture).await?;
+        undo.forget();
+        self.till.forget_hold(self.channel_id, self.hold);
+        if self.price.checked_mul(price.units) == Some(price.cost) {
+            self.prepaid.store(price.units, Ordering::Release);
+        }
+        let receipt = session_receipt(
+            &record,
+            &self.challenge_id,
+            Some(price.units),
+            None,
+            record.changed_at,
+        );
+        self.bill().receipt = Some(Box::new(receipt.clone()));
+        Ok(receipt)
+    }
+
+    /// As [`capture`](Self::capture), on a task of the server. The task is
+    /// there when this returns; the future only waits for it.
+    pub(super) fn capture_on_task(
+        self: &Arc<Self>,
+    ) -> impl Future<Output = Result<SessionReceipt, Failure>> + use<> {
+        let (done, waiting) = tokio::sync::oneshot::channel();
+        let tab = Arc::clone(self);
+        self.till.spawn(Box::pin(async move {
+            let captured = tab.capture(None).await;
+            if let Err(failure) = &captured {
+                tracing::warn!(
+                    error = failure as &dyn std::error::Error,
+                    "a served request could not be charged"
+                );
+                tab.release().await;
+            }
+            // Nobody has to wait for it.
+            drop(done.send(captured));
+        }));
+        async { waiting.await.unwrap_or(Err(Fault::from(TaskLost).into())) }
+    }
+
+    /// Gives the hold back: nothing is charged.
+    pub(crate) async fn release(&self) {
+        if !self.settle(&[State::Held, State::Reserved]) {
+            return;
+        }
+        let undo = Undo(self);
+        let released = self.till.release(self.channel_id, self.hold).await;
+        // A hold that could not be released lapses: nobody tries again.
+        undo.forget();
+        self.till.forget_hold(self.channel_id, self.hold);
+        if let Err(failure) = released {
+            tracing::warn!(
+                error = &failure as &dyn std::error::Error,
+                "a hold could not be released; it lapses"
+            );
+        }
+    }
+
+    /// As [`release`](Self::release), on a task of the server. Does nothing
+    /// while a reservation that outlives the grant decides.
+    pub(crate) fn abandon(&self) {
+        if !self.settle(&[State::Held, State::Reserved]) {
+            return;
+        }
+        let (till, channel, hold) = (Arc::clone(&self.till), self.channel_id, self.hold);
+        till.forget_hold(channel, hold);
+        let releasing = Arc::clone(&till);
+        till.spawn(Box::pin(async move {
+            if let Err(failure) = releasing.release(channel, hold).await {
+                tracing::warn!(
+                    error = &failure as &dyn std::error::Error,
+                    "a hold could not be released; it lapses"
+                );
+            }
+        }));
+    }
+
+    /// The state at the grant: the receipt that a stream begins with when its
+    /// cost is known only at its end.
+    fn first_receipt(&self) -> SessionReceipt {
+        let totals = self.granted;
+        let mut receipt = SessionReceipt::new(
+            MethodName::tempo(),
+            totals.at,
+            self.challenge_id.clone(),
+            self.channel_id.to_string(),
+            totals.accepted,
+            totals.spent,
+        );
+        receipt.units = Some(0);
+        receipt
+    }
+
+    /// Claims the right to settle the request, out of one of these states.
+    fn settle(&self, from: &[State]) -> bool {
+        let mut bill = self.bill();
+        let free = from.contains(&bill.state);
+        if free {
+            bill.state = State::Settled;
+        }
+        free
+    }
+
+    fn bill(&self) -> MutexGuard<'_, Bill> {
+        self.bill.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts a tab back to held, unless its settlement went through.
+struct Undo<'a>(&'a Tab);
+
+impl Undo<'_> {
+    fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        self.0.bill().state = State::Held;
+    }
+}
+
+impl fmt::Debug for Tab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tab")
+            .field("channel_id", &self.channel_id)
+            .field("price", &self.price)
+            .finish_non_exhaustive()
+    }
+}
