@@ -221,8 +221,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let Some(source) = self.credential.source() else {
             return Ok(());
         };
-        let claimed = source.address.parse::<alloy_primitives::Address>();
-        if source.chain_id != self.terms.chain_id || claimed != Ok(payer) {
+        if source.chain_id != self.terms.chain_id || source.address != payer {
             return Err(Rejection::VerificationFailed(String::from(
                 "`source` is not the channel's payer",
             )));
