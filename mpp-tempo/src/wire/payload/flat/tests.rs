@@ -76,7 +76,7 @@ fn everything_else_is_left_to_the_general_reader() {
         "0x",
         &digits,
         &std::format!("0x0x{digits}"),
-        &std::format!("0x0x{}", &digits[2..]),
+        &std::format!("0x0x{}", "ab".repeat(31)),
     ] {
         check("channelId", Value::from(id));
     }
@@ -132,7 +132,7 @@ proptest! {
 
     #[test]
     fn both_readers_agree_on_changed_members(
-        member in 0..12_usize,
+        member in 0..40_usize,
         text in member_text(),
     ) {
         let mut payload = voucher();
@@ -140,7 +140,10 @@ proptest! {
         let inner: Vec<String> = payload["descriptor"].as_object().unwrap().keys().cloned().collect();
         match outer.get(member) {
             Some(name) => payload[name.as_str()] = Value::from(text),
-            None => payload["descriptor"][inner[member - outer.len()].as_str()] = Value::from(text),
+            None => {
+                let name = inner.iter().cycle().nth(member).unwrap();
+                payload["descriptor"][name.as_str()] = Value::from(text);
+            }
         }
         read_value(&payload);
     }
