@@ -88,7 +88,8 @@ pub(super) async fn redeem<S: ChannelStore>(
     credential: BoundCredential,
     visit: Visit,
 ) -> Result<Redeemed, Failure> {
-    let payload = SessionPayload::from_value(credential.payload())
+    let payload = credential
+        .session_payload()
         .map_err(|error| unreadable(&error, credential.payload()))?;
     let request = Request {
         context,
