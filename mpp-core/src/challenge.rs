@@ -3,7 +3,10 @@
 mod binding;
 mod draft;
 mod encoded_json;
+mod known;
 mod secret;
+mod template;
+mod text;
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -13,7 +16,10 @@ use serde::{Deserialize, Serialize};
 pub use self::binding::{BindingError, KeyRing};
 pub use self::draft::ChallengeDraft;
 pub use self::encoded_json::{EncodedJson, EncodedJsonError};
+pub use self::known::KnownChallenge;
 pub use self::secret::{SecretKey, SecretKeyError};
+pub use self::template::{ChallengeTemplate, IssuedChallenge};
+pub use self::text::ChallengeText;
 
 use crate::ids::{ChallengeId, IntentName, MethodName, Realm};
 use crate::time::Timestamp;
@@ -116,6 +122,12 @@ pub enum CredentialHeader {
 }
 
 impl CredentialHeader {
+    /// Reads the value as it stands in a credential, where case counts.
+    pub(crate) fn from_name(name: &[u8]) -> Option<Self> {
+        let known = Self::PaymentAuthorization;
+        (name == known.as_str().as_bytes()).then_some(known)
+    }
+
     /// The value of the challenge parameter.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

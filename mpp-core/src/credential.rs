@@ -1,5 +1,9 @@
 //! Credentials: what a client sends to pay.
 
+mod reader;
+
+pub use self::reader::{CredentialReader, CredentialText, Proof};
+
 use alloc::string::String;
 use core::fmt;
 

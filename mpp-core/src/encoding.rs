@@ -1,5 +1,6 @@
-//! The three encodings under every message: base64url, canonical JSON, strict JSON.
+//! The encodings under every message: base64url, canonical JSON, strict JSON.
 
 pub mod base64url;
+pub mod flat;
 pub mod jcs;
 pub mod json;

@@ -109,6 +109,11 @@ impl ChallengeId {
     pub(crate) fn from_mac(mac: &[u8; 32]) -> Self {
         Self(Cow::Owned(base64url::encode(mac)))
     }
+
+    /// The same, from the characters.
+    pub(crate) fn from_mac_text(text: &str) -> Self {
+        Self(Cow::Owned(String::from(text)))
+    }
 }
 
 impl MethodName {

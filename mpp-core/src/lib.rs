@@ -61,14 +61,17 @@ mod testing;
 
 pub use amount::{Amount, AmountError};
 pub use challenge::{
-    BindingError, Challenge, ChallengeDraft, CredentialHeader, EncodedJson, EncodedJsonError,
-    ExpiryError, KeyRing, SecretKey, SecretKeyError,
+    BindingError, Challenge, ChallengeDraft, ChallengeTemplate, ChallengeText, CredentialHeader,
+    EncodedJson, EncodedJsonError, ExpiryError, IssuedChallenge, KeyRing, KnownChallenge,
+    SecretKey, SecretKeyError,
 };
-pub use credential::{Credential, CredentialError};
+pub use credential::{Credential, CredentialError, CredentialReader, CredentialText, Proof};
 pub use digest::{BodyDigest, DigestMismatch, DigestParseError};
 pub use ids::{ChallengeId, IdError, IntentName, MethodName, Realm};
 pub use intent::{ChargeIntent, SessionIntent};
 pub use problem::{ForeignProblem, Problem, ProblemKind};
-pub use receipt::{ChargeReceipt, Receipt, ReceiptError, ReceiptStatus, SessionReceipt};
+pub use receipt::{
+    ChargeReceipt, Receipt, ReceiptError, ReceiptStatus, SessionReceipt, SessionReceiptText,
+};
 pub use source::{DidPkh, SourceError};
 pub use time::{Timestamp, TimestampError};

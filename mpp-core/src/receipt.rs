@@ -1,5 +1,9 @@
 //! Receipts: what a server says about a payment it has accepted.
 
+mod text;
+
+pub use self::text::SessionReceiptText;
+
 use alloc::string::String;
 
 use serde::{Deserialize, Deserializer, Serialize, de};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// `did:pkh:eip155:<chainId>:<address>`.
 ///
-/// [`DidPkh::new`] and reading accept the address in any case and keep it lower-case.
+/// Reading accepts the address in any case, writing is lower-case.
 ///
 /// # Examples
 ///
@@ -17,15 +17,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 ///
 /// let did: DidPkh = "did:pkh:eip155:42431:0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC".parse()?;
 /// assert_eq!(did.chain_id, 42431);
-/// assert_eq!(did.address, "0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc");
+/// assert_eq!(did.address[..2], [0x3c, 0x44]);
+/// assert_eq!(did.to_string(), "did:pkh:eip155:42431:0x3c44cdddb6a900fa2b585dd299e03d12fa4293bc");
 /// # Ok::<(), mpp_core::SourceError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DidPkh {
     /// The EIP-155 chain id.
     pub chain_id: u64,
-    /// The address: lower-case hex with 0x.
-    pub address: String,
+    /// The address of the account.
+    pub address: [u8; 20],
 }
 
 impl DidPkh {
@@ -35,19 +36,28 @@ impl DidPkh {
     /// [`SourceError`] when the address has another form.
     pub fn new(chain_id: u64, address: &str) -> Result<Self, SourceError> {
         let digits = address.strip_prefix("0x").ok_or(SourceError)?;
-        if digits.len() != 40 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let mut digits = digits.bytes().map(hex_digit);
+        let mut bytes = [0; 20];
+        for byte in &mut bytes {
+            let (high, low) = (digits.next().flatten(), digits.next().flatten());
+            *byte = high.ok_or(SourceError)? << 4 | low.ok_or(SourceError)?;
+        }
+        if digits.next().is_some() {
             return Err(SourceError);
         }
         Ok(Self {
             chain_id,
-            address: address.to_ascii_lowercase(),
+            address: bytes,
         })
     }
 }
 
 impl fmt::Display for DidPkh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "did:pkh:eip155:{}:{}", self.chain_id, self.address)
+        write!(f, "did:pkh:eip155:{}:0x", self.chain_id)?;
+        self.address
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -78,6 +88,11 @@ impl<'de> Deserialize<'de> for DidPkh {
             .parse()
             .map_err(de::Error::custom)
     }
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
 }
 
 /// A text is not the `did:pkh` identifier of an EIP-155 account.

@@ -9,6 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
+use crate::encoding::flat::{FlatObject, FlatValue};
 use crate::{Amount, Challenge, ChallengeId, ChargeReceipt, CredentialHeader, EncodedJson};
 use crate::{IntentName, MethodName, Realm, Receipt, SessionReceipt, Timestamp};
 
@@ -110,6 +111,63 @@ pub(crate) fn challenge() -> impl Strategy<Value = Challenge> {
             header: special.then_some(CredentialHeader::PaymentAuthorization),
         }
     })
+}
+
+/// The value that a flat object stands for.
+pub(crate) fn to_value(object: FlatObject<'_>) -> Value {
+    let member = |(name, value): (&[u8], FlatValue<'_>)| {
+        let value = match value {
+            FlatValue::Text(text) => Value::from(text.as_str()),
+            FlatValue::Object(object) => to_value(object),
+        };
+        (String::from_utf8(name.to_vec()).unwrap(), value)
+    };
+    Value::from(object.members().map(member).collect::<Map<_, _>>())
+}
+
+/// The payload of a voucher, as clients write it.
+pub(crate) fn voucher() -> impl Strategy<Value = Value> {
+    let descriptor = option::of("0x[0-9a-fA-F]{40}");
+    let (channel, signature) = ("0x[0-9a-fA-F]{64}", "0x[0-9a-fA-F]{130}");
+    (channel, "[1-9][0-9]{0,20}", signature, descriptor).prop_map(
+        |(channel, amount, signature, descriptor)| {
+            let mut payload = serde_json::json!({
+                "action": "voucher", "channelId": channel, "cumulativeAmount": amount,
+                "signature": signature,
+            });
+            if let Some(payer) = descriptor {
+                payload["descriptor"] = serde_json::json!({ "payer": payer, "payee": "0x" });
+            }
+            payload
+        },
+    )
+}
+
+/// A change of one place, as a broken or hostile client would make it.
+#[derive(Clone, Debug)]
+pub(crate) struct Mutation {
+    place: prop::sample::Index,
+    kind: u8,
+    byte: u8,
+}
+
+pub(crate) fn mutation(bytes: impl Strategy<Value = u8>) -> impl Strategy<Value = Mutation> {
+    let place = any::<prop::sample::Index>();
+    (place, 0..4_u8, bytes).prop_map(|(place, kind, byte)| Mutation { place, kind, byte })
+}
+
+impl Mutation {
+    /// Replaces, inserts, removes a byte, or cuts the text off there.
+    pub(crate) fn apply(&self, bytes: &mut Vec<u8>) {
+        let place = self.place.index(bytes.len().max(1));
+        match self.kind {
+            _ if place >= bytes.len() => bytes.push(self.byte),
+            0 => bytes[place] = self.byte,
+            1 => bytes.insert(place, self.byte),
+            2 => drop(bytes.remove(place)),
+            _ => bytes.truncate(place),
+        }
+    }
 }
 
 fn charge_receipt() -> impl Strategy<Value = Receipt> {

@@ -1,5 +1,9 @@
 //! Points in time as RFC 3339 text; the caller brings the clock.
 
+mod text;
+
+pub(crate) use self::text::TimestampText;
+
 use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
@@ -104,11 +108,7 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instant = jiff::Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
-        match self.0.rem_euclid(1_000) {
-            0 => write!(f, "{instant:.0}"),
-            _ => write!(f, "{instant:.3}"),
-        }
+        f.write_str(TimestampText::new(*self).as_str())
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, SharedClock},
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
-    gate::{Attempt, Decision, Gate, Refusal, Route},
+    gate::{Attempt, Decision, Gate, Issuer, Refusal, Route},
     session::{
         BadSignatureLimit, BadSignatures, Engine, SessionContext, SessionOffer, SessionParts, keep,
         record::ChannelRecord,
@@ -401,8 +401,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         let events = Events::new(self.event_capacity);
         let tasks = Tasks::default();
         let gate = Gate {
-            realm: self.realm.ok_or(Misuse::Missing("realm"))?,
-            keys,
+            issuer: Issuer::new(self.realm.ok_or(Misuse::Missing("realm"))?, keys),
             challenge_lifetime: self.challenge_lifetime,
             clock: self.clock.clone(),
             events: events.clone(),

@@ -1,4 +1,4 @@
-//! Verifying a secp256k1 voucher does not allocate (DESIGN 2, invariant 5).
+//! Neither verifying a secp256k1 voucher nor reading its request and writing its receipt allocates.
 #![expect(
     unsafe_code,
     reason = "a global allocator is the only way to count allocations"
@@ -7,9 +7,15 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use mpp_core::Amount;
+use mpp_core::header::credential::{self, sole_token};
+use mpp_core::header::receipt::ReceiptWriter;
+use mpp_core::{
+    Amount, ChallengeDraft, Credential, CredentialReader, DidPkh, EncodedJson, IntentName, KeyRing,
+    KnownChallenge, MethodName, Proof, Realm, SecretKey, SessionReceiptText, Timestamp,
+};
 use mpp_tempo::network::CHANNEL_RESERVE;
 use mpp_tempo::voucher::VoucherDomain;
+use mpp_tempo::wire::SessionPayload;
 use mpp_tempo::{
     ChannelDescriptor, ChannelTerms, LocalSigner, SessionProtocol, SignedVoucher, Signer, Voucher,
     VoucherSignature, VoucherVerifier,
@@ -136,4 +142,142 @@ fn verifying_a_batch_does_not_allocate_in_any_tier() {
         assert!(answers.iter().all(Result::is_ok));
         assert_eq!(count, 0, "{tier:?}");
     }
+}
+
+/// A shop, one channel to it, and the buffers that a server reuses.
+struct Shop {
+    keys: KeyRing,
+    verifier: VoucherVerifier,
+    channel: String,
+    challenge_id: String,
+    reader: CredentialReader,
+    writer: ReceiptWriter,
+    receipt: String,
+}
+
+const NOW: Timestamp = Timestamp::MIN;
+const SECRET: &[u8] = b"4t7w!z%C*F-JaNdRgUkXp2s5v8x/A?D(";
+
+impl Shop {
+    /// The shop and the header field of a request to it.
+    fn new() -> (Self, String) {
+        let payer = LocalSigner::from_bytes(&[7; 32]).unwrap();
+        let terms = terms(&payer);
+        let cumulative = Amount::new(1000);
+        let digest = VoucherDomain::new(&terms).digest(cumulative);
+        let keys = KeyRing::new(SecretKey::from_bytes(SECRET).unwrap());
+        let request = serde_json::json!({
+            "amount": "1000", "currency": terms.descriptor.token,
+            "methodDetails": {"chainId": terms.chain_id, "escrowContract": terms.escrow},
+            "recipient": terms.descriptor.payee,
+        });
+        let draft = ChallengeDraft::new(
+            Realm::new("shop.example").unwrap(),
+            MethodName::tempo(),
+            IntentName::session(),
+            EncodedJson::from_value(&request).unwrap(),
+        );
+        let challenge = keys.bind(draft.with_expires(Timestamp::MAX));
+        let payload = SessionPayload::Voucher {
+            channel_id: terms.id(),
+            descriptor: Some(terms.descriptor),
+            cumulative_amount: cumulative,
+            signature: payer.sign_digest_sync(&digest).into(),
+        };
+        let source = DidPkh::new(terms.chain_id, &payer.address().to_string()).unwrap();
+        let credential = Credential::new(challenge.clone(), payload.to_value());
+        let credential = credential.with_source(source.to_string());
+        let shop = Self {
+            keys,
+            verifier: VoucherVerifier::new(&terms),
+            channel: terms.id().to_string(),
+            challenge_id: challenge.id.as_str().to_owned(),
+            reader: CredentialReader::default(),
+            writer: ReceiptWriter::default(),
+            receipt: String::new(),
+        };
+        (shop, credential::encode(&credential).unwrap())
+    }
+
+    /// The first request of a challenge: its MAC is verified.
+    fn serve_unknown(&mut self, header: &str) {
+        let text = self.reader.read(sole_token(header).unwrap()).unwrap();
+        self.keys.verify_text(&text.challenge).unwrap();
+        let expires = Timestamp::parse(text.challenge.expires.unwrap().as_str()).unwrap();
+        assert!(NOW < expires);
+        let accepted = accept(&self.verifier, &text.proof);
+        self.write_receipt(accepted);
+    }
+
+    /// Every further request: its challenge is known.
+    fn serve_known(&mut self, known: &KnownChallenge, header: &str) {
+        let token = sole_token(header).unwrap();
+        let proof = self.reader.read_known(known, token).unwrap();
+        assert!(NOW < known.expires_at().unwrap());
+        let accepted = accept(&self.verifier, &proof);
+        self.write_receipt(accepted);
+    }
+
+    fn write_receipt(&mut self, accepted: Amount) {
+        self.receipt.clear();
+        let receipt = SessionReceiptText {
+            method: "tempo",
+            intent: "session",
+            timestamp: NOW,
+            reference: &self.channel,
+            challenge_id: &self.challenge_id,
+            channel_id: &self.channel,
+            accepted_cumulative: accepted,
+            spent: accepted,
+            units: Some(1),
+            tx_hash: None,
+        };
+        self.writer.write(&receipt, &mut self.receipt);
+    }
+}
+
+fn accept(verifier: &VoucherVerifier, proof: &Proof<'_>) -> Amount {
+    let source = proof.source.unwrap().as_str().parse::<DidPkh>().unwrap();
+    assert_eq!(source.chain_id, 42431);
+    let payload = SessionPayload::from_flat(proof.payload).unwrap();
+    let verified = verifier.verify(&payload.voucher().unwrap()).unwrap();
+    verified.cumulative()
+}
+
+#[test]
+fn a_request_is_read_verified_and_receipted_without_allocating() {
+    let (mut shop, header) = Shop::new();
+    for _ in 0..WARM_UP {
+        shop.serve_unknown(&header);
+    }
+    let ((), count) = allocations(|| shop.serve_unknown(&header));
+    assert_eq!(count, 0);
+    let receipt = mpp_core::header::receipt::parse(&shop.receipt).unwrap();
+    assert_eq!(receipt.reference(), shop.channel);
+
+    let text = shop.reader.read(sole_token(&header).unwrap()).unwrap();
+    let known = shop.keys.recognize(&text).unwrap();
+    let ((), count) = allocations(|| shop.serve_known(&known, &header));
+    assert_eq!(count, 0);
+    assert_eq!(
+        mpp_core::header::receipt::parse(&shop.receipt).unwrap(),
+        receipt
+    );
+}
+
+#[test]
+fn issuing_a_challenge_into_a_buffer_does_not_allocate() {
+    let (shop, _) = Shop::new();
+    let draft = ChallengeDraft::new(
+        Realm::new("shop.example").unwrap(),
+        MethodName::tempo(),
+        IntentName::session(),
+        EncodedJson::from_value(&serde_json::json!({"amount": "1000"})).unwrap(),
+    );
+    let template = shop.keys.template(draft);
+    let mut value = template.issue(Some(Timestamp::MAX)).header_value();
+    value.clear();
+    let ((), count) = allocations(|| template.issue(Some(NOW)).write_header_value(&mut value));
+    assert_eq!(count, 0);
+    assert!(value.starts_with("Payment id=\""));
 }

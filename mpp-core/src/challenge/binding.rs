@@ -1,6 +1,6 @@
 //! The MAC that makes a challenge id: the server keeps no list of challenges.
 
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use core::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -8,8 +8,9 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::Zeroizing;
 
-use super::{Challenge, ChallengeDraft, CredentialHeader, EncodedJson, SecretKey};
+use super::{Challenge, ChallengeDraft, ChallengeText, CredentialHeader, EncodedJson, SecretKey};
 use crate::encoding::base64url;
+use crate::encoding::flat::FlatText;
 use crate::ids::ChallengeId;
 
 /// The block size of SHA-256.
@@ -72,19 +73,15 @@ impl KeyRing {
         let digest = draft.digest.map(|digest| digest.to_string());
         let slots = Slots {
             first: [
-                draft.realm.as_str(),
-                draft.method.as_str(),
-                draft.intent.as_str(),
-                draft.request.as_str(),
-                expires.as_deref().unwrap_or_default(),
-                digest.as_deref().unwrap_or_default(),
-                draft
-                    .opaque
-                    .as_ref()
-                    .map(EncodedJson::as_str)
-                    .unwrap_or_default(),
+                draft.realm.as_str().as_bytes(),
+                draft.method.as_str().as_bytes(),
+                draft.intent.as_str().as_bytes(),
+                draft.request.as_str().as_bytes(),
+                expires.as_deref().unwrap_or_default().as_bytes(),
+                digest.as_deref().unwrap_or_default().as_bytes(),
+                draft.opaque.as_ref().map(json_bytes).unwrap_or_default(),
             ],
-            header: draft.header.map(CredentialHeader::as_str),
+            header: draft.header.map(header_bytes),
         };
         let id = self.current.tag(&slots).into_id();
         Challenge {
@@ -101,6 +98,11 @@ impl KeyRing {
         }
     }
 
+    /// The MAC of a new challenge whose first slots are known.
+    pub(super) fn midstate(&self, beginning: &str) -> Midstate {
+        self.current.after(beginning)
+    }
+
     /// Checks that an echoed challenge was bound by this ring, unchanged.
     ///
     /// Takes the same time for every wrong id. Expiry, body digest and the
@@ -109,15 +111,26 @@ impl KeyRing {
     /// # Errors
     /// [`BindingError`], which does not say what is wrong.
     pub fn verify(&self, echoed: &Challenge) -> Result<(), BindingError> {
-        let slots = Slots::of(echoed);
-        // The other slots can not hold a separator by their types. With one in
-        // these, two different challenges would share a MAC.
-        if slots.first.iter().any(|slot| slot.contains('|')) {
+        self.verify_slots(&Slots::of(echoed), echoed.id.as_str().as_bytes())
+    }
+
+    /// The same for a challenge that was only looked at; does not allocate.
+    ///
+    /// # Errors
+    /// [`BindingError`], which does not say what is wrong.
+    pub fn verify_text(&self, echoed: &ChallengeText<'_>) -> Result<(), BindingError> {
+        self.verify_slots(&Slots::of_text(echoed), echoed.id.as_bytes())
+    }
+
+    fn verify_slots(&self, slots: &Slots<'_>, id: &[u8]) -> Result<(), BindingError> {
+        // With a separator inside of a slot, two different challenges would
+        // share a MAC.
+        if slots.first.iter().any(|slot| slot.contains(&b'|')) {
             return Err(BindingError);
         }
-        let mut valid = self.current.tag(&slots).ct_eq(&echoed.id);
+        let mut valid = self.current.tag(slots).ct_eq(id);
         if let Some(previous) = &self.previous {
-            valid |= previous.tag(&slots).ct_eq(&echoed.id);
+            valid |= previous.tag(slots).ct_eq(id);
         }
         if bool::from(valid) {
             Ok(())
@@ -163,43 +176,88 @@ impl KeyState {
         Self(Hmac::new(block.into()))
     }
 
+    fn after(&self, beginning: &str) -> Midstate {
+        let mut mac = self.0.clone();
+        mac.update(beginning.as_bytes());
+        Midstate(mac)
+    }
+
     fn tag(&self, slots: &Slots<'_>) -> Tag {
         let mut mac = self.0.clone();
         for (index, slot) in slots.first.iter().chain(&slots.header).enumerate() {
             if index > 0 {
                 mac.update(b"|");
             }
-            mac.update(slot.as_bytes());
+            mac.update(slot);
         }
         Tag(mac.finalize().into_bytes().into())
     }
 }
 
+/// A MAC of which the beginning is done.
+#[derive(Clone)]
+pub(super) struct Midstate(Hmac<Sha256>);
+
+impl Midstate {
+    pub(super) fn finish(&self, rest: [&str; 2]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        for part in rest {
+            mac.update(part.as_bytes());
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
 /// The fields under the MAC, in order.
 struct Slots<'a> {
-    first: [&'a str; 7],
-    header: Option<&'a str>,
+    first: [&'a [u8]; 7],
+    header: Option<&'a [u8]>,
 }
 
 impl<'a> Slots<'a> {
     fn of(challenge: &'a Challenge) -> Self {
+        let text = |text: &'a Option<String>| text.as_deref().unwrap_or_default().as_bytes();
         Self {
             first: [
-                challenge.realm.as_str(),
-                challenge.method.as_str(),
-                challenge.intent.as_str(),
-                challenge.request.as_str(),
-                challenge.expires.as_deref().unwrap_or_default(),
-                challenge.digest.as_deref().unwrap_or_default(),
+                challenge.realm.as_str().as_bytes(),
+                challenge.method.as_str().as_bytes(),
+                challenge.intent.as_str().as_bytes(),
+                challenge.request.as_str().as_bytes(),
+                text(&challenge.expires),
+                text(&challenge.digest),
                 challenge
                     .opaque
                     .as_ref()
-                    .map(EncodedJson::as_str)
+                    .map(json_bytes)
                     .unwrap_or_default(),
             ],
-            header: challenge.header.map(CredentialHeader::as_str),
+            header: challenge.header.map(header_bytes),
         }
     }
+
+    fn of_text(challenge: &ChallengeText<'a>) -> Self {
+        let text = |text: Option<FlatText<'a>>| text.map(FlatText::as_bytes).unwrap_or_default();
+        Self {
+            first: [
+                challenge.realm.as_bytes(),
+                challenge.method.as_bytes(),
+                challenge.intent.as_bytes(),
+                challenge.request.as_bytes(),
+                text(challenge.expires),
+                text(challenge.digest),
+                text(challenge.opaque),
+            ],
+            header: challenge.header.map(header_bytes),
+        }
+    }
+}
+
+fn json_bytes(json: &EncodedJson) -> &[u8] {
+    json.as_str().as_bytes()
+}
+
+fn header_bytes(header: CredentialHeader) -> &'static [u8] {
+    header.as_str().as_bytes()
 }
 
 /// A MAC value. It has no `PartialEq`: the only comparison takes constant time.
@@ -208,10 +266,8 @@ struct Tag([u8; 32]);
 impl Tag {
     /// Compares with an id as text: a second spelling of the same MAC would let
     /// one challenge pass for two where ids are claimed once.
-    fn ct_eq(&self, id: &ChallengeId) -> Choice {
-        base64url::encode(&self.0)
-            .as_bytes()
-            .ct_eq(id.as_str().as_bytes())
+    fn ct_eq(&self, id: &[u8]) -> Choice {
+        base64url::encode_mac(&self.0).as_slice().ct_eq(id)
     }
 
     fn into_id(self) -> ChallengeId {

@@ -57,7 +57,7 @@ pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, JsonError> {
 /// Their serializers only write strings, integers and string-keyed objects, for
 /// which serde_json has no error; should that ever change, the empty text
 /// reads as malformed everywhere.
-pub(crate) fn to_text<T: Serialize>(value: &T) -> String {
+pub(crate) fn to_text<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 

@@ -21,27 +21,32 @@ use crate::challenge::{Challenge, CredentialHeader, EncodedJson, EncodedJsonErro
 pub fn encode(challenge: &Challenge) -> String {
     let mut out = String::from("Payment ");
     write_param(&mut out, "id", challenge.id.as_str());
-    let required = [
-        ("realm", challenge.realm.as_str()),
-        ("method", challenge.method.as_str()),
-        ("intent", challenge.intent.as_str()),
-        ("request", challenge.request.as_str()),
-    ];
-    let optional = [
+    let params = [
+        ("realm", Some(challenge.realm.as_str())),
+        ("method", Some(challenge.method.as_str())),
+        ("intent", Some(challenge.intent.as_str())),
+        ("request", Some(challenge.request.as_str())),
         ("description", challenge.description.as_deref()),
         ("digest", challenge.digest.as_deref()),
         ("expires", challenge.expires.as_deref()),
         ("opaque", challenge.opaque.as_ref().map(EncodedJson::as_str)),
         ("header", challenge.header.map(CredentialHeader::as_str)),
     ];
-    let optional = optional
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)));
-    for (name, value) in required.into_iter().chain(optional) {
-        out.push_str(", ");
-        write_param(&mut out, name, value);
-    }
+    write_params(&mut out, params);
     out
+}
+
+/// Appends the parameters that there are, each behind a comma.
+pub(crate) fn write_params<'a>(
+    out: &mut String,
+    params: impl IntoIterator<Item = (&'static str, Option<&'a str>)>,
+) {
+    for (name, value) in params {
+        if let Some(value) = value {
+            out.push_str(", ");
+            write_param(out, name, value);
+        }
+    }
 }
 
 /// Reads all payment challenges of an answer.
@@ -145,8 +150,13 @@ fn credential_header(name: &str) -> Result<Option<CredentialHeader>, HeaderError
 fn write_param(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str("=\"");
-    for character in value.chars() {
-        write_quoted_char(out, character);
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if value.bytes().all(is_plain) {
+        out.push_str(value);
+    } else {
+        value
+            .chars()
+            .for_each(|character| write_quoted_char(out, character));
     }
     out.push('"');
 }

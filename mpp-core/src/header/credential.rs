@@ -67,6 +67,23 @@ pub fn find<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Option<&'a 
     }
 }
 
+/// The token of a field value that holds nothing else, undecoded and unchecked.
+///
+/// If it decodes as plain base64url, it is what [`find`] returns for this one
+/// value; if it does not, [`find`] decides.
+///
+/// ```
+/// use mpp_core::header::credential::sole_token;
+///
+/// assert_eq!(sole_token("Payment e30"), Some("e30"));
+/// assert_eq!(sole_token("Bearer abc, Payment e30"), None);
+/// ```
+#[must_use]
+pub fn sole_token(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_at_checked("Payment ".len())?;
+    (scheme.eq_ignore_ascii_case("Payment ") && !token.is_empty()).then_some(token)
+}
+
 /// Decodes what [`find`] has found.
 ///
 /// # Errors

@@ -5,16 +5,44 @@
 //! ```
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::HeaderError;
 use super::limits::MAX_CREDENTIAL;
 use crate::encoding::base64url;
-use crate::receipt::Receipt;
+use crate::receipt::{Receipt, SessionReceiptText};
+
+/// Room for the JSON of a session receipt with a transaction.
+const USUAL_BYTES: usize = 512;
 
 /// Writes a receipt as a header value.
 #[must_use]
 pub fn encode(receipt: &Receipt) -> String {
-    base64url::encode(receipt.to_json().as_bytes())
+    match receipt {
+        Receipt::Charge(_) => base64url::encode(receipt.to_json().as_bytes()),
+        Receipt::Session(receipt) => {
+            let mut json = Vec::with_capacity(USUAL_BYTES);
+            SessionReceiptText::from(receipt).write_json(&mut json);
+            base64url::encode(&json)
+        }
+    }
+}
+
+/// Writes session receipts into reused buffers.
+#[derive(Debug, Default)]
+pub struct ReceiptWriter {
+    json: Vec<u8>,
+}
+
+impl ReceiptWriter {
+    /// Appends a receipt's header value to `out`: the bytes of [`encode`].
+    ///
+    /// Does not allocate once the buffers have grown to the size of a receipt.
+    pub fn write(&mut self, receipt: &SessionReceiptText<'_>, out: &mut String) {
+        self.json.clear();
+        receipt.write_json(&mut self.json);
+        base64url::encode_to(&self.json, out);
+    }
 }
 
 /// Reads a receipt; padding and the standard alphabet are accepted.

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use mpp_core::{
-    header::{challenge, names, receipt},
+    header::{names, receipt},
     receipt::Receipt,
 };
 use mpp_server::{gate::Refusal, store::StoredOutcome};
@@ -24,7 +24,7 @@ pub(super) fn refusal<B>(refusal: &Refusal) -> Response<PaymentBody<B>> {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     for issued in &refusal.challenges {
-        if let Some(value) = header_value(&challenge::encode(issued)) {
+        if let Ok(value) = HeaderValue::try_from(issued.header_value()) {
             headers.append(header::WWW_AUTHENTICATE, value);
         }
     }

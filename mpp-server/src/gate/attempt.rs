@@ -31,6 +31,8 @@ pub enum Purpose {
 
 pub(super) enum Presented<'a> {
     Nothing,
+    /// The value of the only header field; not looked into.
+    Value(&'a str),
     Token(&'a str),
     Native(Box<Credential>),
     Unreadable(Rejection),
@@ -44,11 +46,11 @@ impl<'a> Attempt<'a> {
         payment_authorization: impl IntoIterator<Item = &'a str>,
         purpose: Purpose,
     ) -> Self {
-        let all = authorization.into_iter().chain(payment_authorization);
-        let presented = match header::credential::find(all) {
-            Ok(Some(token)) => Presented::Token(token),
-            Ok(None) => Presented::Nothing,
-            Err(error) => Presented::Unreadable(unreadable(&error)),
+        let mut all = authorization.into_iter().chain(payment_authorization);
+        let presented = match (all.next(), all.next()) {
+            (None, _) => Presented::Nothing,
+            (Some(only), None) => Presented::Value(only),
+            (Some(first), Some(second)) => Presented::find([first, second].into_iter().chain(all)),
         };
         Self {
             presented,
@@ -108,6 +110,7 @@ impl fmt::Debug for Presented<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nothing => "Nothing",
+            Self::Value(_) => "Value(..)",
             Self::Token(_) => "Token(..)",
             Self::Native(_) => "Native(..)",
             Self::Unreadable(_) => "Unreadable(..)",
@@ -115,10 +118,20 @@ impl fmt::Debug for Presented<'_> {
     }
 }
 
-impl Presented<'_> {
+impl<'a> Presented<'a> {
+    /// Looks for the credential among the values of header fields.
+    pub(super) fn find(values: impl IntoIterator<Item = &'a str>) -> Self {
+        match header::credential::find(values) {
+            Ok(Some(token)) => Self::Token(token),
+            Ok(None) => Self::Nothing,
+            Err(error) => Self::Unreadable(unreadable(&error)),
+        }
+    }
+
     /// Reads the credential.
     pub(super) fn read(self) -> Result<Credential, Rejection> {
         match self {
+            Self::Value(value) => Self::find([value]).read(),
             Self::Nothing => Err(Rejection::PaymentRequired),
             Self::Unreadable(rejection) => Err(rejection),
             Self::Native(credential) => Ok(*credential),

@@ -1,9 +1,17 @@
 //! From a credential somebody sent to one that answers our own challenge.
 
-use std::fmt;
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
-use mpp_core::{Challenge, Timestamp, source::DidPkh};
-use mpp_tempo::wire::SessionPayload;
+use mpp_core::{
+    Challenge, CredentialReader, IntentName, KnownChallenge, MethodName, Proof, Timestamp,
+    challenge::ExpiryError, header::credential::sole_token, source::DidPkh,
+};
+use mpp_tempo::wire::{PayloadError, SessionPayload};
+use serde_json::Value;
 
 use super::{Gate, Offer, Route, attempt::Presented};
 use crate::error::Rejection;
@@ -13,22 +21,58 @@ use crate::error::Rejection;
 /// Only the gate makes these. `Debug` leaves the payload out, because whoever
 /// reads a log could spend it.
 pub struct BoundCredential {
-    challenge: Challenge,
-    payload: serde_json::Value,
+    challenge: Echo,
+    payload: Payload,
     source: Option<DidPkh>,
+}
+
+enum Echo {
+    Read(Box<Challenge>),
+    Known {
+        known: Arc<KnownChallenge>,
+        /// Whether its MAC was verified for this credential.
+        fresh: bool,
+    },
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "vouchers are the rule, and a box would cost each of them an allocation"
+)]
+enum Payload {
+    Json(Value),
+    /// A voucher, read without a JSON value; that is made when asked for.
+    Voucher(SessionPayload, OnceLock<Value>),
 }
 
 impl BoundCredential {
     /// The challenge, as issued.
     #[must_use]
     pub fn challenge(&self) -> &Challenge {
-        &self.challenge
+        match &self.challenge {
+            Echo::Read(challenge) => challenge,
+            Echo::Known { known, .. } => known.challenge(),
+        }
     }
 
     /// The method's payload, not yet examined.
+    ///
+    /// Of a session voucher, the hex digits may be in another case than they
+    /// were sent in.
     #[must_use]
-    pub fn payload(&self) -> &serde_json::Value {
-        &self.payload
+    pub fn payload(&self) -> &Value {
+        match &self.payload {
+            Payload::Json(value) => value,
+            Payload::Voucher(payload, value) => value.get_or_init(|| payload.to_value()),
+        }
+    }
+
+    /// The payload of a session credential.
+    pub(crate) fn session_payload(&self) -> Result<SessionPayload, PayloadError> {
+        match &self.payload {
+            Payload::Json(value) => SessionPayload::from_value(value),
+            Payload::Voucher(payload, _) => Ok(payload.clone()),
+        }
     }
 
     /// Who the payer claims to be.
@@ -36,12 +80,20 @@ impl BoundCredential {
     pub fn source(&self) -> Option<&DidPkh> {
         self.source.as_ref()
     }
+
+    /// The challenge, if it should be remembered once the credential has paid.
+    pub(super) fn fresh(&self) -> Option<Arc<KnownChallenge>> {
+        match &self.challenge {
+            Echo::Known { known, fresh: true } => Some(Arc::clone(known)),
+            Echo::Known { fresh: false, .. } | Echo::Read(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for BoundCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoundCredential")
-            .field("challenge", &self.challenge)
+            .field("challenge", self.challenge())
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
@@ -55,6 +107,11 @@ pub(super) fn bind<'r>(
     presented: Presented<'_>,
     now: Timestamp,
 ) -> Result<(&'r Offer, BoundCredential), Rejection> {
+    if let Presented::Value(value) = presented
+        && let Some(bound) = bind_voucher(gate, route, value, now)
+    {
+        return Ok(bound);
+    }
     let credential = presented.read()?;
     let offer = find_offer(gate, route, &credential.challenge, now)
         .map_err(|rejection| for_action(rejection, &credential.payload))?;
@@ -65,11 +122,64 @@ pub(super) fn bind<'r>(
         .transpose()
         .map_err(|_| Rejection::InvalidPayload(String::from("`source` is not a did:pkh")))?;
     let bound = BoundCredential {
-        challenge: credential.challenge,
-        payload: credential.payload,
+        challenge: Echo::Read(Box::new(credential.challenge)),
+        payload: Payload::Json(credential.payload),
         source,
     };
     Ok((offer, bound))
+}
+
+thread_local! {
+    static READER: RefCell<CredentialReader> = RefCell::default();
+}
+
+/// The short way for what sessions consist of: vouchers in the common form.
+///
+/// It never refuses: `None` leaves the decision to the long way, which would
+/// accept whatever is accepted here. Nothing is allocated for a challenge that
+/// is known; the MAC of another one is verified, and the challenge kept.
+fn bind_voucher<'r>(
+    gate: &Gate,
+    route: &'r Route,
+    value: &str,
+    now: Timestamp,
+) -> Option<(&'r Offer, BoundCredential)> {
+    let token = sole_token(value)?;
+    let found = gate.issuer.known().find(token);
+    let fresh = found.is_none();
+    let (known, (payload, source)) = READER.with_borrow_mut(|reader| match found {
+        Some(known) => {
+            let voucher = read_voucher(&reader.read_known(&known, token)?)?;
+            Some((known, voucher))
+        }
+        None => {
+            let text = reader.read(token)?;
+            let voucher = read_voucher(&text.proof)?;
+            let known = gate.issuer.keys().recognize(&text)?;
+            Some((Arc::new(known), voucher))
+        }
+    })?;
+    let challenge = known.challenge();
+    let is_session =
+        challenge.method == MethodName::tempo() && challenge.intent == IntentName::session();
+    if !is_session {
+        return None;
+    }
+    let offer = check_echo(gate, route, challenge, known.expires_at(), now).ok()?;
+    let bound = BoundCredential {
+        challenge: Echo::Known { known, fresh },
+        payload: Payload::Voucher(payload, OnceLock::new()),
+        source,
+    };
+    Some((offer, bound))
+}
+
+fn read_voucher(proof: &Proof<'_>) -> Option<(SessionPayload, Option<DidPkh>)> {
+    let source = match proof.source {
+        Some(text) => Some(text.as_str().parse().ok()?),
+        None => None,
+    };
+    Some((SessionPayload::from_flat(proof.payload)?, source))
 }
 
 fn find_offer<'r>(
@@ -78,18 +188,27 @@ fn find_offer<'r>(
     echoed: &Challenge,
     now: Timestamp,
 ) -> Result<&'r Offer, Rejection> {
-    let mut of_method = route
-        .offers()
-        .iter()
-        .filter(|offer| *offer.method() == echoed.method && *offer.intent() == echoed.intent)
-        .peekable();
-    if of_method.peek().is_none() {
+    if offers_of_method(route, echoed).next().is_none() {
         return Err(Rejection::MethodUnsupported);
     }
-    gate.keys
+    gate.issuer
+        .keys()
         .verify(echoed)
         .map_err(|_| Rejection::InvalidChallenge("this server did not issue the challenge"))?;
-    if echoed.realm != gate.realm {
+    check_echo(gate, route, echoed, echoed.expires_at(), now)
+}
+
+/// Everything about a challenge but its MAC, which has been verified.
+///
+/// None of this is ever remembered: it is compared for each credential.
+fn check_echo<'r>(
+    gate: &Gate,
+    route: &'r Route,
+    echoed: &Challenge,
+    expires: Result<Timestamp, ExpiryError>,
+    now: Timestamp,
+) -> Result<&'r Offer, Rejection> {
+    if echoed.realm != *gate.issuer.realm() {
         return Err(Rejection::InvalidChallenge(
             "the challenge is for another realm",
         ));
@@ -99,24 +218,31 @@ fn find_offer<'r>(
             "the challenge is for another route",
         ));
     }
-    match echoed.expires_at() {
+    match expires {
         Ok(expires) if now < expires => {}
         // Missing or malformed fails closed; equal to now has expired.
         Ok(_) | Err(_) => return Err(Rejection::ChallengeExpired),
     }
     // The HMAC has shown that this text is ours, so equal text is equal
     // price, currency, recipient, chain, unit and protocol.
-    of_method
+    offers_of_method(route, echoed)
         .find(|offer| *offer.request() == echoed.request)
         .ok_or(Rejection::InvalidChallenge(
             "the terms of this route have changed",
         ))
 }
 
+fn offers_of_method<'r>(route: &'r Route, echoed: &Challenge) -> impl Iterator<Item = &'r Offer> {
+    route
+        .offers()
+        .iter()
+        .filter(|offer| *offer.method() == echoed.method && *offer.intent() == echoed.intent)
+}
+
 /// The session draft has a problem of its own for a top-up whose challenge is
 /// unknown or has expired (draft-tempo-session-00, Rejection and Error
 /// Responses).
-fn for_action(rejection: Rejection, payload: &serde_json::Value) -> Rejection {
+fn for_action(rejection: Rejection, payload: &Value) -> Rejection {
     match (&rejection, SessionPayload::from_value(payload)) {
         (
             Rejection::InvalidChallenge(_) | Rejection::ChallengeExpired,
@@ -125,3 +251,6 @@ fn for_action(rejection: Rejection, payload: &serde_json::Value) -> Rejection {
         _ => rejection,
     }
 }
+
+#[cfg(test)]
+mod tests;

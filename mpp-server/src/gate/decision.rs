@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mpp_core::{Challenge, problem::Problem, receipt::Receipt};
+use mpp_core::{IssuedChallenge, problem::Problem, receipt::Receipt};
 
 use crate::{
     error::Failure,
@@ -149,5 +149,5 @@ pub struct Refusal {
     /// Status and body.
     pub problem: Problem,
     /// Fresh challenges, one per offer.
-    pub challenges: Vec<Challenge>,
+    pub challenges: Vec<IssuedChallenge>,
 }

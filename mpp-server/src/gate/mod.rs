@@ -6,6 +6,8 @@
 mod attempt;
 mod bind;
 mod decision;
+mod issuer;
+mod known;
 mod offer;
 mod repeat;
 
@@ -17,9 +19,10 @@ pub use self::{
     repeat::Repeatable,
 };
 
+pub(crate) use self::issuer::Issuer;
+
 use mpp_core::{
-    Challenge, ChallengeDraft, EncodedJson, KeyRing, Realm, Timestamp, header::accept_payment,
-    problem::Problem,
+    ChallengeTemplate, IssuedChallenge, Timestamp, header::accept_payment, problem::Problem,
 };
 
 use crate::{
@@ -31,8 +34,7 @@ use crate::{
 /// Issues challenges and redeems the credentials that answer them.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    pub(crate) realm: Realm,
-    pub(crate) keys: KeyRing,
+    pub(crate) issuer: Issuer,
     pub(crate) challenge_lifetime: core::time::Duration,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
@@ -57,7 +59,14 @@ impl Gate {
                 .map(|repeatable| repeatable.on_route(route.scope())),
         };
         let redeemed = match bind::bind(self, route, attempt.presented, now) {
-            Ok((offer, credential)) => offer.redeem(credential, visit).await,
+            Ok((offer, credential)) => {
+                let fresh = credential.fresh();
+                let redeemed = offer.redeem(credential, visit).await;
+                if let (Some(fresh), Ok(_)) = (fresh, &redeemed) {
+                    self.issuer.known().remember(fresh);
+                }
+                redeemed
+            }
             Err(rejection) => Err(Failure::Rejected(rejection)),
         };
         match redeemed {
@@ -105,11 +114,11 @@ impl Gate {
             Vec::new()
         };
         if let Some(first) = challenges.first() {
-            problem.challenge_id = Some(first.id.clone());
+            problem.challenge_id = Some(first.id());
         }
         for challenge in &challenges {
             self.events.send(ServerEvent::ChallengeIssued {
-                challenge_id: challenge.id.clone(),
+                challenge_id: challenge.id(),
                 scope: route.scope().to_owned(),
             });
         }
@@ -126,28 +135,24 @@ impl Gate {
     }
 
     /// One fresh challenge per offer, in the order the client prefers.
-    fn challenges(&self, route: &Route, accept: Option<&str>, now: Timestamp) -> Vec<Challenge> {
-        let offers: Vec<&Offer> = route.offers().iter().collect();
+    fn challenges(
+        &self,
+        route: &Route,
+        accept: Option<&str>,
+        now: Timestamp,
+    ) -> Vec<IssuedChallenge> {
+        let templates = route.templates(&self.issuer);
+        let templates: Vec<&ChallengeTemplate> = templates.iter().collect();
         // A malformed preference is no preference (PROTOCOL 1).
         let ranked = match accept.map(accept_payment::parse) {
-            Some(Ok(accept)) => accept.rank(offers, |offer| (offer.method(), offer.intent())),
-            Some(Err(_)) | None => offers,
+            Some(Ok(accept)) => accept.rank(templates, |template| {
+                (&template.draft().method, &template.draft().intent)
+            }),
+            Some(Err(_)) | None => templates,
         };
-        let issue = |offer: &Offer| self.issue(offer, route.scope_json(), now);
+        let expires = now.checked_add(self.challenge_lifetime);
+        let issue = |template: &ChallengeTemplate| template.issue(expires);
         ranked.into_iter().map(issue).collect()
-    }
-
-    fn issue(&self, offer: &Offer, scope: &EncodedJson, now: Timestamp) -> Challenge {
-        let mut draft = ChallengeDraft::new(
-            self.realm.clone(),
-            offer.method().clone(),
-            offer.intent().clone(),
-            offer.request().clone(),
-        );
-        draft.expires = now.checked_add(self.challenge_lifetime);
-        draft.description = offer.description().map(str::to_owned);
-        draft.opaque = Some(scope.clone());
-        self.keys.bind(draft)
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
-use mpp_core::{EncodedJson, IntentName, MethodName, Timestamp};
+use mpp_core::{ChallengeTemplate, EncodedJson, IntentName, MethodName, Timestamp};
 
-use super::{BoundCredential, Purpose, Redeemed, Repeatable};
+use super::{
+    BoundCredential, Purpose, Redeemed, Repeatable,
+    issuer::{Issuer, Templates},
+};
 use crate::error::{Failure, Misuse};
 
 /// A future on the heap, as trait objects need it.
@@ -22,10 +25,10 @@ pub trait PaymentMethod: Send + Sync + 'static {
     /// The intent, such as `session`.
     fn intent(&self) -> &IntentName;
 
-    /// The `request` of every challenge for this offer.
+    /// The `request` of every challenge for this offer; it never changes.
     fn request(&self) -> &EncodedJson;
 
-    /// Text for a person, outside the challenge's binding.
+    /// Text for a person, outside the challenge's binding; it never changes.
     fn description(&self) -> Option<&str>;
 
     /// Verifies the payment and makes it durable.
@@ -90,6 +93,7 @@ struct RouteInner {
     scope: String,
     scope_json: EncodedJson,
     offers: Vec<Offer>,
+    templates: Templates,
 }
 
 impl Route {
@@ -122,6 +126,7 @@ impl Route {
             scope,
             scope_json,
             offers,
+            templates: Templates::default(),
         })))
     }
 
@@ -139,5 +144,10 @@ impl Route {
 
     pub(super) fn scope_json(&self) -> &EncodedJson {
         &self.0.scope_json
+    }
+
+    /// What this issuer's challenges for the offers have in common.
+    pub(super) fn templates(&self, issuer: &Issuer) -> Arc<[ChallengeTemplate]> {
+        self.0.templates.of(issuer, self)
     }
 }

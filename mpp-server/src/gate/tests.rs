@@ -1,7 +1,8 @@
 //! What the gate lets through, and what it says to the rest.
 
 use mpp_core::{
-    ChallengeId, Credential, IntentName, MethodName, header,
+    Challenge, ChallengeDraft, ChallengeId, Credential, EncodedJson, IntentName, KeyRing,
+    MethodName, Realm, header,
     problem::ProblemKind,
     receipt::{ChargeReceipt, Receipt},
 };
@@ -83,8 +84,7 @@ impl House {
     fn new(keys: KeyRing) -> Self {
         let clock = ManualClock::new(now());
         let gate = Gate {
-            realm: Realm::new("shop.example").unwrap(),
-            keys,
+            issuer: Issuer::new(Realm::new("shop.example").unwrap(), keys),
             challenge_lifetime: core::time::Duration::from_secs(300),
             clock: SharedClock::new(clock.clone()),
             events: Events::new(16),
@@ -94,7 +94,8 @@ impl House {
 
     async fn ask(&self, route: &Route) -> Vec<Challenge> {
         let attempt = Attempt::from_credential(None, Purpose::Content);
-        refused(self.gate.decide(route, attempt).await).challenges
+        let issued = refused(self.gate.decide(route, attempt).await).challenges;
+        issued.iter().map(IssuedChallenge::to_challenge).collect()
     }
 
     async fn challenge(&self, route: &Route) -> Challenge {
@@ -138,10 +139,11 @@ async fn an_unpaid_request_gets_a_challenge_per_offer() {
     assert_eq!(refusal.challenges.len(), 2);
     assert_eq!(
         refusal.problem.challenge_id.as_ref(),
-        Some(&refusal.challenges[0].id)
+        Some(&refusal.challenges[0].id())
     );
-    for (challenge, offer) in refusal.challenges.iter().zip(route.offers()) {
-        house.gate.keys.verify(challenge).unwrap();
+    for (issued, offer) in refusal.challenges.iter().zip(route.offers()) {
+        let challenge = issued.to_challenge();
+        house.gate.issuer.keys().verify(&challenge).unwrap();
         assert_eq!(challenge.realm.as_str(), "shop.example");
         assert_eq!(challenge.request, *offer.request());
         // Default: now + 5 min.
@@ -328,7 +330,8 @@ async fn challenges_survive_one_key_rotation() {
 #[tokio::test]
 async fn a_challenge_of_another_realm_is_refused() {
     let mut other = house();
-    other.gate.realm = Realm::new("evil.example").unwrap();
+    let realm = Realm::new("evil.example").unwrap();
+    other.gate.issuer = Issuer::new(realm, KeyRing::new(secret(1)));
     let challenge = other.challenge(&route("/poem")).await;
     let decision = house().pay(&route("/poem"), challenge).await;
     problem(decision, ProblemKind::InvalidChallenge);
@@ -440,7 +443,7 @@ async fn offers_are_ranked_by_the_clients_preference() {
         let intents: Vec<_> = refusal
             .challenges
             .iter()
-            .map(|challenge| challenge.intent.as_str())
+            .map(|challenge| challenge.draft().intent.as_str())
             .collect();
         assert_eq!(intents, expected, "{accept:?}");
     };
@@ -471,7 +474,7 @@ async fn a_rejection_is_told_with_its_fresh_challenge() {
     let decision = house.present(&route("/poem"), &["Payment !!!"]).await;
     let refusal = refused(decision);
     let issued = ServerEvent::ChallengeIssued {
-        challenge_id: refusal.challenges[0].id.clone(),
+        challenge_id: refusal.challenges[0].id(),
         scope: String::from("/poem"),
     };
     let rejected = ServerEvent::Rejected {

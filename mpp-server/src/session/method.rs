@@ -89,7 +89,8 @@ pub(super) async fn redeem<S: ChannelStore>(
     credential: BoundCredential,
     visit: Visit,
 ) -> Result<Redeemed, Failure> {
-    let payload = SessionPayload::from_value(credential.payload())
+    let payload = credential
+        .session_payload()
         .map_err(|error| unreadable(&error, credential.payload()))?;
     let request = Request {
         context,
@@ -267,8 +268,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let Some(source) = self.credential.source() else {
             return Ok(());
         };
-        let claimed = source.address.parse::<alloy_primitives::Address>();
-        if source.chain_id != self.terms.chain_id || claimed != Ok(payer) {
+        if source.chain_id != self.terms.chain_id || source.address != payer {
             return Err(Rejection::VerificationFailed(String::from(
                 "`source` is not the channel's payer",
             )));

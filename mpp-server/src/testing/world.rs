@@ -222,7 +222,7 @@ impl World {
         let attempt = Attempt::from_credential(None, Purpose::Content);
         let mut refusal = refused(self.server.decide(route, attempt).await);
         assert_eq!(refusal.problem.kind, ProblemKind::PaymentRequired);
-        refusal.challenges.remove(0)
+        refusal.challenges.remove(0).to_challenge()
     }
 
     pub(crate) async fn credential(&self, route: &Route, payload: &SessionPayload) -> Credential {

@@ -3,12 +3,14 @@
 use alloc::string::{String, ToString};
 use alloy_primitives::{Address, Bytes};
 use mpp_core::Amount;
+use mpp_core::encoding::flat::FlatObject;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::channel::{ChannelDescriptor, ChannelId};
 use crate::voucher::{SignatureFormatError, SignedVoucher, Voucher, VoucherSignature};
 
+mod flat;
 mod json;
 
 use json::Wire;
@@ -93,6 +95,16 @@ impl SessionPayload {
         let wire = Wire::deserialize(payload)
             .map_err(|error| PayloadError::Malformed(error.to_string()))?;
         wire.read()
+    }
+
+    /// Reads a voucher from a credential's text, without allocating.
+    ///
+    /// What it returns is what [`from_value`](Self::from_value) makes of the
+    /// same payload; where it returns `None`, that function decides. Only
+    /// signatures of passkeys are kept on the heap.
+    #[must_use]
+    pub fn from_flat(payload: FlatObject<'_>) -> Option<Self> {
+        flat::voucher(payload)
     }
 
     /// Writes the payload.

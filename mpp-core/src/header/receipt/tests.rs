@@ -1,10 +1,13 @@
 //! Receipts in headers: PROTOCOL.md section 1.
 
+use alloc::string::String;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
-use super::{encode, parse};
+use super::{ReceiptWriter, encode, parse};
+use crate::encoding::base64url;
 use crate::encoding::base64url::DecodeError;
 use crate::header::HeaderError;
 use crate::header::limits::MAX_CREDENTIAL;
@@ -36,6 +39,21 @@ fn malformed_receipts_are_refused() {
 }
 
 proptest! {
+    // The short ways write what serde writes.
+    #[test]
+    fn every_way_writes_the_same_bytes(receipts in proptest::collection::vec(receipt(), 1..4)) {
+        let mut writer = ReceiptWriter::default();
+        for receipt in receipts {
+            let expected = base64url::encode(receipt.to_json().as_bytes());
+            prop_assert_eq!(encode(&receipt), expected.as_str());
+            if let Receipt::Session(receipt) = &receipt {
+                let mut out = String::from("before ");
+                writer.write(&receipt.into(), &mut out);
+                prop_assert_eq!(out.strip_prefix("before "), Some(expected.as_str()));
+            }
+        }
+    }
+
     #[test]
     fn headers_round_trip(receipt in receipt()) {
         prop_assert_eq!(parse(&encode(&receipt)), Ok(receipt.clone()));

@@ -1,0 +1,253 @@
+//! The short way accepts nothing that the long way refuses, whatever is remembered.
+
+use mpp_core::{
+    Credential, EncodedJson, KeyRing, Realm, SecretKey,
+    header::{challenge, credential},
+};
+use mpp_tempo::{SessionProtocol, wire::SessionPayload};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    clock::{ManualClock, SharedClock},
+    error::Failure,
+    event::Events,
+    gate::{BoxFuture, Issuer, PaymentMethod, Redeemed, Visit},
+    testing::{at, now, payer, secret, sign, terms},
+};
+
+/// A session at a price; nothing is redeemed here.
+struct Session {
+    method: MethodName,
+    intent: IntentName,
+    request: EncodedJson,
+}
+
+impl PaymentMethod for Session {
+    fn method(&self) -> &MethodName {
+        &self.method
+    }
+
+    fn intent(&self) -> &IntentName {
+        &self.intent
+    }
+
+    fn request(&self) -> &EncodedJson {
+        &self.request
+    }
+
+    fn description(&self) -> Option<&str> {
+        None
+    }
+
+    fn redeem(&self, _: BoundCredential, _: Visit) -> BoxFuture<'_, Result<Redeemed, Failure>> {
+        Box::pin(std::future::ready(Err(Rejection::PaymentRequired.into())))
+    }
+}
+
+fn route(scope: &str, price: &str) -> Route {
+    let offer = Offer::new(Session {
+        method: MethodName::tempo(),
+        intent: IntentName::session(),
+        request: EncodedJson::from_value(&json!({ "amount": price })).unwrap(),
+    });
+    Route::new(scope, [offer]).unwrap()
+}
+
+fn gate_with(realm: &str, keys: KeyRing) -> Gate {
+    Gate {
+        issuer: Issuer::new(Realm::new(realm).unwrap(), keys),
+        challenge_lifetime: core::time::Duration::from_secs(300),
+        clock: SharedClock::new(ManualClock::new(now())),
+        events: Events::new(16),
+    }
+}
+
+fn gate() -> Gate {
+    gate_with("shop.example", KeyRing::new(secret(1)))
+}
+
+fn voucher(units: u128) -> SessionPayload {
+    let terms = terms(SessionProtocol::V2);
+    let signed = sign(&payer(), &terms, units);
+    SessionPayload::Voucher {
+        channel_id: terms.id(),
+        descriptor: Some(terms.descriptor),
+        cumulative_amount: signed.voucher.cumulative,
+        signature: signed.signature,
+    }
+}
+
+/// The header value of a credential for a fresh challenge.
+fn header(gate: &Gate, route: &Route, payload: &SessionPayload) -> String {
+    let issued = gate.challenges(route, None, now()).remove(0);
+    header_for(&issued.to_challenge(), payload)
+}
+
+fn header_for(challenge: &Challenge, payload: &SessionPayload) -> String {
+    let credential = Credential::new(challenge.clone(), payload.to_value())
+        .with_source("did:pkh:eip155:42431:0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC");
+    credential::encode(&credential).unwrap()
+}
+
+/// What a way made of a header value.
+type Outcome = Result<(EncodedJson, Challenge, Value, Option<DidPkh>), Rejection>;
+
+fn outcome(bound: Result<(&Offer, BoundCredential), Rejection>) -> Outcome {
+    bound.map(|(offer, credential)| {
+        (
+            offer.request().clone(),
+            credential.challenge().clone(),
+            // Compared by meaning: the short way does not keep the case of hex digits.
+            credential.session_payload().map_or_else(
+                |_| credential.payload().clone(),
+                |payload| payload.to_value(),
+            ),
+            credential.source().copied(),
+        )
+    })
+}
+
+/// Binds in both ways, which have to agree; whether the short one was taken.
+#[track_caller]
+fn both(gate: &Gate, route: &Route, value: &str, now: Timestamp) -> (Outcome, bool) {
+    let long = outcome(bind(gate, route, Presented::find([value]), now));
+    let is_short = bind_voucher(gate, route, value, now).is_some();
+    let short = outcome(bind(gate, route, Presented::Value(value), now));
+    assert_eq!(short, long);
+    (short, is_short)
+}
+
+/// Binds a header value and remembers its challenge, as after a payment.
+fn pay(gate: &Gate, route: &Route, value: &str) -> Option<()> {
+    let (_, credential) = bind_voucher(gate, route, value, now())?;
+    gate.issuer.known().remember(credential.fresh()?);
+    Some(())
+}
+
+#[test]
+fn vouchers_take_the_short_way_before_and_after_they_are_known() {
+    let (gate, route) = (gate(), route("/poem", "5"));
+    let value = header(&gate, &route, &voucher(1));
+    let (first, is_short) = both(&gate, &route, &value, now());
+    assert!(first.is_ok() && is_short);
+    pay(&gate, &route, &value).unwrap();
+    let challenge = first.unwrap().1;
+    let next = header_for(&challenge, &voucher(2));
+    let (bound, is_short) = both(&gate, &route, &next, now());
+    assert!(bound.is_ok() && is_short);
+    let (_, credential) = bind_voucher(&gate, &route, &next, now()).unwrap();
+    assert!(credential.fresh().is_none(), "its challenge is known");
+}
+
+// Everything but the MAC is compared each time.
+#[test]
+fn a_known_challenge_is_checked_for_all_that_can_change() {
+    let (gate, poem) = (gate(), route("/poem", "5"));
+    let value = header(&gate, &poem, &voucher(1));
+    pay(&gate, &poem, &value).unwrap();
+    let refused = |gate: &Gate, route: &Route, now| both(gate, route, &value, now).0.unwrap_err();
+    assert!(both(&gate, &poem, &value, at(299)).0.is_ok());
+    assert_eq!(refused(&gate, &poem, at(300)), Rejection::ChallengeExpired);
+    let invalid = |rejection| matches!(rejection, Rejection::InvalidChallenge(_));
+    assert!(invalid(refused(&gate, &route("/photo", "5"), now())));
+    assert!(invalid(refused(&gate, &route("/poem", "6"), now())));
+    // Another realm and other keys are another issuer, which knows nothing yet.
+    let moved = gate_with("bank.example", KeyRing::new(secret(1)));
+    assert!(invalid(refused(&moved, &poem, now())));
+    let rotated = gate_with("shop.example", KeyRing::new(secret(2)));
+    assert!(invalid(refused(&rotated, &poem, now())));
+    let ring = KeyRing::new(secret(2)).with_previous(secret(1));
+    let rotating = gate_with("shop.example", ring);
+    assert!(both(&rotating, &poem, &value, now()).0.is_ok());
+}
+
+#[test]
+fn a_route_serves_two_issuers() {
+    let poem = route("/poem", "5");
+    let (one, two) = (gate(), gate_with("bank.example", KeyRing::new(secret(2))));
+    for gate in [&one, &two, &one] {
+        let issued = gate.challenges(&poem, None, now()).remove(0);
+        let echoed = issued.to_challenge();
+        assert_eq!(gate.issuer.keys().verify(&echoed), Ok(()));
+        assert_eq!(echoed.realm, *gate.issuer.realm());
+        assert_eq!(issued.header_value(), challenge::encode(&echoed));
+    }
+}
+
+// Other actions and other forms go the long way.
+#[test]
+fn what_is_no_plain_voucher_goes_the_long_way() {
+    let (gate, poem) = (gate(), route("/poem", "5"));
+    let value = header(&gate, &poem, &voucher(1));
+    pay(&gate, &poem, &value).unwrap();
+    let SessionPayload::Voucher {
+        channel_id,
+        descriptor,
+        cumulative_amount,
+        signature,
+    } = voucher(1)
+    else {
+        panic!("no voucher");
+    };
+    let close = SessionPayload::Close {
+        channel_id,
+        descriptor,
+        cumulative_amount,
+        signature,
+        close_signature: None,
+    };
+    let (bound, is_short) = both(&gate, &poem, &header(&gate, &poem, &close), now());
+    assert!(bound.is_ok() && !is_short);
+    for other in [
+        format!("Bearer abc, {value}"),
+        format!(" {value}"),
+        format!("{value} "),
+        format!("{value}="),
+        value.replacen(' ', "  ", 1),
+    ] {
+        assert!(!both(&gate, &poem, &other, now()).1, "{other}");
+    }
+    let lower = value.replacen("Payment", "pAYMENT", 1);
+    assert!(both(&gate, &poem, &lower, now()).1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn both_ways_agree_on_mutated_credentials(
+        realm in "[a-z.]{1,9}",
+        places in prop::collection::vec((any::<prop::sample::Index>(), b' '..=b'~'), 0..3),
+        in_json in any::<bool>(),
+        is_known in any::<bool>(),
+    ) {
+        let secret = SecretKey::from_bytes(b"4t7w!z%C*F-JaNdRgUkXp2s5v8x/A?D(").unwrap();
+        let (gate, poem) = (gate_with(&realm, KeyRing::new(secret)), route("/poem", "5"));
+        let value = header(&gate, &poem, &voucher(1));
+        if is_known {
+            pay(&gate, &poem, &value).unwrap();
+        }
+        let (scheme, token) = value.split_at(8);
+        let mut text = if in_json {
+            mpp_core::encoding::base64url::decode(token).unwrap()
+        } else {
+            token.as_bytes().to_vec()
+        };
+        for (place, byte) in &places {
+            let place = place.index(text.len());
+            text[place] = *byte;
+        }
+        let token = if in_json {
+            mpp_core::encoding::base64url::encode(&text)
+        } else {
+            String::from_utf8(text).unwrap()
+        };
+        let (bound, is_short) = both(&gate, &poem, &format!("{scheme}{token}"), now());
+        prop_assert!(bound.is_ok() || !is_short);
+        if places.is_empty() {
+            prop_assert!(is_short);
+        }
+    }
+}
