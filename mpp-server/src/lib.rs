@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
 pub mod clock;
 pub mod error;
 pub mod event;
@@ -25,6 +26,7 @@ mod tasks;
 mod testing;
 
 pub use self::{
+    bootstrap::ChannelResolver,
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::DropGuard;
 
 use crate::{
+    bootstrap::ChannelResolver,
     clock::{Clock, SharedClock},
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
@@ -83,6 +84,7 @@ impl PaymentServer {
             clock: SharedClock::default(),
             challenge_lifetime: Duration::from_secs(5 * 60),
             bad_signatures: BadSignatureLimit::default(),
+            resolver: None,
             watch_every: Duration::from_secs(5),
             event_capacity: 1_024,
         }
@@ -181,6 +183,7 @@ pub struct Builder<S> {
     clock: SharedClock,
     challenge_lifetime: Duration,
     bad_signatures: BadSignatureLimit,
+    resolver: Option<Arc<dyn ChannelResolver>>,
     watch_every: Duration,
     event_capacity: usize,
 }
@@ -256,6 +259,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             clock: self.clock,
             challenge_lifetime: self.challenge_lifetime,
             bad_signatures: self.bad_signatures,
+            resolver: self.resolver,
             watch_every: self.watch_every,
             event_capacity: self.event_capacity,
         }
@@ -276,6 +280,13 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     /// How many bad signatures are looked at. Default: 20, then one a second.
     pub fn bad_signature_limit(mut self, limit: BadSignatureLimit) -> Self {
         self.bad_signatures = limit;
+        self
+    }
+
+    /// Finds the channel that a payer who lost its records goes on with.
+    /// Default: the newest one in the store.
+    pub fn channel_resolver(mut self, resolver: impl ChannelResolver) -> Self {
+        self.resolver = Some(Arc::new(resolver));
         self
     }
 
@@ -343,6 +354,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 events,
                 tasks: tasks.clone(),
                 bad_signatures: BadSignatures::new(self.bad_signatures),
+                resolver: self.resolver,
             },
         ));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));

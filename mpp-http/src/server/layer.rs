@@ -97,6 +97,7 @@ where
                     Ok(render::served(response, &receipt))
                 }
                 Decision::Respond(receipt) => Ok(render::managed(&receipt)),
+                Decision::Recognize(payer) => Ok(render::recognized(&payer)),
                 Decision::Refuse(refusal) => Ok(render::refusal(&refusal)),
             }
         })

@@ -5,7 +5,7 @@ use std::fmt;
 use mpp_core::{Challenge, Timestamp, source::DidPkh};
 use mpp_tempo::wire::SessionPayload;
 
-use super::{Gate, Offer, Route, attempt::Presented};
+use super::{Gate, Offer, Purpose, Route, attempt::Presented};
 use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.
@@ -53,10 +53,11 @@ pub(super) fn bind<'r>(
     gate: &Gate,
     route: &'r Route,
     presented: Presented<'_>,
+    purpose: Purpose,
     now: Timestamp,
 ) -> Result<(&'r Offer, BoundCredential), Rejection> {
     let credential = presented.read()?;
-    let offer = find_offer(gate, route, &credential.challenge, now)
+    let offer = find_offer(gate, route, &credential.challenge, purpose, now)
         .map_err(|rejection| for_action(rejection, &credential.payload))?;
     let source = credential
         .source
@@ -76,11 +77,17 @@ fn find_offer<'r>(
     gate: &Gate,
     route: &'r Route,
     echoed: &Challenge,
+    purpose: Purpose,
     now: Timestamp,
 ) -> Result<&'r Offer, Rejection> {
+    let proofs = match purpose {
+        Purpose::Content => &[],
+        Purpose::Management => route.proofs(),
+    };
     let mut of_method = route
         .offers()
         .iter()
+        .chain(proofs)
         .filter(|offer| *offer.method() == echoed.method && *offer.intent() == echoed.intent)
         .peekable();
     if of_method.peek().is_none() {
@@ -94,7 +101,7 @@ fn find_offer<'r>(
             "the challenge is for another realm",
         ));
     }
-    if echoed.opaque.as_ref() != Some(route.scope_json()) {
+    if !route.has_issued(echoed) {
         return Err(Rejection::InvalidChallenge(
             "the challenge is for another route",
         ));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mpp_core::{Challenge, problem::Problem, receipt::Receipt};
 
-use crate::session::meter::Tab;
+use crate::{bootstrap::Recognized, session::meter::Tab};
 
 /// The answer to an [`Attempt`](super::Attempt).
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub enum Decision {
     Grant(Grant),
     /// A management request was carried out: answer `204` with this receipt.
     Respond(Receipt),
+    /// A payer has proven its identity: answer `204` with its channel.
+    Recognize(Recognized),
     /// Answer with this problem and these challenges.
     Refuse(Refusal),
 }
@@ -24,6 +26,8 @@ pub enum Redeemed {
     Serve(Grant),
     /// There is nothing to serve.
     Managed(Receipt),
+    /// The payer is known now.
+    Recognized(Recognized),
 }
 
 /// The right to serve one request. It exists only after the commit.

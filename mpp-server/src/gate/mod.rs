@@ -12,11 +12,12 @@ pub use self::{
     attempt::{Attempt, Purpose},
     bind::BoundCredential,
     decision::{Decision, Grant, Redeemed, Refusal},
-    offer::{BoxFuture, Offer, PaymentMethod, Route, Visit},
+    offer::{BoxFuture, Offer, PaymentMethod, Reuse, Route, Visit},
 };
 
 use mpp_core::{
-    Challenge, ChallengeDraft, EncodedJson, KeyRing, Realm, Timestamp, header::accept_payment,
+    Challenge, ChallengeDraft, IntentName, KeyRing, MethodName, Realm, Timestamp,
+    header::accept_payment::{self, AcceptPayment, Weight},
     problem::Problem,
 };
 
@@ -44,20 +45,27 @@ impl Gate {
     /// was is kept, and repeating the request finds it.
     pub(crate) async fn decide(&self, route: &Route, attempt: Attempt<'_>) -> Decision {
         let now = self.clock.now();
-        let accept = attempt.accept_payment;
+        // A malformed preference is no preference (PROTOCOL 1).
+        let accept = attempt.accept_payment.map(accept_payment::parse);
+        let accept = accept.and_then(Result::ok);
+        let purpose = attempt.purpose;
         let visit = Visit {
-            purpose: attempt.purpose,
+            purpose,
             peer: attempt.peer,
             now,
         };
-        let redeemed = match bind::bind(self, route, attempt.presented, now) {
+        let redeemed = match bind::bind(self, route, attempt.presented, purpose, now) {
             Ok((offer, credential)) => offer.redeem(credential, visit).await,
             Err(rejection) => Err(Failure::Rejected(rejection)),
         };
         match redeemed {
             Ok(Redeemed::Serve(grant)) => Decision::Grant(grant),
             Ok(Redeemed::Managed(receipt)) => Decision::Respond(receipt),
-            Err(Failure::Rejected(rejection)) => self.refuse(route, &rejection, accept, now),
+            Ok(Redeemed::Recognized(payer)) => Decision::Recognize(payer),
+            Err(Failure::Rejected(rejection)) => {
+                let choice = choice(route, accept.as_ref(), purpose);
+                self.refuse(route, &rejection, choice, now)
+            }
             Err(Failure::Fault(fault)) => {
                 tracing::error!(
                     error = &fault as &dyn std::error::Error,
@@ -75,12 +83,13 @@ impl Gate {
         &self,
         route: &Route,
         rejection: &Rejection,
-        accept: Option<&str>,
+        offers: Vec<&Offer>,
         now: Timestamp,
     ) -> Decision {
         let mut problem = Problem::from(rejection);
-        let challenges = if rejection.kind().carries_challenge() {
-            self.challenges(route, accept, now)
+        let challenges: Vec<_> = if rejection.kind().carries_challenge() {
+            let issue = |offer: &Offer| self.issue(offer, route, now);
+            offers.into_iter().map(issue).collect()
         } else {
             Vec::new()
         };
@@ -105,19 +114,7 @@ impl Gate {
         })
     }
 
-    /// One fresh challenge per offer, in the order the client prefers.
-    fn challenges(&self, route: &Route, accept: Option<&str>, now: Timestamp) -> Vec<Challenge> {
-        let offers: Vec<&Offer> = route.offers().iter().collect();
-        // A malformed preference is no preference (PROTOCOL 1).
-        let ranked = match accept.map(accept_payment::parse) {
-            Some(Ok(accept)) => accept.rank(offers, |offer| (offer.method(), offer.intent())),
-            Some(Err(_)) | None => offers,
-        };
-        let issue = |offer: &Offer| self.issue(offer, route.scope_json(), now);
-        ranked.into_iter().map(issue).collect()
-    }
-
-    fn issue(&self, offer: &Offer, scope: &EncodedJson, now: Timestamp) -> Challenge {
+    fn issue(&self, offer: &Offer, route: &Route, now: Timestamp) -> Challenge {
         let mut draft = ChallengeDraft::new(
             self.realm.clone(),
             offer.method().clone(),
@@ -126,9 +123,33 @@ impl Gate {
         );
         draft.expires = now.checked_add(self.challenge_lifetime);
         draft.description = offer.description().map(str::to_owned);
-        draft.opaque = Some(scope.clone());
+        draft.opaque = Some(route.opaque(offer.reuse()));
         self.keys.bind(draft)
     }
+}
+
+/// What is offered, in the order the client prefers.
+///
+/// A client that takes charges and no sessions, on a request that buys nothing,
+/// asks to be recognized (PROTOCOL 5.8).
+fn choice<'r>(
+    route: &'r Route,
+    accept: Option<&AcceptPayment>,
+    purpose: Purpose,
+) -> Vec<&'r Offer> {
+    let offers: Vec<&Offer> = route.offers().iter().collect();
+    let Some(accept) = accept else {
+        return offers;
+    };
+    let takes = |offer: &Offer| accept.weight(offer.method(), offer.intent()) > Weight::ZERO;
+    let session = (MethodName::tempo(), IntentName::session());
+    if purpose == Purpose::Management && accept.weight(&session.0, &session.1) == Weight::ZERO {
+        let proofs: Vec<&Offer> = route.proofs().iter().filter(|proof| takes(proof)).collect();
+        if !proofs.is_empty() {
+            return proofs;
+        }
+    }
+    accept.rank(offers, |offer| (offer.method(), offer.intent()))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::{
     record::{ChannelRecord, Phase, StreamEpoch},
 };
 use crate::{
+    bootstrap::{self, ChannelResolver, Directory},
     clock::SharedClock,
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
@@ -48,6 +49,7 @@ pub(crate) struct SessionContext<S> {
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: BadSignatures,
     pub(crate) interest: Interest,
+    pub(crate) resolver: Arc<dyn ChannelResolver>,
     verifiers: Mutex<LruCache<ChannelId, Arc<VoucherVerifier>>>,
 }
 
@@ -62,12 +64,24 @@ pub(crate) struct SessionParts {
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: BadSignatures,
+    /// Finds channels to resume; `None`: in the store.
+    pub(crate) resolver: Option<Arc<dyn ChannelResolver>>,
 }
 
 impl<S: ChannelStore> SessionContext<S> {
-    pub(crate) fn new(store: S, parts: SessionParts) -> Self {
+    pub(crate) fn new(store: S, parts: SessionParts) -> Self
+    where
+        S: std::fmt::Debug,
+    {
+        let store = Arc::new(store);
+        let directory = || {
+            let directory = Directory::new(Arc::clone(&store), parts.clock.clone());
+            Arc::new(directory) as Arc<dyn ChannelResolver>
+        };
+        let resolver = parts.resolver.unwrap_or_else(directory);
         Self {
-            driver: Driver::new(Arc::new(store), parts.clock.clone()),
+            resolver,
+            driver: Driver::new(store, parts.clock.clone()),
             chain: parts.chain,
             account: parts.account,
             fee_payer: parts.fee_payer,
@@ -179,6 +193,7 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         let opening = matches!(before.phase, Phase::Opening(_) | Phase::Failed);
         if opening && after.phase == Phase::Open {
+            self.resolver.opened(after);
             self.events.send(ServerEvent::ChannelOpened {
                 channel_id,
                 deposit: after.deposit,
@@ -219,6 +234,14 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
         visit: Visit,
     ) -> BoxFuture<'a, Result<Redeemed, Failure>>;
 
+    /// Recognizes a payer by its proof, and finds its channel.
+    fn recognize<'a>(
+        self: Arc<Self>,
+        terms: &'a SessionTerms,
+        credential: BoundCredential,
+        visit: Visit,
+    ) -> BoxFuture<'a, Result<Redeemed, Failure>>;
+
     /// Follows the channels of one more offer.
     fn watch(&self, payee: Address, escrow: Address, protocol: SessionProtocol);
 
@@ -240,6 +263,15 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
         visit: Visit,
     ) -> BoxFuture<'a, Result<Redeemed, Failure>> {
         Box::pin(super::method::redeem(self, terms, credential, visit))
+    }
+
+    fn recognize<'a>(
+        self: Arc<Self>,
+        terms: &'a SessionTerms,
+        credential: BoundCredential,
+        visit: Visit,
+    ) -> BoxFuture<'a, Result<Redeemed, Failure>> {
+        Box::pin(bootstrap::recognize(self, terms, credential, visit))
     }
 
     fn watch(&self, payee: Address, escrow: Address, protocol: SessionProtocol) {

@@ -17,8 +17,9 @@ use super::{
     record::ChannelRecord,
 };
 use crate::{
+    bootstrap::ProofMethod,
     error::{Failure, Rejection},
-    gate::{BoundCredential, BoxFuture, Grant, PaymentMethod, Purpose, Redeemed, Visit},
+    gate::{BoundCredential, BoxFuture, Grant, Offer, PaymentMethod, Purpose, Redeemed, Visit},
     store::ChannelStore,
 };
 
@@ -66,6 +67,14 @@ impl PaymentMethod for SessionMethod {
 
     fn description(&self) -> Option<&str> {
         self.description.as_deref()
+    }
+
+    fn proof(&self) -> Option<Offer> {
+        // Snapshots describe v2 channels (draft-tempo-session-00, Session Snapshot).
+        if self.terms.protocol == SessionProtocol::V1 {
+            return None;
+        }
+        ProofMethod::beside(Arc::clone(&self.engine), self.terms.clone()).map(Offer::new)
     }
 
     fn redeem(
