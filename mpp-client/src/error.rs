@@ -13,6 +13,7 @@ use crate::offer::Unpayable;
 use crate::policy::PolicyViolation;
 use crate::session::book::BookError;
 use crate::session::ledger::Discrepancy;
+use crate::session::resume::SnapshotRefused;
 use crate::text::Printable;
 
 /// Why a paid request did not succeed.
@@ -74,6 +75,9 @@ pub enum ClientError {
     /// The server's statement contradicts the client's own accounts.
     #[error(transparent)]
     Discrepancy(#[from] Discrepancy),
+    /// The server told us of a channel that is not ours; nothing was opened beside it.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotRefused),
     /// The channel holds too little and the policy does not refill it.
     #[error("channel {channel_id} holds {deposit} and {required} is needed")]
     InsufficientDeposit {

@@ -34,6 +34,15 @@ pub enum ClientEvent {
         /// Its deposit, in base units.
         deposit: Amount,
     },
+    /// A channel that the book had lost was taken over from the server's snapshot.
+    ChannelResumed {
+        /// The channel.
+        channel_id: ChannelId,
+        /// Its deposit, in base units.
+        deposit: Amount,
+        /// What was spent on it before, in base units.
+        spent: Amount,
+    },
     /// A voucher was signed.
     VoucherSigned {
         /// The channel.

@@ -29,7 +29,9 @@ pub use event::{ClientEvent, Subscription};
 pub use offer::Offer;
 pub use origin::{Origin, Site};
 pub use payer::{BuildError, Payer, PayerBuilder};
-pub use policy::{Policy, PolicyViolation, TopUpPolicy};
+pub use policy::{Policy, PolicyViolation, ResumePolicy, TopUpPolicy};
+#[cfg(feature = "durable-book")]
+pub use session::book::DurableBook;
 pub use session::book::{ChannelBook, ChannelSummary, MemoryBook, Phase};
 
 /// The hash of a transaction.

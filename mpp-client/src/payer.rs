@@ -6,8 +6,9 @@
 mod builder;
 mod offers;
 
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use alloy_primitives::Address;
 use mpp_core::{Amount, SessionReceipt, Timestamp};
@@ -23,8 +24,9 @@ use crate::event::{ClientEvent, Events, Subscription};
 use crate::offer::Offer;
 use crate::origin::{Origin, Site};
 use crate::policy::Policy;
-use crate::session::book::{self, ChannelBook, ChannelSummary};
+use crate::session::book::{self, ChannelBook, ChannelKey, ChannelSummary};
 use crate::session::ledger::{Discrepancy, Totals};
+use crate::sync::lock;
 
 /// Everything that pays. Cheap to clone; clones are the same payer.
 #[derive(Clone)]
@@ -38,6 +40,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     events: Events,
     offers: Offers,
+    /// Keys for which the server was asked for a lost channel.
+    asked: Mutex<HashSet<ChannelKey>>,
 }
 
 impl Payer {
@@ -139,6 +143,15 @@ impl Payer {
 
     pub(crate) fn book(&self) -> &dyn ChannelBook {
         &*self.0.book
+    }
+
+    pub(crate) fn was_asked(&self, key: &ChannelKey) -> bool {
+        lock(&self.0.asked).contains(key)
+    }
+
+    /// A book is lost between two processes, never within one: nobody is asked twice.
+    pub(crate) fn note_asked(&self, key: &ChannelKey) {
+        lock(&self.0.asked).insert(key.clone());
     }
 
     pub(crate) fn emit(&self, event: &ClientEvent) {

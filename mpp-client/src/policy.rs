@@ -45,6 +45,7 @@ pub struct Policy {
     max_fee_per_gas: u128,
     authorize_ahead: u64,
     top_up: TopUpPolicy,
+    resume: ResumePolicy,
     plain_http_hosts: Vec<String>,
 }
 
@@ -58,6 +59,15 @@ pub enum TopUpPolicy {
         amount: Option<Amount>,
     },
     /// Stop with an error that names the shortage.
+    Never,
+}
+
+/// Whether a server is asked for a channel that the book does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResumePolicy {
+    /// Ask before the first channel is opened, and open one only when the server knows of none.
+    Ask,
+    /// Never ask. For a key that pays from several books at once, each on channels of its own.
     Never,
 }
 
@@ -79,6 +89,7 @@ impl Policy {
             max_fee_per_gas: DEFAULT_MAX_FEE_PER_GAS,
             authorize_ahead: 0,
             top_up: TopUpPolicy::Auto { amount: None },
+            resume: ResumePolicy::Ask,
             plain_http_hosts: Vec::new(),
         }
     }
@@ -167,6 +178,13 @@ impl Policy {
     #[must_use]
     pub const fn top_up(mut self, top_up: TopUpPolicy) -> Self {
         self.top_up = top_up;
+        self
+    }
+
+    /// Says whether a server is asked for a channel that the book may have lost; default yes.
+    #[must_use]
+    pub const fn resume(mut self, resume: ResumePolicy) -> Self {
+        self.resume = resume;
         self
     }
 

@@ -1,20 +1,14 @@
 //! Values that several tests need.
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::Address;
 use mpp_core::{Amount, Challenge, ChallengeId, EncodedJson, IntentName, MethodName, Realm};
 use mpp_core::{SessionReceipt, Timestamp};
-use mpp_tempo::network::PATH_USD;
-use mpp_tempo::{
-    ChannelDescriptor, ChannelId, ChannelTerms, LocalSigner, SessionProtocol, SignedVoucher,
-    Signer, Voucher,
-};
+use mpp_tempo::{ChannelId, LocalSigner};
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::offer::Offer;
 use crate::origin::Site;
-use crate::session::book::{ChannelKey, ChannelRecord, OpenAttempt, Phase};
-use crate::session::ledger::Ledger;
 
 /// The payee of every challenge here.
 pub(crate) const PAYEE: Address = Address::repeat_byte(0x77);
@@ -73,62 +67,6 @@ pub(crate) fn offer_until(expires: Timestamp) -> Offer {
     let mut challenge = challenge(&request());
     challenge.expires = Some(expires.to_string());
     Offer::read(challenge).unwrap()
-}
-
-pub(crate) fn signer() -> LocalSigner {
-    LocalSigner::from_bytes(&[7; 32]).unwrap()
-}
-
-/// The record of a channel that is being opened; records of different numbers share a key.
-pub(crate) fn record(number: u8) -> ChannelRecord {
-    let key = ChannelKey {
-        origin: "https://a.example:443".to_owned(),
-        chain_id: 42431,
-        protocol: SessionProtocol::V2,
-        escrow: mpp_tempo::network::CHANNEL_RESERVE,
-        payer: signer().address(),
-        payee: PAYEE,
-        operator: Address::ZERO,
-        token: PATH_USD,
-    };
-    let terms = ChannelTerms {
-        protocol: key.protocol,
-        chain_id: key.chain_id,
-        escrow: key.escrow,
-        descriptor: ChannelDescriptor {
-            payer: key.payer,
-            payee: key.payee,
-            operator: key.operator,
-            token: key.token,
-            salt: B256::repeat_byte(number),
-            authorized_signer: key.payer,
-            expiring_nonce_hash: B256::repeat_byte(number),
-        },
-    };
-    let voucher = SignedVoucher {
-        voucher: Voucher {
-            channel_id: terms.id(),
-            cumulative: units(1_000),
-        },
-        signature: signer().sign_digest_sync(&B256::ZERO).into(),
-    };
-    ChannelRecord {
-        id: terms.id(),
-        key,
-        terms,
-        phase: Phase::Opening,
-        ledger: Ledger::new(units(10_000), units(1_000)),
-        open: OpenAttempt {
-            transaction: Bytes::from_static(&[0x76]),
-            tx_hash: B256::repeat_byte(number),
-            valid_before: 1_000,
-            deposit: units(10_000),
-            first_voucher: voucher.clone(),
-            challenge: challenge(&request()),
-        },
-        best: voucher,
-        top_up: None,
-    }
 }
 
 pub(crate) fn receipt(channel: ChannelId, accepted: u128, spent: u128) -> SessionReceipt {

@@ -1,7 +1,9 @@
-//! What a durable accept and charge costs, for each store.
+//! What a paid request costs, for each store.
 //!
 //! `cargo bench -p mpp-server --bench stores [-- FOLDER]`; the folder says
-//! which disk is measured. Every row runs the real driver: load, apply, commit.
+//! which disk is measured. Every row runs the real driver: a voucher is accepted
+//! and its price held, then the price is captured. That is two durable commits
+//! for each request.
 //! The vouchers are verified before the clock starts, so no curve operation is
 //! part of a figure. A channel sends its next voucher when the last one is
 //! durable, as clients do.
@@ -24,12 +26,12 @@ use std::{
 };
 
 use alloy_primitives::{Address, B256};
-use mpp_core::{Amount, ChallengeId};
+use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_server::{
     ChannelStore, EmbeddedStore, MemoryStore, SyncMode,
     clock::{Clock as _, SharedClock, SystemClock},
     session::{
-        command::{Charge, Command},
+        command::{Capture, Command, NewHold},
         driver::Driver,
         record::{ChannelRecord, PendingTx, Phase},
     },
@@ -44,6 +46,8 @@ use tokio::task::JoinSet;
 
 /// Concurrent channels of the columns.
 const CHANNELS: [usize; 4] = [1, 16, 64, 256];
+/// No hold lapses while this runs, in Unix seconds.
+const NEVER: i64 = 4_000_000_000;
 /// Vouchers that each channel sends.
 const VOUCHERS: usize = 150;
 
@@ -220,18 +224,26 @@ async fn pay<S: ChannelStore>(
     let challenge_id = ChallengeId::new("x4yV8QkAqJv1sF0QmQm8nL2bCwq7d0e5RzT3uPjK9aE").unwrap();
     let mut waits = Vec::with_capacity(vouchers.len());
     for voucher in vouchers {
-        let command = Command::Accept {
+        let accept = Command::Accept {
             voucher,
             min_delta: Amount::ZERO,
-            charge: Some(Charge {
-                cost: Amount::new(1),
-                units: 1,
+            hold: Some(NewHold {
+                amount: Amount::new(1),
                 challenge_id: challenge_id.clone(),
-                stream: None,
+                idempotency: None,
+                until: Timestamp::from_secs(NEVER),
             }),
         };
         let start = Instant::now();
-        let applied = driver.run(id, command).await.unwrap();
+        let held = driver.run(id, accept).await.unwrap();
+        let capture = Command::Capture(Capture {
+            hold: held.get().outcome.hold.unwrap(),
+            cost: Amount::new(1),
+            units: 1,
+            response: None,
+            keep_until: Timestamp::from_secs(NEVER),
+        });
+        let applied = driver.run(id, capture).await.unwrap();
         waits.push(start.elapsed());
         assert_eq!(applied.get().outcome.charged, Amount::new(1));
     }

@@ -35,6 +35,12 @@ pub enum Rejection {
     /// The payment proof does not hold.
     #[error("{0}")]
     VerificationFailed(String),
+    /// A proof of identity comes a second time.
+    #[error("the proof has been used")]
+    ProofReplayed,
+    /// Too many bad proofs of one account from this address.
+    #[error("too many invalid proofs; try again later")]
+    TooManyProofs,
     /// A top-up answers a challenge that is unknown or has expired.
     #[error("the challenge of this top-up is unknown or has expired")]
     TopUpChallenge {
@@ -171,6 +177,7 @@ impl Rejection {
             Self::MethodUnsupported => ProblemKind::MethodUnsupported,
             Self::InvalidPayload(_) => ProblemKind::InvalidPayload,
             Self::VerificationFailed(_) => ProblemKind::VerificationFailed,
+            Self::ProofReplayed => ProblemKind::ProofReplayed,
             Self::TopUpChallenge { .. } => ProblemKind::ChallengeNotFound,
             Self::ChannelNotFound { .. } => ProblemKind::ChannelNotFound,
             Self::ChannelFinalized { .. } => ProblemKind::ChannelFinalized,
@@ -186,7 +193,9 @@ impl Rejection {
             Self::IdempotencyKeyReused { .. } => ProblemKind::IdempotencyKeyReused,
             // The peer did nothing wrong and may send the same request again.
             Self::HoldGone { .. } | Self::Quarantined { .. } => ProblemKind::ServiceUnavailable,
-            Self::RateLimited { .. } | Self::TooManyHolds { .. } => ProblemKind::RateLimited,
+            Self::RateLimited { .. } | Self::TooManyHolds { .. } | Self::TooManyProofs => {
+                ProblemKind::RateLimited
+            }
         }
     }
 
@@ -217,7 +226,9 @@ impl Rejection {
             | Self::ChallengeExpired
             | Self::MethodUnsupported
             | Self::InvalidPayload(_)
-            | Self::VerificationFailed(_) => None,
+            | Self::VerificationFailed(_)
+            | Self::ProofReplayed
+            | Self::TooManyProofs => None,
         }
     }
 
@@ -256,6 +267,8 @@ impl From<&Rejection> for Problem {
             | Rejection::MethodUnsupported
             | Rejection::InvalidPayload(_)
             | Rejection::VerificationFailed(_)
+            | Rejection::ProofReplayed
+            | Rejection::TooManyProofs
             | Rejection::TopUpChallenge { .. }
             | Rejection::ChannelNotFound { .. }
             | Rejection::ChannelFinalized { .. }

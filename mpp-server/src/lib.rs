@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
 pub mod clock;
 pub mod error;
 pub mod event;
@@ -27,6 +28,7 @@ mod testing;
 #[cfg(feature = "embedded")]
 pub use self::store::embedded::{EmbeddedStore, SyncMode};
 pub use self::{
+    bootstrap::ChannelResolver,
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},

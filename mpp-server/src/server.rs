@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::DropGuard;
 
 use crate::{
+    bootstrap::ChannelResolver,
     clock::{Clock, SharedClock},
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
@@ -86,6 +87,7 @@ impl PaymentServer {
             clock: SharedClock::default(),
             challenge_lifetime: Duration::from_secs(5 * 60),
             bad_signatures: BadSignatureLimit::default(),
+            resolver: None,
             watch_every: Duration::from_secs(5),
             event_capacity: 1_024,
             production: false,
@@ -154,7 +156,12 @@ impl PaymentServer {
     #[must_use]
     pub fn refusal(&self, route: &Route, failure: &Failure) -> Refusal {
         let gate = &self.0.gate;
-        gate.refusal(route, failure, None, gate.clock.now())
+        gate.refusal(
+            route,
+            failure,
+            route.offers().iter().collect(),
+            gate.clock.now(),
+        )
     }
 
     /// Compares all live channels with the chain, as the server does when it
@@ -223,6 +230,7 @@ pub struct Builder<S> {
     clock: SharedClock,
     challenge_lifetime: Duration,
     bad_signatures: BadSignatureLimit,
+    resolver: Option<Arc<dyn ChannelResolver>>,
     watch_every: Duration,
     event_capacity: usize,
     production: bool,
@@ -301,6 +309,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             clock: self.clock,
             challenge_lifetime: self.challenge_lifetime,
             bad_signatures: self.bad_signatures,
+            resolver: self.resolver,
             watch_every: self.watch_every,
             event_capacity: self.event_capacity,
             production: self.production,
@@ -331,6 +340,13 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     /// How many bad signatures are looked at. Default: 20, then one a second.
     pub fn bad_signature_limit(mut self, limit: BadSignatureLimit) -> Self {
         self.bad_signatures = limit;
+        self
+    }
+
+    /// Finds the channel that a payer who lost its records goes on with.
+    /// Default: the newest one in the store.
+    pub fn channel_resolver(mut self, resolver: impl ChannelResolver) -> Self {
+        self.resolver = Some(Arc::new(resolver));
         self
     }
 
@@ -423,6 +439,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 bad_signatures: BadSignatures::new(self.bad_signatures),
                 hold_lease: self.hold_lease,
                 keep_outcomes: self.keep_outcomes,
+                resolver: self.resolver,
             },
         ));
         report(&durability);

@@ -113,8 +113,9 @@ async fn a_session_at_trace_logs_no_credential_signature_key_or_secret() {
         for record in pair.book.records().unwrap() {
             tracing::debug!(?record, "debug");
             secrets.push(hex(&record.best.signature.to_bytes()));
-            secrets.push(hex(&record.open.first_voucher.signature.to_bytes()));
-            secrets.push(hex(&record.open.transaction));
+            let open = record.open.as_ref().unwrap();
+            secrets.push(hex(&open.first_voucher.signature.to_bytes()));
+            secrets.push(hex(&open.transaction));
         }
     }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::Address;
 use axum::{Router, routing::get};
-use mpp_client::{ManualClock as ClientClock, MemoryBook, Policy};
+use mpp_client::{ChannelBook, ManualClock as ClientClock, MemoryBook, Policy};
 use mpp_core::{Amount, Realm, SecretKey, Timestamp};
 use mpp_devnet::{Devnet, DevnetConfig, TimeSource};
 use mpp_http::client::Client;
@@ -105,11 +105,16 @@ impl Pair {
     }
 
     pub(crate) fn client_with(&self, policy: Policy) -> Client {
+        self.client_of(policy, Arc::clone(&self.book) as _)
+    }
+
+    /// A new client with the pair's key and another book.
+    pub(crate) fn client_of(&self, policy: Policy, book: Arc<dyn ChannelBook>) -> Client {
         Client::builder()
             .signer(self.key(1))
             .chain(self.chain.clone())
             .policy(policy)
-            .book(Arc::clone(&self.book) as _)
+            .book(book)
             .clock(Arc::clone(&self.client_clock) as _)
             .http(reqwest::Client::builder().no_proxy())
             .build()

@@ -4,3 +4,4 @@ mod faults;
 mod keys;
 mod nodes;
 mod restart;
+mod resume;

@@ -1,7 +1,7 @@
 //! Configuring a payer.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use mpp_tempo::chain::{ChainClient, DynChain};
 use mpp_tempo::{DynSigner, Signer};
@@ -11,7 +11,7 @@ use super::{Inner, Payer};
 use crate::clock::{Clock, SystemClock};
 use crate::event::Events;
 use crate::policy::Policy;
-use crate::session::book::{ChannelBook, MemoryBook};
+use crate::session::book::{BookError, ChannelBook, MemoryBook};
 
 /// Collects what a [`Payer`] needs: a signer and a policy, and a chain client to open channels.
 #[derive(Default)]
@@ -33,6 +33,9 @@ pub enum BuildError {
     /// There is no limit to what may be paid.
     #[error("a policy is required")]
     Policy,
+    /// The channel book could not be opened.
+    #[error("the channel book could not be opened")]
+    Book(#[from] BookError),
     /// The HTTP client could not be set up.
     #[error("the HTTP client could not be set up")]
     Http(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -92,6 +95,7 @@ impl PayerBuilder {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock)),
             events: Events::default(),
             offers: Offers::default(),
+            asked: Mutex::default(),
         })))
     }
 }

@@ -5,7 +5,7 @@ use mpp_core::Amount;
 use mpp_tempo::SessionProtocol;
 use mpp_tempo::network::{Network, PATH_USD};
 
-use super::{Policy, PolicyViolation, TopUpPolicy};
+use super::{Policy, PolicyViolation, ResumePolicy, TopUpPolicy};
 use crate::offer::Offer;
 use crate::origin::Origin;
 
@@ -19,6 +19,10 @@ impl Policy {
     #[must_use]
     pub const fn deposit_limit(&self) -> Amount {
         self.max_deposit
+    }
+
+    pub(crate) const fn resumes(&self) -> ResumePolicy {
+        self.resume
     }
 
     pub(crate) const fn unaccounted_limit(&self) -> Amount {

@@ -4,15 +4,20 @@
 //! the channel may hold money, so whatever happens to a request, a connection or a server, the
 //! client knows which channels exist, what it has signed on them and how to get the rest back.
 
+#[cfg(feature = "testing")]
+pub mod conformance;
+#[cfg(feature = "durable-book")]
+mod durable;
+mod gate;
 mod memory;
 mod record;
 
-use std::sync::Arc;
-
 use alloy_primitives::Address;
-use futures_util::lock::{Mutex, OwnedMutexGuard};
 use mpp_tempo::ChannelId;
 
+#[cfg(feature = "durable-book")]
+pub use self::durable::DurableBook;
+pub use self::gate::{Gate, GateGuard};
 pub use self::memory::MemoryBook;
 pub use self::record::{
     ChannelKey, ChannelRecord, ChannelSummary, OpenAttempt, PendingTopUp, Phase, StaleReason,
@@ -28,7 +33,7 @@ pub use self::record::{
 /// Whoever writes to the book can make the client forget deposits or sign too much. It holds
 /// signed vouchers and transactions, which are worth money to the payee only.
 pub trait ChannelBook: Send + Sync + 'static {
-    /// Writes the record of a new channel.
+    /// Writes the record of a new channel; when this returns, a crash does not lose it.
     ///
     /// # Errors
     /// [`BookError::Exists`] when the channel is known, [`BookError::Storage`] when it could not
@@ -80,14 +85,6 @@ pub trait ChannelBook: Send + Sync + 'static {
     fn gate(&self, key: &ChannelKey) -> Gate;
 }
 
-/// An asynchronous lock: whoever holds the guard opens, refills or closes.
-///
-/// Dropping the guard, even in the middle, lets the next one go on from what the book says.
-pub type Gate = Arc<Mutex<()>>;
-
-/// The right to open, refill or close channels of one key.
-pub(crate) type GateGuard = OwnedMutexGuard<()>;
-
 /// Why the book did not do as asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -98,6 +95,18 @@ pub enum BookError {
     /// No record has this id.
     #[error("the channel is not in the book")]
     Unknown,
+    /// A file does not say what was written to it; nothing is guessed from the rest of it.
+    #[error("the channel book is damaged: {}", .file.display())]
+    Damaged {
+        /// The file.
+        file: std::path::PathBuf,
+    },
+    /// The directory holds something else than a book that this version can use.
+    #[error("the directory is no channel book of this version: {found}")]
+    Format {
+        /// What it holds, safe to print.
+        found: String,
+    },
     /// The storage failed.
     #[error("the channel book's storage failed")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),

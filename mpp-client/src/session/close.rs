@@ -49,7 +49,7 @@ impl Payer {
     /// Dropped, nothing has changed.
     pub async fn close(&self, id: ChannelId) -> Result<Close, ClientError> {
         let gate = self.book().gate(&self.book().read(&id)?.key);
-        let guard = gate.lock_owned().await;
+        let guard = gate.enter().await?;
         let (terms, before, cumulative) = book::update(self.book(), &id, |record| {
             if !record.phase.may_hold_money() {
                 return Err(ClientError::Misuse("the channel is closed already"));

@@ -26,7 +26,7 @@ impl Payer {
     /// Dropped, the transaction may have been sent; calling it again finds out.
     pub async fn request_close(&self, id: &ChannelId) -> Result<u64, ClientError> {
         let gate = self.book().gate(&self.book().read(id)?.key);
-        let _guard = gate.lock_owned().await;
+        let _guard = gate.enter().await?;
         match self.resolve(id).await? {
             Phase::CloseRequested { at } => return Ok(at.saturating_add(CLOSE_GRACE_SECS)),
             Phase::Closed { .. } | Phase::NeverOpened => {
@@ -64,7 +64,7 @@ impl Payer {
     /// As [`Payer::request_close`].
     pub async fn withdraw(&self, id: &ChannelId) -> Result<Option<B256>, ClientError> {
         let gate = self.book().gate(&self.book().read(id)?.key);
-        let _guard = gate.lock_owned().await;
+        let _guard = gate.enter().await?;
         let record = self.book().read(id)?;
         let (chain_now, view) = self.look(&record).await?;
         if view.existence != Existence::Open {

@@ -31,12 +31,14 @@ mod discrepancy;
 mod order;
 
 use mpp_core::Amount;
+use serde::{Deserialize, Serialize};
 
 pub use self::discrepancy::Discrepancy;
-pub use self::order::{Margin, Need, Plan, Reservation, Totals};
+pub use self::order::{Margin, Need, Plan, Reservation, Running, Totals};
 
 /// The accounts of one channel. All amounts are base units and cumulative over its life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Ledger {
     deposit: Amount,
     signed: Amount,
@@ -80,6 +82,17 @@ impl Ledger {
         }
     }
 
+    /// The accounts of a channel that goes on from what a server knows of it: nothing runs, and
+    /// all that was spent was ordered.
+    #[must_use]
+    pub const fn resumed(deposit: Amount, totals: Totals) -> Self {
+        let mut ledger = Self::new(deposit, totals.accepted);
+        ledger.accepted = totals.accepted;
+        ledger.spent = totals.spent;
+        ledger.charged = totals.spent;
+        ledger
+    }
+
     /// What the channel holds on chain.
     #[must_use]
     pub const fn deposit(&self) -> Amount {
@@ -108,6 +121,16 @@ impl Ledger {
     #[must_use]
     pub const fn in_doubt(&self) -> Amount {
         self.in_doubt
+    }
+
+    /// The requests that are running.
+    #[must_use]
+    pub const fn running(&self) -> Running {
+        Running {
+            in_flight: self.in_flight,
+            flights: self.flights,
+            streams: self.streams,
+        }
     }
 
     /// Whether requests are running.
@@ -321,6 +344,24 @@ impl Ledger {
         self.in_doubt = sum([self.in_doubt, cost]);
         if request.is_stream {
             self.late = sum([self.late, untold]);
+        }
+    }
+
+    /// Keeps the requests of a process that is gone in doubt: nobody will book their answers.
+    pub fn abandon(&mut self, running: &Running) {
+        let credit = self
+            .signed
+            .saturating_sub(sum([self.charged, self.streaming]));
+        self.flights = self.flights.saturating_sub(running.flights);
+        self.losses = self.losses.saturating_add(running.flights);
+        self.in_flight = self.in_flight.saturating_sub(running.in_flight);
+        self.in_doubt = sum([self.in_doubt, running.in_flight]);
+        self.streams = self.streams.saturating_sub(running.streams);
+        if running.streams > 0 && self.streams == 0 {
+            let untold = std::mem::take(&mut self.room).min(credit);
+            self.late = sum([self.late, untold]);
+            let streamed = std::mem::take(&mut self.streaming);
+            self.in_doubt = sum([self.in_doubt, streamed]);
         }
     }
 

@@ -45,7 +45,7 @@ impl Payer {
         if let Some((id, Phase::Open)) = self.book().usable(&key)? {
             return Ok(Channel::Ready(id));
         }
-        let guard = self.book().gate(&key).lock_owned().await;
+        let guard = self.book().gate(&key).enter().await?;
         // Whoever had the gate before may have opened the channel.
         match self.book().usable(&key)? {
             Some((id, Phase::Open)) => Ok(Channel::Ready(id)),
@@ -57,7 +57,7 @@ impl Payer {
         }
     }
 
-    fn key(&self, origin: &Origin, offer: &Offer) -> ChannelKey {
+    pub(super) fn key(&self, origin: &Origin, offer: &Offer) -> ChannelKey {
         ChannelKey {
             origin: origin.to_string(),
             chain_id: offer.chain_id(),
@@ -74,8 +74,9 @@ impl Payer {
     async fn take_over(&self, id: &ChannelId) -> Result<bool, ClientError> {
         let record = self.book().read(id)?;
         let (chain_now, view) = self.look(&record).await?;
-        let deadline = record.open.valid_before.saturating_sub(RESEND_SECS);
-        match judge_open(view, chain_now, record.open.valid_before) {
+        let valid_before = record.open_valid_before();
+        let deadline = valid_before.saturating_sub(RESEND_SECS);
+        match judge_open(view, chain_now, valid_before) {
             // Mined: the server takes the same open again, idempotently (PROTOCOL 5.4).
             Fate::Happened(view) if view.existence == Existence::Open => Ok(true),
             Fate::Happened(_) => {
@@ -89,7 +90,7 @@ impl Payer {
             Fate::Undecided if self.unix_now(chain_now) < deadline => Ok(true),
             Fate::Undecided => Err(ClientError::OpenUndecided {
                 channel_id: *id,
-                tx_hash: record.open.tx_hash,
+                tx_hash: record.open.map(|open| open.tx_hash).unwrap_or_default(),
             }),
         }
     }
@@ -153,14 +154,14 @@ impl Payer {
             terms,
             phase: Phase::Opening,
             ledger: Ledger::new(deposit, offer.price()),
-            open: OpenAttempt {
+            open: Some(OpenAttempt {
                 transaction: packed.bytes,
                 tx_hash: packed.hash,
                 valid_before: packed.valid_before,
                 deposit,
                 first_voucher: first_voucher.clone(),
                 challenge: offer.challenge().clone(),
-            },
+            }),
             best: first_voucher,
             top_up: None,
         })

@@ -106,7 +106,10 @@ impl Payment {
     pub async fn prepare(&mut self) -> Result<Next, ClientError> {
         if self.opening.is_some() {
             let record = self.payer.book().read(&self.channel)?;
-            let open = &record.open;
+            let open = record
+                .open
+                .as_ref()
+                .ok_or(ClientError::Misuse("the channel's open is not in the book"))?;
             self.present(wire::amount(&open.first_voucher));
             let field = wire::open(&self.offer, &self.terms, self.channel, open)?;
             return Ok(Next::Send(field));
@@ -115,7 +118,7 @@ impl Payment {
             if let Plan::Voucher(cumulative) = self.plan()? {
                 return self.voucher_for(cumulative).await.map(Next::Send);
             }
-            let gate = self.gate()?.lock_owned().await;
+            let gate = self.gate()?.enter().await?;
             // Whoever had the gate before may have refilled the channel.
             let Plan::TopUp(required) = self.plan()? else {
                 continue;

@@ -7,7 +7,7 @@
 
 use mpp_core::Amount;
 use mpp_tempo::chain::ChainClient;
-use mpp_tempo::{ChannelId, ChannelView, Existence};
+use mpp_tempo::{ChannelId, ChannelTerms, ChannelView, Existence};
 
 use super::book::{self, ChannelRecord, Phase};
 use crate::error::ClientError;
@@ -87,7 +87,7 @@ impl Payer {
             return Ok(record.phase);
         }
         let (chain_now, view) = self.look(&record).await?;
-        let fate = judge_open(view, chain_now, record.open.valid_before);
+        let fate = judge_open(view, chain_now, record.open_valid_before());
         let phase = next_phase(&record.phase, fate);
         book::update(self.book(), id, |record| {
             if let Fate::Happened(view) = fate
@@ -108,11 +108,17 @@ impl Payer {
     ) -> Result<(u64, ChannelView), ClientError> {
         let chain = self.chain()?;
         let chain_now = chain.block().await?.timestamp;
-        let terms = &record.terms;
-        let view = chain
-            .channel(terms.protocol, terms.escrow, record.id)
-            .await?;
+        let view = self.view(&record.terms, record.id).await?;
         Ok((chain_now, view))
+    }
+
+    pub(super) async fn view(
+        &self,
+        terms: &ChannelTerms,
+        id: ChannelId,
+    ) -> Result<ChannelView, ClientError> {
+        let chain = self.chain()?;
+        Ok(chain.channel(terms.protocol, terms.escrow, id).await?)
     }
 }
 

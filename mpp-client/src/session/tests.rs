@@ -4,6 +4,7 @@ mod close;
 mod exit;
 mod open;
 mod paying;
+mod resume;
 mod top_up;
 
 use std::sync::Arc;
@@ -71,12 +72,17 @@ impl Bench {
 
     /// Another payer with the same key, book and chain.
     fn twin(&self, policy: Policy) -> Payer {
+        self.payer_of(policy, self.book.clone())
+    }
+
+    /// A payer with the same key on the same chain.
+    fn payer_of(&self, policy: Policy, book: Arc<MemoryBook>) -> Payer {
         let key = &self.chain.accounts()[2].private_key;
         Payer::builder()
             .signer(LocalSigner::from_hex(key).unwrap())
             .chain(self.chain.clone())
             .policy(policy)
-            .book(self.book.clone())
+            .book(book)
             .clock(self.clock.clone())
             .build()
             .unwrap()

@@ -136,7 +136,7 @@ impl Payer {
         additional: Amount,
     ) -> Result<TopUp, ClientError> {
         let gate = self.book().gate(&self.book().read(&id)?.key);
-        let guard = gate.lock_owned().await;
+        let guard = gate.enter().await?;
         let (record, unfinished) = self.settle_top_up(&id).await?;
         if let Some(pending) = unfinished {
             return Ok(self.order(&record, pending, true, guard));
@@ -169,7 +169,7 @@ impl Payer {
         }
         let additional = self
             .policy()
-            .refill(deposit, record.open.deposit, required)?
+            .refill(deposit, record.opened_with(), required)?
             .ok_or(ClientError::InsufficientDeposit {
                 channel_id: id,
                 required,

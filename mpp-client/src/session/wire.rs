@@ -1,7 +1,9 @@
 //! Credentials of session actions (PROTOCOL 5.2).
 
-use mpp_core::{Amount, Credential, CredentialHeader, DidPkh, header};
-use mpp_tempo::wire::SessionPayload;
+use alloy_primitives::Address;
+use mpp_core::{Amount, Challenge, Credential, CredentialHeader, DidPkh, header};
+use mpp_tempo::charge::ProofTerms;
+use mpp_tempo::wire::{ChargePayload, SessionPayload};
 use mpp_tempo::{
     ChannelDescriptor, ChannelId, ChannelTerms, SessionProtocol, SignedVoucher, VoucherSignature,
 };
@@ -99,15 +101,34 @@ fn field(
     terms: &ChannelTerms,
     payload: &SessionPayload,
 ) -> Result<CredentialField, ClientError> {
-    let payer = lower_hex(&terms.descriptor.payer);
-    let source = DidPkh::new(terms.chain_id, &payer)
+    let payer = (terms.chain_id, &terms.descriptor.payer);
+    credential(offer.challenge(), payer, payload.to_value())
+}
+
+/// The proof of identity that answers a charge of zero (PROTOCOL 4).
+pub(super) fn proof(
+    challenge: &Challenge,
+    terms: &ProofTerms<'_>,
+    signature: VoucherSignature,
+) -> Result<CredentialField, ClientError> {
+    let payload = serde_json::to_value(ChargePayload::Proof { signature })
+        .map_err(|_| ClientError::Payment("the proof can not be written"))?;
+    credential(challenge, (terms.chain_id, &terms.account), payload)
+}
+
+fn credential(
+    challenge: &Challenge,
+    (chain_id, payer): (u64, &Address),
+    payload: serde_json::Value,
+) -> Result<CredentialField, ClientError> {
+    let source = DidPkh::new(chain_id, &lower_hex(payer))
         .map_err(|_| ClientError::Payment("the payer has no identifier"))?;
-    let challenge = offer.challenge().clone();
+    let challenge = challenge.clone();
     let name = match challenge.header {
         None => header::names::AUTHORIZATION,
         Some(CredentialHeader::PaymentAuthorization) => header::names::PAYMENT_AUTHORIZATION,
     };
-    let credential = Credential::new(challenge, payload.to_value()).with_source(source.to_string());
+    let credential = Credential::new(challenge, payload).with_source(source.to_string());
     let value = header::credential::encode(&credential)
         .map_err(|_| ClientError::Payment("the credential is too large"))?;
     Ok(CredentialField { name, value })

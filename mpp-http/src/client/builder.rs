@@ -1,10 +1,11 @@
 //! Configuring a client.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpp_client::{BuildError, ChannelBook, Clock, Payer, PayerBuilder, Policy};
+use mpp_client::{BuildError, ChannelBook, Clock, DurableBook, Payer, PayerBuilder, Policy};
 use mpp_tempo::{Signer, chain::ChainClient};
 use reqwest::ClientBuilder as HttpConfig;
 
@@ -18,6 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct ClientBuilder {
     payer: PayerBuilder,
     http: Option<HttpConfig>,
+    book: Option<PathBuf>,
 }
 
 impl ClientBuilder {
@@ -39,6 +41,15 @@ impl ClientBuilder {
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.payer = self.payer.policy(policy);
+        self
+    }
+
+    /// The directory where channels are recorded, for good; see [`DurableBook`].
+    ///
+    /// Several clients and processes may use one directory. They pay as one.
+    #[must_use]
+    pub fn book_at(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.book = Some(directory.into());
         self
     }
 
@@ -66,9 +77,13 @@ impl ClientBuilder {
     /// Builds the client.
     ///
     /// # Errors
-    /// [`BuildError`] when the signer or the policy is missing, or the HTTP client can not be set
-    /// up.
-    pub fn build(self) -> Result<Client, BuildError> {
+    /// [`BuildError`] when the signer or the policy is missing, or the book or the HTTP client can
+    /// not be set up.
+    pub fn build(mut self) -> Result<Client, BuildError> {
+        if let Some(directory) = self.book {
+            let book = DurableBook::open(directory)?;
+            self.payer = self.payer.book(Arc::new(book));
+        }
         let http = self
             .http
             .unwrap_or_else(|| HttpConfig::new().connect_timeout(CONNECT_TIMEOUT));

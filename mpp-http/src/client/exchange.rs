@@ -149,7 +149,9 @@ impl Exchange {
 
     async fn pay(&mut self, offer: Offer) -> Result<(), ClientError> {
         offer.check_body(self.order.known_body())?;
-        let payment = self.client.payer.begin(&self.site, offer).await?;
+        let client = &self.client;
+        client.resume(&self.order.url, &self.site, &offer).await?;
+        let payment = client.payer.begin(&self.site, offer).await?;
         self.payment = Some(payment);
         Ok(())
     }

@@ -179,7 +179,7 @@ impl Client {
 }
 
 /// A request without content. By `POST` it goes without the query (see [`Probe::Post`]).
-fn request(
+pub(super) fn request(
     url: &Url,
     probe: Probe,
     field: Option<&CredentialField>,

@@ -11,6 +11,7 @@ mod exchange;
 mod manage;
 mod request;
 mod response;
+mod resume;
 mod session;
 mod stream;
 mod transport;

@@ -220,6 +220,7 @@ where
                 }
                 Decision::Replay(outcome) => Ok(render::replayed(*outcome)),
                 Decision::Respond(receipt) => Ok(render::managed(&receipt)),
+                Decision::Recognize(payer) => Ok(render::recognized(&payer)),
                 Decision::Refuse(refusal) => Ok(render::refusal(&refusal)),
             }
         })

@@ -2,10 +2,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use mpp_core::{
-    header::{names, receipt},
+    header::{names, receipt, session::encode_snapshot},
     receipt::Receipt,
 };
-use mpp_server::{gate::Refusal, store::StoredOutcome};
+use mpp_server::{bootstrap::Recognized, gate::Refusal, store::StoredOutcome};
 
 use super::{PaymentBody, body, idempotency};
 
@@ -45,6 +45,28 @@ pub(super) fn managed<B>(receipt: &Receipt) -> Response<PaymentBody<B>> {
     let mut response = Response::new(body::text(Vec::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     add_receipt(response.headers_mut(), receipt);
+    response
+}
+
+/// `204` for a payer who has proven its identity, with its channel if there is
+/// one (PROTOCOL 5.8). Nobody may keep it: it is told once, to one account.
+pub(super) fn recognized<B>(payer: &Recognized) -> Response<PaymentBody<B>> {
+    let mut response = managed(&payer.receipt);
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    if let Some(snapshot) = &payer.snapshot {
+        let id = snapshot.channel_id.to_string();
+        let json = serde_json::to_value(snapshot).unwrap_or_default();
+        let texts = [
+            (names::PAYMENT_SESSION, id),
+            (names::PAYMENT_SESSION_SNAPSHOT, encode_snapshot(&json)),
+        ];
+        for (name, text) in texts {
+            if let Some(value) = header_value(&text) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+    }
     response
 }
 

@@ -160,7 +160,7 @@ async fn a_claim_beyond_the_orders_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_forgets_every_channel_is_stopped() {
     let shop = Shop::open().await;
-    let client = shop.client_with(Policy::new(units(10_000)));
+    let client = shop.client_with(crate::shop::policy_of(units(10_000)));
     let mut opened = 0;
     let error = loop {
         shop.forget();

@@ -225,7 +225,7 @@ async fn a_dollar_buys_a_hundred_cents_and_not_one_more() {
         m.request["amount"] = json!("10000");
         m.request["suggestedDeposit"] = json!("1000000");
     });
-    let client = shop.client_with(mpp_client::Policy::new(units(1_000_000)));
+    let client = shop.client_with(crate::shop::policy_of(units(1_000_000)));
     for _ in 0..100 {
         client.get(shop.at("/photo")).send().await.unwrap();
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 
-use mpp_client::{MemoryBook, Policy};
+use mpp_client::{MemoryBook, Policy, ResumePolicy};
 use mpp_core::header::{challenge, receipt};
 use mpp_core::{Amount, Challenge, ChallengeId, EncodedJson, IntentName, MethodName, Problem};
 use mpp_core::{ProblemKind, Realm, Receipt, SessionReceipt, Timestamp};
@@ -29,7 +29,12 @@ pub(crate) const fn units(amount: u128) -> Amount {
 
 /// A policy that lets channels hold up to a tenth of a dollar.
 pub(crate) fn policy() -> Policy {
-    Policy::new(units(100_000))
+    policy_of(units(100_000))
+}
+
+/// A policy whose clients know that they have lost nothing.
+pub(crate) fn policy_of(max_deposit: Amount) -> Policy {
+    Policy::new(max_deposit).resume(ResumePolicy::Never)
 }
 
 /// An answer of its own for the first request that fits.

@@ -33,6 +33,8 @@ fn general_table() -> Vec<(Rejection, &'static str, u16)> {
             "verification-failed",
             402,
         ),
+        (Rejection::ProofReplayed, "verification-failed", 403),
+        (Rejection::TooManyProofs, "rate-limited", 429),
         (
             Rejection::TopUpChallenge { channel_id },
             "session/challenge-not-found",

@@ -13,7 +13,7 @@ use mpp_core::{
 use mpp_tempo::wire::{PayloadError, SessionPayload};
 use serde_json::Value;
 
-use super::{Gate, Offer, Route, attempt::Presented};
+use super::{Gate, Offer, Purpose, Route, attempt::Presented};
 use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.
@@ -105,15 +105,16 @@ pub(super) fn bind<'r>(
     gate: &Gate,
     route: &'r Route,
     presented: Presented<'_>,
+    purpose: Purpose,
     now: Timestamp,
 ) -> Result<(&'r Offer, BoundCredential), Rejection> {
     if let Presented::Value(value) = presented
-        && let Some(bound) = bind_voucher(gate, route, value, now)
+        && let Some(bound) = bind_voucher(gate, route, value, (purpose, now))
     {
         return Ok(bound);
     }
     let credential = presented.read()?;
-    let offer = find_offer(gate, route, &credential.challenge, now)
+    let offer = find_offer(gate, route, &credential.challenge, purpose, now)
         .map_err(|rejection| for_action(rejection, &credential.payload))?;
     let source = credential
         .source
@@ -142,7 +143,7 @@ fn bind_voucher<'r>(
     gate: &Gate,
     route: &'r Route,
     value: &str,
-    now: Timestamp,
+    at: (Purpose, Timestamp),
 ) -> Option<(&'r Offer, BoundCredential)> {
     let token = sole_token(value)?;
     let found = gate.issuer.known().find(token);
@@ -165,7 +166,7 @@ fn bind_voucher<'r>(
     if !is_session {
         return None;
     }
-    let offer = check_echo(gate, route, challenge, known.expires_at(), now).ok()?;
+    let offer = check_echo(gate, route, challenge, known.expires_at(), at).ok()?;
     let bound = BoundCredential {
         challenge: Echo::Known { known, fresh },
         payload: Payload::Voucher(payload, OnceLock::new()),
@@ -186,16 +187,17 @@ fn find_offer<'r>(
     gate: &Gate,
     route: &'r Route,
     echoed: &Challenge,
+    purpose: Purpose,
     now: Timestamp,
 ) -> Result<&'r Offer, Rejection> {
-    if offers_of_method(route, echoed).next().is_none() {
+    if offers_of_method(route, echoed, purpose).next().is_none() {
         return Err(Rejection::MethodUnsupported);
     }
     gate.issuer
         .keys()
         .verify(echoed)
         .map_err(|_| Rejection::InvalidChallenge("this server did not issue the challenge"))?;
-    check_echo(gate, route, echoed, echoed.expires_at(), now)
+    check_echo(gate, route, echoed, echoed.expires_at(), (purpose, now))
 }
 
 /// Everything about a challenge but its MAC, which has been verified.
@@ -206,14 +208,14 @@ fn check_echo<'r>(
     route: &'r Route,
     echoed: &Challenge,
     expires: Result<Timestamp, ExpiryError>,
-    now: Timestamp,
+    (purpose, now): (Purpose, Timestamp),
 ) -> Result<&'r Offer, Rejection> {
     if echoed.realm != *gate.issuer.realm() {
         return Err(Rejection::InvalidChallenge(
             "the challenge is for another realm",
         ));
     }
-    if echoed.opaque.as_ref() != Some(route.scope_json()) {
+    if !route.has_issued(echoed) {
         return Err(Rejection::InvalidChallenge(
             "the challenge is for another route",
         ));
@@ -225,17 +227,28 @@ fn check_echo<'r>(
     }
     // The HMAC has shown that this text is ours, so equal text is equal
     // price, currency, recipient, chain, unit and protocol.
-    offers_of_method(route, echoed)
+    offers_of_method(route, echoed, purpose)
         .find(|offer| *offer.request() == echoed.request)
         .ok_or(Rejection::InvalidChallenge(
             "the terms of this route have changed",
         ))
 }
 
-fn offers_of_method<'r>(route: &'r Route, echoed: &Challenge) -> impl Iterator<Item = &'r Offer> {
+/// The offers that a credential of this method and intent can be for. Proofs
+/// buy nothing, so they are taken where nothing is bought.
+fn offers_of_method<'r>(
+    route: &'r Route,
+    echoed: &Challenge,
+    purpose: Purpose,
+) -> impl Iterator<Item = &'r Offer> {
+    let proofs = match purpose {
+        Purpose::Content => &[],
+        Purpose::Management => route.proofs(),
+    };
     route
         .offers()
         .iter()
+        .chain(proofs)
         .filter(|offer| *offer.method() == echoed.method && *offer.intent() == echoed.intent)
 }
 

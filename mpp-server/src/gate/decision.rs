@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mpp_core::{IssuedChallenge, problem::Problem, receipt::Receipt};
 
 use crate::{
+    bootstrap::Recognized,
     error::Failure,
     session::tab::Tab,
     store::{StoredOutcome, StoredResponse},
@@ -20,6 +21,8 @@ pub enum Decision {
     Replay(Box<StoredOutcome>),
     /// A management request was carried out: answer `204` with this receipt.
     Respond(Receipt),
+    /// A payer has proven its identity: answer `204` with its channel.
+    Recognize(Recognized),
     /// Answer with this problem and these challenges.
     Refuse(Refusal),
 }
@@ -33,6 +36,8 @@ pub enum Redeemed {
     Served(Box<StoredOutcome>),
     /// There is nothing to serve.
     Managed(Receipt),
+    /// The payer is known now.
+    Recognized(Recognized),
 }
 
 /// The right to serve one request. It exists only after the commit.

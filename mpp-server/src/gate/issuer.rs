@@ -5,9 +5,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use mpp_core::{ChallengeDraft, ChallengeTemplate, KeyRing, Realm};
+use mpp_core::{ChallengeDraft, ChallengeTemplate, IssuedChallenge, KeyRing, Realm, Timestamp};
 
-use super::{Offer, Route, known::KnownChallenges};
+use super::{Offer, Reuse, Route, known::KnownChallenges};
 
 /// One realm and one key ring, which stay what they are.
 ///
@@ -30,6 +30,28 @@ impl Issuer {
             keys,
             known: KnownChallenges::default(),
         }))
+    }
+
+    /// A challenge for an offer or proof of the route.
+    pub(super) fn issue(
+        &self,
+        offer: &Offer,
+        route: &Route,
+        expires: Option<Timestamp>,
+    ) -> IssuedChallenge {
+        // What one answer uses up has a text of its own each time.
+        if offer.reuse() == Reuse::Once {
+            return self.template(offer, route).issue(expires);
+        }
+        let place = route
+            .offers()
+            .iter()
+            .position(|other| std::ptr::eq(other, offer));
+        let templates = route.templates(self);
+        match place.and_then(|place| templates.get(place)) {
+            Some(template) => template.issue(expires),
+            None => self.template(offer, route).issue(expires),
+        }
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -67,7 +89,7 @@ impl Inner {
             offer.request().clone(),
         );
         draft.description = offer.description().map(str::to_owned);
-        draft.opaque = Some(route.scope_json().clone());
+        draft.opaque = Some(route.opaque(offer.reuse()));
         self.keys.template(draft)
     }
 }

@@ -15,14 +15,16 @@ pub use self::{
     attempt::{Attempt, Purpose},
     bind::BoundCredential,
     decision::{Access, Decision, Grant, Redeemed, Refusal},
-    offer::{BoxFuture, Offer, PaymentMethod, Route, Visit},
+    offer::{BoxFuture, Offer, PaymentMethod, Reuse, Route, Visit},
     repeat::Repeatable,
 };
 
 pub(crate) use self::issuer::Issuer;
 
 use mpp_core::{
-    ChallengeTemplate, IssuedChallenge, Timestamp, header::accept_payment, problem::Problem,
+    IntentName, IssuedChallenge, MethodName, Timestamp,
+    header::accept_payment::{self, AcceptPayment, Weight},
+    problem::Problem,
 };
 
 use crate::{
@@ -48,17 +50,20 @@ impl Gate {
     /// was is kept, and repeating the request finds it.
     pub(crate) async fn decide(&self, route: &Route, attempt: Attempt<'_>) -> Decision {
         let now = self.clock.now();
-        let accept = attempt.accept_payment;
+        // A malformed preference is no preference (PROTOCOL 1).
+        let accept = attempt.accept_payment.map(accept_payment::parse);
+        let accept = accept.and_then(Result::ok);
+        let purpose = attempt.purpose;
         let visit = Visit {
-            purpose: attempt.purpose,
+            purpose,
             peer: attempt.peer,
             now,
             repeatable: attempt
                 .repeatable
-                .filter(|_| attempt.purpose == Purpose::Content)
+                .filter(|_| purpose == Purpose::Content)
                 .map(|repeatable| repeatable.on_route(route.scope())),
         };
-        let redeemed = match bind::bind(self, route, attempt.presented, now) {
+        let redeemed = match bind::bind(self, route, attempt.presented, purpose, now) {
             Ok((offer, credential)) => {
                 let fresh = credential.fresh();
                 let redeemed = offer.redeem(credential, visit).await;
@@ -73,7 +78,11 @@ impl Gate {
             Ok(Redeemed::Serve(grant)) => Decision::Grant(grant),
             Ok(Redeemed::Served(outcome)) => Decision::Replay(outcome),
             Ok(Redeemed::Managed(receipt)) => Decision::Respond(receipt),
-            Err(failure) => Decision::Refuse(self.refusal(route, &failure, accept, now)),
+            Ok(Redeemed::Recognized(payer)) => Decision::Recognize(payer),
+            Err(failure) => {
+                let choice = choice(route, accept.as_ref(), purpose);
+                Decision::Refuse(self.refusal(route, &failure, choice, now))
+            }
         }
     }
 
@@ -82,11 +91,11 @@ impl Gate {
         &self,
         route: &Route,
         failure: &Failure,
-        accept: Option<&str>,
+        offers: Vec<&Offer>,
         now: Timestamp,
     ) -> Refusal {
         match failure {
-            Failure::Rejected(rejection) => self.refuse(route, rejection, accept, now),
+            Failure::Rejected(rejection) => self.refuse(route, rejection, offers, now),
             Failure::Fault(fault) => {
                 tracing::error!(
                     error = fault as &dyn std::error::Error,
@@ -104,12 +113,13 @@ impl Gate {
         &self,
         route: &Route,
         rejection: &Rejection,
-        accept: Option<&str>,
+        offers: Vec<&Offer>,
         now: Timestamp,
     ) -> Refusal {
         let mut problem = Problem::from(rejection);
-        let challenges = if rejection.kind().carries_challenge() {
-            self.challenges(route, accept, now)
+        let challenges: Vec<_> = if rejection.kind().carries_challenge() {
+            let issue = |offer: &Offer| self.issue(offer, route, now);
+            offers.into_iter().map(issue).collect()
         } else {
             Vec::new()
         };
@@ -134,26 +144,34 @@ impl Gate {
         }
     }
 
-    /// One fresh challenge per offer, in the order the client prefers.
-    fn challenges(
-        &self,
-        route: &Route,
-        accept: Option<&str>,
-        now: Timestamp,
-    ) -> Vec<IssuedChallenge> {
-        let templates = route.templates(&self.issuer);
-        let templates: Vec<&ChallengeTemplate> = templates.iter().collect();
-        // A malformed preference is no preference (PROTOCOL 1).
-        let ranked = match accept.map(accept_payment::parse) {
-            Some(Ok(accept)) => accept.rank(templates, |template| {
-                (&template.draft().method, &template.draft().intent)
-            }),
-            Some(Err(_)) | None => templates,
-        };
+    fn issue(&self, offer: &Offer, route: &Route, now: Timestamp) -> IssuedChallenge {
         let expires = now.checked_add(self.challenge_lifetime);
-        let issue = |template: &ChallengeTemplate| template.issue(expires);
-        ranked.into_iter().map(issue).collect()
+        self.issuer.issue(offer, route, expires)
     }
+}
+
+/// What is offered, in the order the client prefers.
+///
+/// A client that takes charges and no sessions, on a request that buys nothing,
+/// asks to be recognized (PROTOCOL 5.8).
+fn choice<'r>(
+    route: &'r Route,
+    accept: Option<&AcceptPayment>,
+    purpose: Purpose,
+) -> Vec<&'r Offer> {
+    let offers: Vec<&Offer> = route.offers().iter().collect();
+    let Some(accept) = accept else {
+        return offers;
+    };
+    let takes = |offer: &Offer| accept.weight(offer.method(), offer.intent()) > Weight::ZERO;
+    let session = (MethodName::tempo(), IntentName::session());
+    if purpose == Purpose::Management && accept.weight(&session.0, &session.1) == Weight::ZERO {
+        let proofs: Vec<&Offer> = route.proofs().iter().filter(|proof| takes(proof)).collect();
+        if !proofs.is_empty() {
+            return proofs;
+        }
+    }
+    accept.rank(offers, |offer| (offer.method(), offer.intent()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
-use mpp_core::{ChallengeTemplate, EncodedJson, IntentName, MethodName, Timestamp};
+use alloy_primitives::hex;
+use mpp_core::{Challenge, ChallengeTemplate, EncodedJson, IntentName, MethodName, Timestamp};
 
 use super::{
     BoundCredential, Purpose, Redeemed, Repeatable,
@@ -31,6 +32,17 @@ pub trait PaymentMethod: Send + Sync + 'static {
     /// Text for a person, outside the challenge's binding; it never changes.
     fn description(&self) -> Option<&str>;
 
+    /// How often one challenge of this offer can be answered.
+    fn reuse(&self) -> Reuse {
+        Reuse::Many
+    }
+
+    /// The offer that recognizes a payer of this one, on requests that only
+    /// manage a channel (PROTOCOL 5.8).
+    fn proof(&self) -> Option<Offer> {
+        None
+    }
+
     /// Verifies the payment and makes it durable.
     ///
     /// # Cancel safety
@@ -40,6 +52,15 @@ pub trait PaymentMethod: Send + Sync + 'static {
         credential: BoundCredential,
         visit: Visit,
     ) -> BoxFuture<'_, Result<Redeemed, Failure>>;
+}
+
+/// How often a challenge can be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// By many requests; challenges of one moment may be equal.
+    Many,
+    /// Once, so that each challenge differs from all others.
+    Once,
 }
 
 /// Facts about the request that a method may need.
@@ -94,6 +115,8 @@ struct RouteInner {
     scope_json: EncodedJson,
     offers: Vec<Offer>,
     templates: Templates,
+    /// What recognizes payers of the offers, each once.
+    proofs: Vec<Offer>,
 }
 
 impl Route {
@@ -120,6 +143,15 @@ impl Route {
                 return Err(Misuse::Invalid("two offers of a route are the same"));
             }
         }
+        let mut proofs: Vec<Offer> = Vec::new();
+        for proof in offers.iter().filter_map(|offer| offer.proof()) {
+            if proofs
+                .iter()
+                .all(|other| other.request() != proof.request())
+            {
+                proofs.push(proof);
+            }
+        }
         let scope_json = EncodedJson::from_value(&serde_json::json!({ "scope": scope }))
             .map_err(|_| Misuse::Invalid("the scope can not be encoded"))?;
         Ok(Self(Arc::new(RouteInner {
@@ -127,6 +159,7 @@ impl Route {
             scope_json,
             offers,
             templates: Templates::default(),
+            proofs,
         })))
     }
 
@@ -142,8 +175,30 @@ impl Route {
         &self.0.offers
     }
 
-    pub(super) fn scope_json(&self) -> &EncodedJson {
-        &self.0.scope_json
+    pub(super) fn proofs(&self) -> &[Offer] {
+        &self.0.proofs
+    }
+
+    /// The scope as challenges carry it.
+    pub(super) fn opaque(&self, reuse: Reuse) -> EncodedJson {
+        let scope = &self.0.scope;
+        let once = || {
+            let nonce = hex::encode(rand::random::<[u8; 16]>());
+            EncodedJson::from_value(&serde_json::json!({ "nonce": nonce, "scope": scope })).ok()
+        };
+        match reuse {
+            Reuse::Many => None,
+            Reuse::Once => once(),
+        }
+        .unwrap_or_else(|| self.0.scope_json.clone())
+    }
+
+    /// Whether a challenge of ours was issued for this route.
+    pub(super) fn has_issued(&self, ours: &Challenge) -> bool {
+        ours.opaque.as_ref() == Some(&self.0.scope_json)
+            || ours
+                .correlation()
+                .is_ok_and(|pairs| pairs.get("scope") == Some(&self.0.scope))
     }
 
     /// What this issuer's challenges for the offers have in common.

@@ -498,7 +498,9 @@ async fn debug_shows_no_credential() {
     let attempt = Attempt::from_credential(Some(credential), Purpose::Content);
     assert!(!format!("{attempt:?}").contains("5ec7e7"));
     let route = route("/poem");
-    let (_, bound) = bind::bind(&house.gate, &route, attempt.presented, now()).unwrap();
+    let presented = attempt.presented;
+    let bound = bind::bind(&house.gate, &route, presented, Purpose::Content, now());
+    let (_, bound) = bound.unwrap();
     assert!(!format!("{bound:?}").contains("5ec7e7"));
 }
 

@@ -8,6 +8,7 @@ use mpp_tempo::{
     channel::{ChannelId, Existence},
     escrow::EscrowEvent,
     tx::{FeeMode, SignedTx, TxContext, TxFees, build, gas},
+    voucher::second_opinion,
     wire::SessionPayload,
 };
 
@@ -54,7 +55,7 @@ impl<S: ChannelStore> Request<'_, S> {
             phase => {
                 if !matches!(phase, Phase::Closing { .. }) {
                     screen_close(&record, &signed)?;
-                    let voucher = context.verify(&record, &signed, self.visit.peer)?;
+                    let voucher = context.verify(&record, &signed, self.visit.peer).await?;
                     self.check_close_signature(payload, &record)?;
                     context
                         .run(channel_id, Command::BeginClose(voucher))
@@ -130,6 +131,12 @@ impl<S: ChannelStore> SessionContext<S> {
         else {
             return Ok(());
         };
+        // Money moves on this voucher: other code than took it has to agree.
+        if let Err(error) = second_opinion(&record.terms, voucher) {
+            tracing::error!(channel_id = %record.id, %error, "a voucher to be settled is disputed");
+            self.run(record.id, Command::Dispute).await?;
+            return Err(Fault::Inconsistent("the verifiers disagree about a voucher").into());
+        }
         let fees = self.chain.fees().await.map_err(Fault::from)?;
         let context = TxContext {
             chain_id: record.terms.chain_id,

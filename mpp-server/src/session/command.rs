@@ -61,6 +61,9 @@ pub enum Command {
         /// The transaction; news of any other does not matter.
         transaction: B256,
     },
+    /// A second opinion refuses the voucher that a close was about to put on
+    /// chain.
+    Dispute,
     /// A successful receipt shows the channel closed by this transaction.
     Closed {
         /// The transaction.

@@ -18,13 +18,14 @@ use mpp_tempo::{
 };
 
 use super::{
-    BadSignatures, SessionTerms,
+    BadSignatures, SessionTerms, VoucherQueue,
     command::{Capture, Charge, Command},
     driver::{Applied, Driver, Durable, Ran},
     keeper::Keeper,
     record::{ChannelRecord, HoldId, Idempotency, Phase, StreamEpoch},
 };
 use crate::{
+    bootstrap::{self, ChannelResolver, Directory},
     clock::SharedClock,
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
@@ -53,9 +54,12 @@ pub(crate) struct SessionContext<S> {
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: BadSignatures,
     pub(crate) interest: Interest,
+    /// Vouchers that wait for the curve.
+    pub(crate) queue: VoucherQueue,
     pub(crate) keeper: Keeper,
     /// How long a retry finds what became of an idempotent request.
     pub(crate) keep_outcomes: Duration,
+    pub(crate) resolver: Arc<dyn ChannelResolver>,
     verifiers: Mutex<LruCache<ChannelId, Arc<VoucherVerifier>>>,
 }
 
@@ -72,12 +76,24 @@ pub(crate) struct SessionParts {
     pub(crate) bad_signatures: BadSignatures,
     pub(crate) hold_lease: Duration,
     pub(crate) keep_outcomes: Duration,
+    /// Finds channels to resume; `None`: in the store.
+    pub(crate) resolver: Option<Arc<dyn ChannelResolver>>,
 }
 
 impl<S: ChannelStore> SessionContext<S> {
-    pub(crate) fn new(store: S, parts: SessionParts) -> Self {
+    pub(crate) fn new(store: S, parts: SessionParts) -> Self
+    where
+        S: std::fmt::Debug,
+    {
+        let store = Arc::new(store);
+        let directory = || {
+            let directory = Directory::new(Arc::clone(&store), parts.clock.clone());
+            Arc::new(directory) as Arc<dyn ChannelResolver>
+        };
+        let resolver = parts.resolver.unwrap_or_else(directory);
         Self {
-            driver: Driver::new(Arc::new(store), parts.clock.clone()),
+            resolver,
+            driver: Driver::new(store, parts.clock.clone()),
             chain: parts.chain,
             account: parts.account,
             fee_payer: parts.fee_payer,
@@ -87,6 +103,7 @@ impl<S: ChannelStore> SessionContext<S> {
             tasks: parts.tasks,
             bad_signatures: parts.bad_signatures,
             interest: Interest::default(),
+            queue: VoucherQueue::new(),
             keeper: Keeper::new(parts.hold_lease),
             keep_outcomes: parts.keep_outcomes,
             verifiers: Mutex::new(LruCache::new(VERIFIERS)),
@@ -142,7 +159,10 @@ impl<S: ChannelStore> SessionContext<S> {
 
     /// Verifies a voucher of this channel, unless its sender has sent too
     /// many bad ones. No lock is held meanwhile.
-    pub(crate) fn verify(
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing has happened.
+    pub(crate) async fn verify(
         &self,
         record: &ChannelRecord,
         signed: &SignedVoucher,
@@ -154,7 +174,8 @@ impl<S: ChannelStore> SessionContext<S> {
             return Err(Rejection::RateLimited { channel_id });
         }
         let verifier = self.verifier(record);
-        verifier.verify(signed).map_err(|error| {
+        let verified = self.queue.verify(&verifier, signed).await;
+        verified.map_err(|error| {
             self.bad_signatures.failed(channel_id, peer, now);
             Rejection::from_voucher(&error, channel_id)
         })
@@ -212,6 +233,7 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         let opening = matches!(before.phase, Phase::Opening(_) | Phase::Failed);
         if opening && after.phase == Phase::Open {
+            self.resolver.opened(after);
             self.events.send(ServerEvent::ChannelOpened {
                 channel_id,
                 deposit: after.deposit,
@@ -263,6 +285,14 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
         visit: Visit,
     ) -> BoxFuture<'a, Result<Redeemed, Failure>>;
 
+    /// Recognizes a payer by its proof, and finds its channel.
+    fn recognize<'a>(
+        self: Arc<Self>,
+        terms: &'a SessionTerms,
+        credential: BoundCredential,
+        visit: Visit,
+    ) -> BoxFuture<'a, Result<Redeemed, Failure>>;
+
     /// Follows the channels of one more offer.
     fn watch(&self, payee: Address, escrow: Address, protocol: SessionProtocol);
 
@@ -290,6 +320,15 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
         visit: Visit,
     ) -> BoxFuture<'a, Result<Redeemed, Failure>> {
         Box::pin(super::method::redeem(self, terms, credential, visit))
+    }
+
+    fn recognize<'a>(
+        self: Arc<Self>,
+        terms: &'a SessionTerms,
+        credential: BoundCredential,
+        visit: Visit,
+    ) -> BoxFuture<'a, Result<Redeemed, Failure>> {
+        Box::pin(bootstrap::recognize(self, terms, credential, visit))
     }
 
     fn watch(&self, payee: Address, escrow: Address, protocol: SessionProtocol) {

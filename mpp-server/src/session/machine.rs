@@ -47,6 +47,7 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
         Command::BeginClose(voucher) => draft.begin_close(&voucher),
         Command::CloseSent(sent) => draft.close_sent(sent),
         Command::CloseFailed { transaction } => Ok(draft.close_failed(transaction)),
+        Command::Dispute => Ok(draft.dispute()),
         Command::Closed {
             transaction,
             settled,

@@ -18,8 +18,9 @@ use super::{
     tab::{NewTab, Tab},
 };
 use crate::{
+    bootstrap::ProofMethod,
     error::{Failure, Rejection},
-    gate::{BoundCredential, BoxFuture, Grant, PaymentMethod, Purpose, Redeemed, Visit},
+    gate::{BoundCredential, BoxFuture, Grant, Offer, PaymentMethod, Purpose, Redeemed, Visit},
     store::ChannelStore,
 };
 
@@ -69,6 +70,14 @@ impl PaymentMethod for SessionMethod {
         self.description.as_deref()
     }
 
+    fn proof(&self) -> Option<Offer> {
+        // Snapshots describe v2 channels (draft-tempo-session-00, Session Snapshot).
+        if self.terms.protocol == SessionProtocol::V1 {
+            return None;
+        }
+        ProofMethod::beside(Arc::clone(&self.engine), self.terms.clone()).map(Offer::new)
+    }
+
     fn redeem(
         &self,
         credential: BoundCredential,
@@ -93,11 +102,12 @@ pub(super) async fn redeem<S: ChannelStore>(
         .session_payload()
         .map_err(|error| unreadable(&error, credential.payload()))?;
     let request = Request {
-        context,
+        context: Arc::clone(&context),
         terms,
         credential: &credential,
         visit,
     };
+    let _entered = context.queue.enter();
     match payload {
         SessionPayload::Open { .. } => request.open(&payload).await,
         SessionPayload::TopUp { .. } => request.top_up(&payload).await,
@@ -169,7 +179,7 @@ impl<S: ChannelStore> Request<'_, S> {
         if matches!(found, Ok(None)) && !in_progress {
             return Err(rejection.into());
         }
-        self.context.verify(record, signed, self.visit.peer)?;
+        self.context.verify(record, signed, self.visit.peer).await?;
         match found? {
             Some(outcome) => Ok(Redeemed::Served(Box::new(outcome.into_inner()))),
             None => Err(Rejection::RequestInProgress {

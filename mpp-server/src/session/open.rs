@@ -172,7 +172,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let command = match screen(&record, signed, min_delta) {
             Ok(Screened::Known) => self.hold_balance(asked),
             Ok(Screened::NeedsCurve) => Command::Accept {
-                voucher: context.verify(&record, signed, self.visit.peer)?,
+                voucher: context.verify(&record, signed, self.visit.peer).await?,
                 min_delta,
                 hold: self.hold(asked),
             },
@@ -182,7 +182,7 @@ impl<S: ChannelStore> Request<'_, S> {
             Err(Rejection::DeltaTooSmall { accepted, .. })
                 if signed.voucher.cumulative < accepted =>
             {
-                context.verify(&record, signed, self.visit.peer)?;
+                context.verify(&record, signed, self.visit.peer).await?;
                 self.hold_balance(asked)
             }
             Err(rejection) => return self.replay(&record, signed, rejection).await,

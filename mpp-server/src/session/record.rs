@@ -195,13 +195,15 @@ pub enum Phase {
         /// Unix time of the payer's own close request, when there is one.
         requested_at: Option<u64>,
     },
-    /// The chain knows more of the channel than we do. Nothing is sold until
-    /// an operator has looked (SECURITY-CASES A28).
+    /// Something about the channel does not fit. Nothing is sold and nothing
+    /// is sent to the chain until an operator has looked (SECURITY-CASES A28).
     Quarantined {
         /// What does not fit.
         reason: Quarantine,
         /// Unix time of the payer's close request, when there is one.
         requested_at: Option<u64>,
+        /// The voucher in question, when there is one.
+        evidence: Option<SignedVoucher>,
     },
     /// The chain has finalized the channel.
     Closed {
@@ -210,12 +212,15 @@ pub enum Phase {
     },
 }
 
-/// What only a newer history than ours explains.
+/// Why a channel is out of service until somebody has looked at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quarantine {
     /// More was paid out than the highest voucher we hold allows: a voucher of
     /// ours was lost, as by restoring an old backup.
     SettledAboveAccepted,
+    /// Our verifier took a voucher that an independent one refuses: the chain
+    /// may not pay it.
+    VoucherDisputed,
 }
 
 impl Quarantine {
@@ -224,6 +229,7 @@ impl Quarantine {
     pub fn name(self) -> &'static str {
         match self {
             Self::SettledAboveAccepted => "settled-above-accepted",
+            Self::VoucherDisputed => "voucher-disputed",
         }
     }
 }

@@ -33,7 +33,10 @@ impl<S: ChannelStore> Request<'_, S> {
         let command = match screen(&record, &signed, min_delta) {
             Ok(Screened::Known) => self.hold_balance(asked),
             Ok(Screened::NeedsCurve) => Command::Accept {
-                voucher: self.context.verify(&record, &signed, self.visit.peer)?,
+                voucher: self
+                    .context
+                    .verify(&record, &signed, self.visit.peer)
+                    .await?,
                 min_delta,
                 hold: self.hold(asked),
             },

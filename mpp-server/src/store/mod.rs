@@ -196,6 +196,8 @@ pub enum Commit {
 pub enum ClaimKey {
     /// The fee payer's signature for a challenge (SECURITY-CASES A15).
     Cosign(mpp_core::ChallengeId),
+    /// The proof of identity that answers a challenge (PROTOCOL 4).
+    Proof(mpp_core::ChallengeId),
 }
 
 /// How a claim went.

@@ -5,6 +5,7 @@ mod market;
 mod money;
 mod open;
 mod raw;
+mod resume;
 mod stream;
 mod table;
 mod volume;
@@ -58,6 +59,11 @@ const CHECKS: &[(&str, Check)] = &[
     check!("disconnect stops charging", stream::disconnect),
     check!("a new stream ends the old one", stream::superseded),
     check!("exact money: 25 units, no rounding", money::exact),
+    check!("client restarts: same channel", resume::restarts),
+    check!(
+        "book lost: the server's snapshot recovers v2",
+        resume::book_lost
+    ),
     check!("close captures what was spent", close::cooperative),
     check!("forced close: service stops, refund", close::forced),
 ];

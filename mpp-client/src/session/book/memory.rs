@@ -1,7 +1,7 @@
 //! The book in memory: for tests, and for programs that close their channels before they end.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use alloy_primitives::Address;
 use mpp_tempo::ChannelId;
@@ -82,94 +82,22 @@ impl ChannelBook for MemoryBook {
     }
 
     fn gate(&self, key: &ChannelKey) -> Gate {
-        Arc::clone(lock(&self.0).gates.entry(key.clone()).or_default())
+        lock(&self.0).gates.entry(key.clone()).or_default().clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::testing::record;
+    use crate::session::book::conformance;
 
     #[test]
-    fn a_record_is_inserted_once_and_changed_in_place() {
-        let book = MemoryBook::default();
-        let record = record(1);
-        book.insert(record.clone()).unwrap();
-        assert!(matches!(
-            book.insert(record.clone()),
-            Err(BookError::Exists)
-        ));
-        book.update(&record.id, &mut |record| record.phase = Phase::Open)
-            .unwrap();
-        assert_eq!(book.read(&record.id).unwrap().phase, Phase::Open);
-        let unknown = book.update(&ChannelId::ZERO, &mut |_| ());
-        assert!(matches!(unknown, Err(BookError::Unknown)));
-    }
-
-    // SECURITY-CASES: the record of a channel that still holds money deleted.
-    #[test]
-    fn a_replaced_channel_stays_in_the_book() {
-        let book = MemoryBook::default();
-        let (old, new) = (record(1), record(2));
-        assert_eq!(old.key, new.key);
-        book.insert(old.clone()).unwrap();
-        book.insert(new.clone()).unwrap();
-        let usable = book.usable(&new.key).unwrap();
-        assert_eq!(usable, Some((new.id, Phase::Opening)));
-        assert_eq!(book.records().unwrap().len(), 2);
-        assert!(book.read(&old.id).unwrap().phase.may_hold_money());
-    }
-
-    #[test]
-    fn an_older_channel_can_become_usable_again() {
-        let book = MemoryBook::default();
-        let (old, new) = (record(1), record(2));
-        for (record, phase) in [(&old, Phase::Open), (&new, Phase::NeverOpened)] {
-            book.insert(record.clone()).unwrap();
-            book.update(&record.id, &mut |record| record.phase = phase.clone())
-                .unwrap();
-        }
-        assert_eq!(book.usable(&old.key).unwrap(), Some((old.id, Phase::Open)));
-    }
-
-    #[test]
-    fn a_channel_that_ended_is_not_usable() {
-        let book = MemoryBook::default();
-        let record = record(1);
-        book.insert(record.clone()).unwrap();
-        for phase in [
-            Phase::Closing,
-            Phase::CloseRequested { at: 1 },
-            Phase::Closed { tx_hash: None },
-            Phase::NeverOpened,
-        ] {
-            book.update(&record.id, &mut |record| record.phase = phase.clone())
-                .unwrap();
-            assert_eq!(book.usable(&record.key).unwrap(), None);
-        }
-    }
-
-    // SECURITY-CASES A27: the payee is pinned per origin.
-    #[test]
-    fn the_first_payee_of_an_origin_stays() {
-        let book = MemoryBook::default();
-        let (first, second) = (Address::repeat_byte(1), Address::repeat_byte(2));
-        assert_eq!(book.payee_of("https://a:443").unwrap(), None);
-        assert_eq!(book.pin_payee("https://a:443", first).unwrap(), first);
-        assert_eq!(book.pin_payee("https://a:443", second).unwrap(), first);
-        assert_eq!(book.payee_of("https://b:443").unwrap(), None);
-    }
-
-    #[test]
-    fn a_gate_belongs_to_its_key() {
-        let book = MemoryBook::default();
-        let key = record(1).key;
-        let held = book.gate(&key).try_lock_owned();
-        assert!(held.is_some());
-        assert!(book.gate(&key).try_lock_owned().is_none());
-        let mut other = key.clone();
-        other.chain_id = 1;
-        assert!(book.gate(&other).try_lock_owned().is_some());
+    fn the_book_in_memory_keeps_the_rules_of_books() {
+        conformance::run(|| {
+            let book = Arc::new(MemoryBook::default());
+            move || Arc::clone(&book) as Arc<dyn ChannelBook>
+        });
     }
 }

@@ -5,13 +5,15 @@ use std::fmt;
 use alloy_primitives::{Address, B256, Bytes};
 use mpp_core::{Amount, Challenge};
 use mpp_tempo::{ChannelId, ChannelTerms, SessionProtocol, SignedVoucher};
+use serde::{Deserialize, Serialize};
 
 use crate::session::ledger::Ledger;
 
 /// What makes one channel fit a request: who pays whom, in what, through what, at which server.
 ///
 /// The origin is part of it because a channel lives in the books of one server.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ChannelKey {
     /// `scheme://host:port` of the server.
     pub origin: String,
@@ -32,7 +34,10 @@ pub struct ChannelKey {
 }
 
 /// The record of one channel.
-#[derive(Clone, Debug)]
+///
+/// Id, key, terms and open never change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ChannelRecord {
     /// The channel id, derived from the terms.
     pub id: ChannelId,
@@ -44,16 +49,33 @@ pub struct ChannelRecord {
     pub phase: Phase,
     /// The accounts.
     pub ledger: Ledger,
-    /// How the channel was, or is to be, opened.
-    pub open: OpenAttempt,
+    /// How the channel was, or is to be, opened; `None` for one that was recovered from the
+    /// server's snapshot.
+    pub open: Option<OpenAttempt>,
     /// The highest voucher that was signed.
+    #[serde(with = "signed")]
     pub best: SignedVoucher,
     /// A top-up whose fate is not known yet.
     pub top_up: Option<PendingTopUp>,
 }
 
+impl ChannelRecord {
+    /// Unix second from which the open transaction can not be mined anymore; zero when the channel
+    /// is known to have been opened.
+    pub(crate) fn open_valid_before(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.valid_before)
+    }
+
+    /// What the channel was opened with, in base units, as far as is known.
+    pub(crate) fn opened_with(&self) -> Amount {
+        let deposit = self.ledger.deposit();
+        self.open.as_ref().map_or(deposit, |open| open.deposit)
+    }
+}
+
 /// Where a channel is in its life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Phase {
     /// The open transaction is signed; nobody has confirmed it.
     Opening,
@@ -95,7 +117,8 @@ impl Phase {
 }
 
 /// Why a server stopped serving a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum StaleReason {
     /// It does not know the channel (anymore).
     NotFound,
@@ -107,7 +130,8 @@ pub enum StaleReason {
 
 /// The open as it was signed, so that it can be repeated with the same bytes. `Debug` leaves the
 /// transaction out: whoever has it can send it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OpenAttempt {
     /// The signed transaction as it goes into the credential.
     pub transaction: Bytes,
@@ -118,13 +142,15 @@ pub struct OpenAttempt {
     /// What is deposited, in base units.
     pub deposit: Amount,
     /// The voucher that goes with it.
+    #[serde(with = "signed")]
     pub first_voucher: SignedVoucher,
     /// The challenge that the open answered first.
     pub challenge: Challenge,
 }
 
 /// A top-up as it was signed. `Debug` leaves the transaction out.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PendingTopUp {
     /// The signed transaction as it goes into the credential.
     pub transaction: Bytes,
@@ -185,5 +211,25 @@ impl From<&ChannelRecord> for ChannelSummary {
             signed: record.ledger.signed(),
             spent: record.ledger.spent(),
         }
+    }
+}
+
+/// Signed vouchers in the form that snapshots have on the wire.
+pub(super) mod signed {
+    use mpp_tempo::SignedVoucher;
+    use mpp_tempo::wire::HighestVoucher;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        signed: &SignedVoucher,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        HighestVoucher::from(signed).serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SignedVoucher, D::Error> {
+        HighestVoucher::deserialize(deserializer).map(|voucher| voucher.to_signed())
     }
 }

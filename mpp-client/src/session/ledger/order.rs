@@ -1,6 +1,7 @@
 //! What goes into the ledger and comes out of it.
 
 use mpp_core::Amount;
+use serde::{Deserialize, Serialize};
 
 /// One running request; goes back to the ledger it came from.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +29,41 @@ impl Reservation {
     /// Notes the cumulative amount of the voucher that is sent with the request.
     pub const fn present(&mut self, cumulative: Amount) {
         self.presented = cumulative;
+    }
+}
+
+/// Requests that are running, of all clients or of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Running {
+    /// What those that are no streams may cost, in base units.
+    pub in_flight: Amount,
+    /// Their number, streams included.
+    pub flights: u64,
+    /// The number of streams among them.
+    pub streams: u64,
+}
+
+impl Running {
+    /// What is running after a change, given what was running before and after it in total.
+    #[must_use]
+    pub fn moved(self, before: Self, after: Self) -> Self {
+        let step =
+            |own: u64, before: u64, after: u64| own.saturating_add(after).saturating_sub(before);
+        let in_flight = self.in_flight.checked_add(after.in_flight);
+        Self {
+            in_flight: in_flight
+                .unwrap_or(Amount::MAX)
+                .saturating_sub(before.in_flight),
+            flights: step(self.flights, before.flights, after.flights),
+            streams: step(self.streams, before.streams, after.streams),
+        }
+    }
+
+    /// Whether nothing runs.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.flights == 0 && self.in_flight.is_zero()
     }
 }
 

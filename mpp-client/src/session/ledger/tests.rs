@@ -374,3 +374,85 @@ fn max_unaccounted_is_a_total() {
         })
     );
 }
+
+// PROTOCOL 5.8: the accounts go on from the server's, as far as they are signed.
+#[test]
+fn resumed_accounts_use_the_credit_that_is_there_first() {
+    let mut ledger = Ledger::resumed(units(10), totals(5, 3));
+    assert_eq!((ledger.signed(), ledger.expected()), (units(5), units(3)));
+    for presented in [5, 5, 6, 7] {
+        let spent = ledger.spent().base_units() + 1;
+        let request = order(&mut ledger, 1);
+        assert_eq!(request.presented(), units(presented));
+        confirm(&mut ledger, &request, presented, spent);
+    }
+    let lie = ledger.observe(None, totals(8, 7), Amount::ZERO);
+    assert_eq!(lie, Err(Discrepancy::AcceptedAboveSigned));
+}
+
+// A process that is killed books nothing: its requests are in doubt like any lost ones.
+#[test]
+fn abandoned_requests_are_covered_until_a_receipt_tells() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let own = order(&mut ledger, 1);
+    let before = ledger.running();
+    for _ in 0..3 {
+        order(&mut ledger, 2);
+    }
+    let gone = Running::default().moved(before, ledger.running());
+    assert_eq!(
+        (gone.in_flight, gone.flights, gone.streams),
+        (units(6), 3, 0)
+    );
+    ledger.abandon(&gone);
+    assert_eq!(ledger.running(), before);
+    assert_eq!((ledger.in_doubt(), ledger.expected()), (units(6), units(7)));
+    // This one began before the loss and can not end the doubt; the next one does.
+    confirm(&mut ledger, &own, 7, 3);
+    assert_eq!(ledger.in_doubt(), units(6));
+    let next = order(&mut ledger, 1);
+    confirm(&mut ledger, &next, 8, 4);
+    assert!(ledger.in_doubt().is_zero() && !ledger.is_busy());
+    assert_eq!(ledger.expected(), units(4));
+}
+
+#[test]
+fn an_abandoned_stream_is_believed_as_far_as_there_was_credit() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let mut request = order(&mut ledger, 1);
+    ledger.begin_stream(&mut request, units(50));
+    ledger.sign(units(10)).unwrap();
+    let gone = Running::default().moved(Running::default(), ledger.running());
+    ledger.abandon(&gone);
+    assert!(!ledger.is_busy());
+    assert_eq!(ledger.in_doubt(), units(1));
+    // Up to what was signed it may have taken more, and may say so.
+    ledger.claim(units(10), Amount::ZERO).unwrap();
+    let beyond = ledger.claim(units(11), Amount::ZERO);
+    assert!(matches!(beyond, Err(Discrepancy::Unexplained { .. })));
+}
+
+#[test]
+fn what_one_client_has_running_is_told_from_the_total() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let (mut ours, mut theirs) = (Running::default(), Running::default());
+    let mut steps = Vec::new();
+    for cost in [1, 2, 3, 4] {
+        let before = ledger.running();
+        steps.push(order(&mut ledger, cost));
+        let own = if cost % 2 == 0 {
+            &mut ours
+        } else {
+            &mut theirs
+        };
+        *own = own.moved(before, ledger.running());
+    }
+    assert_eq!((ours.in_flight, ours.flights), (units(6), 2));
+    for (request, is_ours) in steps.iter().zip([false, true, false, true]) {
+        let before = ledger.running();
+        ledger.release(request);
+        let own = if is_ours { &mut ours } else { &mut theirs };
+        *own = own.moved(before, ledger.running());
+    }
+    assert!(ours.is_nothing() && theirs.is_nothing());
+}

@@ -103,7 +103,8 @@ impl Payment {
         let tx_hash = opening
             .then(|| self.payer.book().read(&self.channel).ok())
             .flatten()
-            .map(|record| record.open.tx_hash);
+            .and_then(|record| record.open)
+            .map(|open| open.tx_hash);
         ClientError::Indeterminate {
             channel_id: self.channel,
             tx_hash,

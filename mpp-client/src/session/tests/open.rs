@@ -72,9 +72,10 @@ async fn the_book_knows_the_channel_before_anything_is_sent() {
     assert_eq!(record.phase, Phase::Opening);
     assert_eq!(record.ledger.deposit(), units(10_000));
     assert_eq!(record.ledger.signed(), units(1_000));
-    let tx = SignedTx::decode(&record.open.transaction).unwrap();
-    assert_eq!(tx.hash(), record.open.tx_hash);
-    assert_eq!(record.open.challenge, *offer().challenge());
+    let open = record.open.unwrap();
+    let tx = SignedTx::decode(&open.transaction).unwrap();
+    assert_eq!(tx.hash(), open.tx_hash);
+    assert_eq!(open.challenge, *offer().challenge());
     let pinned = bench.book.payee_of("https://a.example:443").unwrap();
     assert_eq!(pinned, Some(PAYEE));
 }
@@ -278,7 +279,7 @@ async fn the_chain_may_run_ahead_of_this_machine() {
     bench.chain.mine();
     let id = bench.open(&offer()).await;
     let record = bench.record(id);
-    assert_eq!(record.open.valid_before, START + 10_025);
+    assert_eq!(record.open_valid_before(), START + 10_025);
     let view = ChainClient::channel(
         &bench.chain,
         record.terms.protocol,
@@ -300,7 +301,7 @@ async fn debug_shows_nothing_that_can_be_sent() {
     let record = bench.record(id);
     let shown = format!("{record:?} {:?} {close_shown}", bench.payer).to_lowercase();
     let secrets = [
-        record.open.transaction.to_string(),
+        record.open.unwrap().transaction.to_string(),
         record.top_up.unwrap().transaction.to_string(),
         record.best.signature.to_hex(),
         bench.chain.accounts()[2].private_key.clone(),

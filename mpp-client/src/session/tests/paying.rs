@@ -91,7 +91,7 @@ async fn a_lost_open_names_its_transaction() {
     let bench = Bench::new();
     let mut payment = bench.begin(&offer()).await;
     send(&mut payment).await;
-    let hash = bench.record(payment.channel_id()).open.tx_hash;
+    let hash = bench.record(payment.channel_id()).open.unwrap().tx_hash;
     let error = payment.lose(TransportError::new("the connection broke"));
     assert!(matches!(
         error,

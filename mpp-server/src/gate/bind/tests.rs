@@ -81,7 +81,7 @@ fn voucher(units: u128) -> SessionPayload {
 
 /// The header value of a credential for a fresh challenge.
 fn header(gate: &Gate, route: &Route, payload: &SessionPayload) -> String {
-    let issued = gate.challenges(route, None, now()).remove(0);
+    let issued = gate.issue(&route.offers()[0], route, now());
     header_for(&issued.to_challenge(), payload)
 }
 
@@ -112,16 +112,28 @@ fn outcome(bound: Result<(&Offer, BoundCredential), Rejection>) -> Outcome {
 /// Binds in both ways, which have to agree; whether the short one was taken.
 #[track_caller]
 fn both(gate: &Gate, route: &Route, value: &str, now: Timestamp) -> (Outcome, bool) {
-    let long = outcome(bind(gate, route, Presented::find([value]), now));
-    let is_short = bind_voucher(gate, route, value, now).is_some();
-    let short = outcome(bind(gate, route, Presented::Value(value), now));
+    let long = outcome(bind(
+        gate,
+        route,
+        Presented::find([value]),
+        Purpose::Content,
+        now,
+    ));
+    let is_short = bind_voucher(gate, route, value, (Purpose::Content, now)).is_some();
+    let short = outcome(bind(
+        gate,
+        route,
+        Presented::Value(value),
+        Purpose::Content,
+        now,
+    ));
     assert_eq!(short, long);
     (short, is_short)
 }
 
 /// Binds a header value and remembers its challenge, as after a payment.
 fn pay(gate: &Gate, route: &Route, value: &str) -> Option<()> {
-    let (_, credential) = bind_voucher(gate, route, value, now())?;
+    let (_, credential) = bind_voucher(gate, route, value, (Purpose::Content, now()))?;
     gate.issuer.known().remember(credential.fresh()?);
     Some(())
 }
@@ -137,7 +149,7 @@ fn vouchers_take_the_short_way_before_and_after_they_are_known() {
     let next = header_for(&challenge, &voucher(2));
     let (bound, is_short) = both(&gate, &route, &next, now());
     assert!(bound.is_ok() && is_short);
-    let (_, credential) = bind_voucher(&gate, &route, &next, now()).unwrap();
+    let (_, credential) = bind_voucher(&gate, &route, &next, (Purpose::Content, now())).unwrap();
     assert!(credential.fresh().is_none(), "its challenge is known");
 }
 
@@ -168,7 +180,7 @@ fn a_route_serves_two_issuers() {
     let poem = route("/poem", "5");
     let (one, two) = (gate(), gate_with("bank.example", KeyRing::new(secret(2))));
     for gate in [&one, &two, &one] {
-        let issued = gate.challenges(&poem, None, now()).remove(0);
+        let issued = gate.issue(&poem.offers()[0], &poem, now());
         let echoed = issued.to_challenge();
         assert_eq!(gate.issuer.keys().verify(&echoed), Ok(()));
         assert_eq!(echoed.realm, *gate.issuer.realm());

@@ -108,8 +108,28 @@ impl Draft<'_> {
         self.next.phase = Phase::Quarantined {
             reason: Quarantine::SettledAboveAccepted,
             requested_at,
+            evidence: None,
         };
         self.next.holds.clear();
+    }
+
+    /// A close that has not been sent, and would not be paid, is not sent. The
+    /// voucher in question stays in the record, for whoever looks into it.
+    pub(super) fn dispute(mut self) -> Step {
+        if let Phase::Closing {
+            voucher,
+            sent: None,
+            requested_at,
+            ..
+        } = &self.old.phase
+        {
+            self.next.phase = Phase::Quarantined {
+                reason: Quarantine::VoucherDisputed,
+                requested_at: *requested_at,
+                evidence: Some(voucher.clone()),
+            };
+        }
+        self.finish(LedgerKind::Observed, None)
     }
 
     /// Everything that was paid out counts as spent from here on: what it was

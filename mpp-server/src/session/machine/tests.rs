@@ -572,6 +572,7 @@ fn phases() -> [Phase; 8] {
         Phase::Quarantined {
             reason: Quarantine::SettledAboveAccepted,
             requested_at: None,
+            evidence: None,
         },
     ]
 }
@@ -642,6 +643,11 @@ fn every_request_in_every_phase() {
             "close failed",
             failed,
             vec![Same, Same, Same, Same, Same, to("open"), Same, Same],
+        ),
+        (
+            "dispute",
+            Command::Dispute,
+            vec![Same, Same, Same, Same, to("quarantined"), Same, Same, Same],
         ),
         (
             "closed",

@@ -7,7 +7,8 @@ use mpp_tempo::{
 
 use crate::{
     Route, ServerEvent,
-    session::record::Phase,
+    session::record::{Phase, Quarantine},
+    store::{ChannelStore as _, Write},
     testing::{
         BOTH, DEPOSIT, PRICE, World, amount, close_payload, managed, problem, served, sign,
         voucher_payload,
@@ -187,5 +188,53 @@ async fn a_close_request_can_end_amicably() {
         let payload = close_payload(&terms, &world.voucher(&terms, 3 * PRICE));
         managed(world.manage(&route, &payload).await);
         assert_eq!(world.record(terms.id()).await.settled, amount(3 * PRICE));
+    }
+}
+
+// Two verifiers have to agree before money moves: what one of them refuses is not sent, the
+// channel stops, somebody is told, and the voucher is kept.
+#[tokio::test(start_paused = true)]
+async fn a_voucher_that_the_second_opinion_refuses_is_not_settled() {
+    for protocol in BOTH {
+        let (world, route, terms) = spent_three_of_five(protocol).await;
+        let mut events = world.server.subscribe();
+        let mined = world.node.transactions_mined();
+        // As if the verifier had taken a stranger's voucher.
+        let disputed = sign(&world.stranger, &terms, 3 * PRICE);
+        let found = world.store.load(terms.id()).await.unwrap().unwrap();
+        let mut next = found.record;
+        next.phase = Phase::Closing {
+            voucher: disputed.clone(),
+            capture: amount(3 * PRICE),
+            sent: None,
+            requested_at: None,
+        };
+        let write = Write {
+            expected: Some(found.version),
+            next,
+            entry: None,
+            outcome: None,
+        };
+        world.store.commit(write).await.unwrap();
+        let payload = close_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+        problem(world.manage(&route, &payload).await, ProblemKind::Internal);
+        assert_eq!(world.node.transactions_mined(), mined);
+        let quarantined = Phase::Quarantined {
+            reason: Quarantine::VoucherDisputed,
+            requested_at: None,
+            evidence: Some(disputed),
+        };
+        assert_eq!(world.record(terms.id()).await.phase, quarantined);
+        let told = ServerEvent::Quarantined {
+            channel_id: terms.id(),
+            reason: Quarantine::VoucherDisputed,
+        };
+        let events = std::iter::from_fn(|| events.try_recv().ok());
+        assert_eq!(events.filter(|event| *event == told).count(), 1);
+        // It stays that way, whoever asks.
+        problem(
+            world.manage(&route, &payload).await,
+            ProblemKind::ServiceUnavailable,
+        );
     }
 }

@@ -27,6 +27,7 @@ const VERSION: u8 = 1;
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Before the challenge id of a cosigning claim.
 const COSIGN: u8 = 1;
+const PROOF: u8 = 2;
 /// Room for most records, so that writing one allocates once.
 const TYPICAL_BYTES: usize = 512;
 /// Bytes of the checksum.
@@ -139,9 +140,11 @@ pub fn decode_outcome(key: OutcomeKey, bytes: &[u8]) -> Result<StoredOutcome, Co
 /// The stored form of a claim's key: what it is about, then the key's text.
 #[must_use]
 pub fn encode_claim_key(key: &ClaimKey) -> Bytes {
-    match key {
-        ClaimKey::Cosign(challenge) => [&[COSIGN], challenge.as_str().as_bytes()].concat().into(),
-    }
+    let (about, challenge) = match key {
+        ClaimKey::Cosign(challenge) => (COSIGN, challenge),
+        ClaimKey::Proof(challenge) => (PROOF, challenge),
+    };
+    [&[about], challenge.as_str().as_bytes()].concat().into()
 }
 
 /// Reads the key of a claim.
@@ -151,10 +154,10 @@ pub fn encode_claim_key(key: &ClaimKey) -> Bytes {
 pub fn decode_claim_key(bytes: &[u8]) -> Result<ClaimKey, CodecError> {
     let (about, text) = bytes.split_first().ok_or(CodecError::Length(0))?;
     let text = String::from_utf8(text.to_vec()).map_err(|_| CodecError::Value("claim key"))?;
+    let challenge = ChallengeId::new(text).map_err(|_| CodecError::Value("claim key"))?;
     match *about {
-        COSIGN => ChallengeId::new(text)
-            .map(ClaimKey::Cosign)
-            .map_err(|_| CodecError::Value("claim key")),
+        COSIGN => Ok(ClaimKey::Cosign(challenge)),
+        PROOF => Ok(ClaimKey::Proof(challenge)),
         _ => Err(CodecError::Value("claim key")),
     }
 }

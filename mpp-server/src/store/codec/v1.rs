@@ -87,6 +87,17 @@ enum Phase {
     Closed {
         transaction: Option<Hash>,
     },
+    Quarantined {
+        reason: Quarantine,
+        requested_at: Option<u64>,
+        evidence: Option<Voucher>,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Quarantine {
+    SettledAboveAccepted,
+    VoucherDisputed,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -294,6 +305,18 @@ impl From<&record::Phase> for Phase {
                 sent: sent.map(Into::into),
                 requested_at: *requested_at,
             },
+            record::Phase::Quarantined {
+                reason,
+                requested_at,
+                evidence,
+            } => Self::Quarantined {
+                reason: match reason {
+                    record::Quarantine::SettledAboveAccepted => Quarantine::SettledAboveAccepted,
+                    record::Quarantine::VoucherDisputed => Quarantine::VoucherDisputed,
+                },
+                requested_at: *requested_at,
+                evidence: evidence.as_ref().map(Into::into),
+            },
             record::Phase::Closed { transaction } => Self::Closed {
                 transaction: transaction.map(Into::into),
             },
@@ -321,6 +344,18 @@ impl Phase {
             },
             Self::Closed { transaction } => record::Phase::Closed {
                 transaction: transaction.map(B256::new),
+            },
+            Self::Quarantined {
+                reason,
+                requested_at,
+                evidence,
+            } => record::Phase::Quarantined {
+                reason: match reason {
+                    Quarantine::SettledAboveAccepted => record::Quarantine::SettledAboveAccepted,
+                    Quarantine::VoucherDisputed => record::Quarantine::VoucherDisputed,
+                },
+                requested_at,
+                evidence: evidence.map(|voucher| voucher.of(channel_id)).transpose()?,
             },
         })
     }

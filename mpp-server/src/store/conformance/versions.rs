@@ -1,7 +1,7 @@
 //! Compare and set.
 
 use mpp_core::Amount;
-use tokio::task::JoinSet;
+use tokio::{sync::Barrier, task::JoinSet};
 
 use super::{Backend, done, found, healthy, sample};
 use crate::store::{ChannelStore, Commit, Version};
@@ -44,13 +44,15 @@ pub async fn stale_versions_conflict(backend: &impl Backend) {
 /// # Cancel safety
 /// Dropped, the check ends.
 pub async fn no_update_is_lost(backend: &impl Backend) {
-    const BUYERS: u64 = 8;
+    const BUYERS: usize = 8;
     const EACH: u64 = 25;
     let store = std::sync::Arc::new(backend.create().await);
     let other = std::sync::Arc::new(backend.another(&store).await);
     let record = sample::record(1);
     let id = record.id;
     done(&*store, sample::first(record)).await;
+    // The first time, all of them load before anybody commits.
+    let together = std::sync::Arc::new(Barrier::new(BUYERS));
     let mut buyers = JoinSet::new();
     for buyer in 0..BUYERS {
         let store = if buyer.is_multiple_of(2) {
@@ -59,13 +61,17 @@ pub async fn no_update_is_lost(backend: &impl Backend) {
             &other
         };
         let store = std::sync::Arc::clone(store);
+        let mut together = Some(std::sync::Arc::clone(&together));
         buyers.spawn(async move {
             for _ in 0..EACH {
                 loop {
                     let now = found(&*store, id).await;
                     let charge = sample::charge(now.version, &now.record);
                     // Others come between load and commit.
-                    tokio::task::yield_now().await;
+                    match together.take() {
+                        Some(barrier) => drop(barrier.wait().await),
+                        None => tokio::task::yield_now().await,
+                    }
                     if let Commit::Done(_) = healthy(store.commit(charge).await) {
                         break;
                     }
@@ -74,7 +80,7 @@ pub async fn no_update_is_lost(backend: &impl Backend) {
         });
     }
     buyers.join_all().await;
-    let total = BUYERS.saturating_mul(EACH);
+    let total = EACH.saturating_mul(BUYERS as u64);
     let end = found(&*other, id).await;
     assert_eq!(end.record.spent, Amount::new(total.into()));
     assert_eq!(end.version, Version(total.saturating_add(1)));

@@ -1,0 +1,305 @@
+//! The book on disk: one directory, shared by any number of processes.
+//!
+//! ```text
+//! FORMAT            the format's number
+//! book.lock         held for a moment by whoever adds a channel, a payee or an owner
+//! channels/<id>.log how the channel came to be, then one line for each state (see `folio`)
+//! payees.log        the payee that each server is pinned to
+//! owners/<id>       one file for each open handle, locked for as long as it lives
+//! locks/<name>      locks of channels, and of keys while they are opened, refilled or closed
+//! ```
+//!
+//! A change is made under the channel's lock, on the state that is read under it, and appended
+//! before the lock is given back. What the payer promises with it - a higher voucher, another phase,
+//! a top-up - is flushed to the disk first; the rest survives the process but may be lost with the
+//! machine, after which the requests that were running count as lost.
+
+mod fault;
+mod folio;
+mod line;
+pub(super) mod lock;
+mod owner;
+mod payees;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use alloy_primitives::{Address, hex, keccak256};
+use mpp_tempo::ChannelId;
+
+use self::fault::{At as _, Failed};
+use self::folio::{Birth, Folio, State};
+use self::lock::FileLock;
+use self::owner::Owner;
+use self::payees::Payees;
+use super::{BookError, ChannelBook, ChannelKey, ChannelRecord, Gate, Phase};
+use crate::sync::lock;
+
+/// The format that this version writes.
+const FORMAT: &str = "mpp channel book 1\n";
+
+/// A [`ChannelBook`] in a directory.
+///
+/// Any number of handles, in one process or in several, may use the directory at the same time:
+/// they sign on a channel as one. It belongs on a local disk, because network file systems do not
+/// lock reliably. Files are readable by their owner only; they hold no key, but signed vouchers and
+/// transactions.
+///
+/// # Examples
+///
+/// ```
+/// use mpp_client::session::book::{ChannelBook, DurableBook};
+///
+/// let path = std::env::temp_dir().join(format!("channel-book-example-{}", std::process::id()));
+/// let book = DurableBook::open(&path)?;
+/// assert!(book.records()?.is_empty());
+/// # std::fs::remove_dir_all(&path)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct DurableBook {
+    root: PathBuf,
+    owner: Owner,
+    folios: Mutex<HashMap<ChannelId, Arc<Mutex<Folio>>>>,
+    births: Mutex<HashMap<ChannelId, Arc<Birth>>>,
+    gates: Mutex<HashMap<ChannelKey, Gate>>,
+    payees: Payees,
+    /// A flush failed: nobody knows what is on the disk.
+    failed: AtomicBool,
+}
+
+impl DurableBook {
+    /// Opens the book in a directory, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// [`BookError::Format`] for a directory that holds something else or a book of a later
+    /// version, [`BookError::Storage`] when it can not be read or written.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, BookError> {
+        let root = path.as_ref().to_owned();
+        for folder in ["channels", "owners", "locks"] {
+            lock::private_folder(&root.join(folder))?;
+        }
+        let entry = FileLock::acquire(&root.join("book.lock"))?;
+        check_format(&root)?;
+        let owner = Owner::register(root.join("owners"))?;
+        drop(entry);
+        Ok(Self {
+            payees: Payees::new(root.join("payees.log")),
+            root,
+            owner,
+            folios: Mutex::default(),
+            births: Mutex::default(),
+            gates: Mutex::default(),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    fn enter(&self) -> Result<FileLock, BookError> {
+        self.check()?;
+        FileLock::acquire(&self.root.join("book.lock"))
+    }
+
+    /// A book whose disk failed accepts nothing until it is opened again.
+    fn check(&self) -> Result<(), BookError> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(BookError::Storage(Box::new(Failed)));
+        }
+        Ok(())
+    }
+
+    fn note<T>(&self, written: Result<T, BookError>) -> Result<T, BookError> {
+        if written.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        written
+    }
+
+    fn log(&self, id: &ChannelId) -> PathBuf {
+        let name = format!("{}.log", hex::encode_prefixed(id));
+        self.root.join("channels").join(name)
+    }
+
+    fn lock_of(&self, name: &str) -> PathBuf {
+        self.root.join("locks").join(name)
+    }
+
+    fn folio(&self, id: &ChannelId) -> Result<Arc<Mutex<Folio>>, BookError> {
+        let birth = self.birth(id)?;
+        let mut folios = lock(&self.folios);
+        if let Some(folio) = folios.get(id) {
+            return Ok(Arc::clone(folio));
+        }
+        let guard = self.lock_of(&hex::encode_prefixed(id));
+        let folio = Arc::new(Mutex::new(Folio::new(self.log(id), guard, birth)));
+        folios.insert(*id, Arc::clone(&folio));
+        Ok(folio)
+    }
+
+    /// How a channel came to be; that never changes.
+    fn birth(&self, id: &ChannelId) -> Result<Arc<Birth>, BookError> {
+        if let Some(birth) = lock(&self.births).get(id) {
+            return Ok(Arc::clone(birth));
+        }
+        let birth = folio::birth(&self.log(id))?;
+        if birth.terms.id() != *id {
+            return Err(BookError::damaged(&self.log(id)));
+        }
+        let birth = Arc::new(birth);
+        lock(&self.births).insert(*id, Arc::clone(&birth));
+        Ok(birth)
+    }
+
+    fn last(&self, id: &ChannelId) -> Result<(Arc<Birth>, State), BookError> {
+        let birth = self.birth(id)?;
+        let state = folio::state(&self.log(id))?;
+        Ok((birth, state))
+    }
+
+    /// All channels, in no particular order.
+    fn ids(&self) -> Result<Vec<ChannelId>, BookError> {
+        let folder = self.root.join("channels");
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&folder).at(&folder)? {
+            let name = entry.at(&folder)?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".log"));
+            ids.extend(id.and_then(|id| id.parse::<ChannelId>().ok()));
+        }
+        Ok(ids)
+    }
+}
+
+impl ChannelBook for DurableBook {
+    fn insert(&self, record: ChannelRecord) -> Result<(), BookError> {
+        let entry = self.enter()?;
+        let path = self.log(&record.id);
+        if path.try_exists().at(&path)? {
+            return Err(BookError::Exists);
+        }
+        let number = u64::try_from(self.ids()?.len()).unwrap_or(u64::MAX);
+        let (birth, state) = folio::split(record, number);
+        self.note(folio::create(&path, &birth, &state))?;
+        drop(entry);
+        Ok(())
+    }
+
+    fn read(&self, id: &ChannelId) -> Result<ChannelRecord, BookError> {
+        let (birth, state) = self.last(id)?;
+        Ok(folio::join(&birth, state.kept))
+    }
+
+    fn usable(&self, key: &ChannelKey) -> Result<Option<(ChannelId, Phase)>, BookError> {
+        let mut found: Option<(u64, ChannelId, Phase)> = None;
+        for id in self.ids()? {
+            let birth = self.birth(&id)?;
+            let is_newest = found.as_ref().is_none_or(|(n, ..)| *n < birth.number);
+            if birth.key == *key && is_newest {
+                let phase = folio::state(&self.log(&id))?.kept.phase;
+                if phase.is_usable() {
+                    found = Some((birth.number, id, phase));
+                }
+            }
+        }
+        Ok(found.map(|(_, id, phase)| (id, phase)))
+    }
+
+    fn update(
+        &self,
+        id: &ChannelId,
+        change: &mut dyn FnMut(&mut ChannelRecord),
+    ) -> Result<(), BookError> {
+        self.check()?;
+        let folio = self.folio(id)?;
+        let mut folio = lock(&folio);
+        let mut page = folio.begin()?;
+        let before = page.state.clone();
+        settle_dead(&mut page.state, &self.owner)?;
+        let running = page.state.kept.ledger.running();
+        let mut record = folio::join(page.birth, page.state.kept.clone());
+        change(&mut record);
+        page.state.kept = folio::Kept::from(record);
+        let moved = page
+            .state
+            .running_of(self.owner.id())
+            .moved(running, page.state.kept.ledger.running());
+        page.state.set_running(self.owner.id(), moved);
+        if page.state == before {
+            return Ok(());
+        }
+        let is_promise = page.state.promises_more_than(&before);
+        self.note(page.write(is_promise))
+    }
+
+    fn records(&self) -> Result<Vec<ChannelRecord>, BookError> {
+        self.ids()?.iter().map(|id| self.read(id)).collect()
+    }
+
+    fn payee_of(&self, origin: &str) -> Result<Option<Address>, BookError> {
+        self.payees.find(origin)
+    }
+
+    fn pin_payee(&self, origin: &str, payee: Address) -> Result<Address, BookError> {
+        if let Some(pinned) = self.payees.find(origin)? {
+            return Ok(pinned);
+        }
+        let entry = self.enter()?;
+        // Whoever had the lock before may have pinned it.
+        if let Some(pinned) = self.payees.find(origin)? {
+            return Ok(pinned);
+        }
+        self.note(self.payees.add(origin, payee))?;
+        drop(entry);
+        Ok(payee)
+    }
+
+    fn gate(&self, key: &ChannelKey) -> Gate {
+        let mut gates = lock(&self.gates);
+        let make = || {
+            // Equal keys have equal JSON, in every process. Without it all keys would share a lock.
+            let name = serde_json::to_vec(key).unwrap_or_default();
+            let name = hex::encode(keccak256(name));
+            Gate::over_file(self.lock_of(&name))
+        };
+        gates.entry(key.clone()).or_insert_with(make).clone()
+    }
+}
+
+/// Requests of handles that are gone will never be booked: they count as lost.
+fn settle_dead(state: &mut State, own: &Owner) -> Result<(), BookError> {
+    let mut alive = BTreeMap::new();
+    for (owner, running) in std::mem::take(&mut state.running) {
+        if owner == own.id() || own.is_alive(&owner)? {
+            alive.insert(owner, running);
+        } else {
+            state.kept.ledger.abandon(&running);
+        }
+    }
+    state.running = alive;
+    Ok(())
+}
+
+/// Whether the directory is a book of this version; a new one becomes it.
+fn check_format(root: &Path) -> Result<(), BookError> {
+    let path = root.join("FORMAT");
+    match fs::read_to_string(&path) {
+        Ok(found) if found == FORMAT => Ok(()),
+        Ok(found) => Err(BookError::Format {
+            found: crate::text::Printable(found.trim()).to_string(),
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let folder = root.join("channels");
+            if fs::read_dir(&folder).at(&folder)?.next().is_some() {
+                return Err(BookError::Format {
+                    found: String::from("channels without a FORMAT file"),
+                });
+            }
+            line::replace(&path, FORMAT.as_bytes())
+        }
+        Err(error) => Err(error).at(&path),
+    }
+}
+
+#[cfg(test)]
+mod tests;
