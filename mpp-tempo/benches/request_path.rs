@@ -2,11 +2,7 @@
 //!
 //! `cargo bench -p mpp-tempo --features std --bench request_path`. The stages named `general`
 //! are the readers and writers that take every form; the others give the same answers.
-#![expect(
-    clippy::unwrap_used,
-    missing_docs,
-    reason = "a benchmark that fails stops"
-)]
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails stops")]
 
 use std::hint::black_box;
 
