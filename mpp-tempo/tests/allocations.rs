@@ -3,6 +3,7 @@
     unsafe_code,
     reason = "a global allocator is the only way to count allocations"
 )]
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
