@@ -115,6 +115,31 @@ async fn restarts_of_either_side_and_of_both_continue_on_the_channel() {
     }
 }
 
+// Two handles of one book, as two processes have them: one open, one channel, exact totals.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_over_one_directory_open_once_and_pay_as_one() {
+    for protocol in BOTH {
+        let pair = Pair::trading(protocol).await;
+        let folder = Folder::new(&format!("shared-{protocol}"));
+        let clients = [restarted(&pair, &folder), restarted(&pair, &folder)];
+        let requests = (0..10_usize).map(|number| buy(&clients[number % 2], &pair));
+        let mut spent = futures_util::future::join_all(requests).await;
+        spent.sort_unstable();
+        let expected: Vec<_> = (1..=10).map(|units| units * PRICE).collect();
+        assert_eq!(spent, expected);
+        assert_eq!(pair.chain.transactions_mined(), 1);
+        let channels = clients[0].channels().unwrap();
+        assert_eq!(channels.len(), 1);
+        let record = pair.record(channels[0].channel_id).await;
+        assert_eq!(record.accepted().base_units(), 10 * PRICE);
+        // The next unit needs a larger deposit: one of them refills, both use it.
+        for client in &clients {
+            buy(client, &pair).await;
+        }
+        assert_eq!(pair.chain.transactions_mined(), 2);
+    }
+}
+
 // PROTOCOL 5.8: resume instead of opening a second channel.
 #[tokio::test]
 async fn a_client_that_lost_its_book_gets_its_channel_back() {
