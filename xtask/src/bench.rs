@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             let out = directory.join(file);
             let mut peers = cargo(root);
             peers.args(["--manifest-path", "benches/peers/Cargo.toml"]);
-            peers.args(["--locked", "--features", features, "--"]);
+            peers.args(["--features", features, "--"]);
             finish(peers.args(quick).arg(&out))?;
             runs.push(out);
         }
