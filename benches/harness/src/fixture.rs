@@ -1,5 +1,8 @@
 //! The same vouchers for everybody.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use alloy_primitives::Address;
 use mpp_core::{
     Amount, Challenge, ChallengeDraft, Credential, EncodedJson, IntentName, KeyRing, MethodName,
@@ -175,14 +178,19 @@ pub fn draft(protocol: SessionProtocol) -> ChallengeDraft {
 }
 
 /// The value of the `Authorization` field that pays with each voucher.
+///
+/// Each channel answers a challenge of its own, with every voucher the same one, as clients do.
 #[must_use]
 pub fn headers(cases: &[Case]) -> Vec<String> {
-    let mut headers = Vec::with_capacity(cases.len());
-    for case in cases {
-        let challenge = keys().bind(draft(case.terms.protocol));
-        headers.push(authorization(case, challenge));
-    }
-    headers
+    let mut expiries = HashMap::new();
+    let headers = cases.iter().map(|case| {
+        let next = expiries.len() as u64;
+        let delay = *expiries.entry(case.terms.id()).or_insert(next);
+        let expires = expires().checked_add(Duration::from_millis(delay));
+        let draft = draft(case.terms.protocol).with_expires(expires.expect("before 10000"));
+        authorization(case, keys().bind(draft))
+    });
+    headers.collect()
 }
 
 fn authorization(case: &Case, challenge: Challenge) -> String {

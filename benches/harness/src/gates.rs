@@ -136,3 +136,85 @@ fn measured(report: &Report, gate: &Gate) -> Option<u64> {
     let faster = report.run(gate.of.unwrap_or(gate.run))?.median(&faster)?;
     slower.saturating_mul(100).checked_div(faster)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+    use crate::report::{Row, Run, Work};
+
+    fn run(kind: RunKind, rows: &[(&str, u64)]) -> Run {
+        let rows = rows.iter().map(|(id, median_ps)| Row {
+            id: (*id).to_owned(),
+            label: (*id).to_owned(),
+            work: Work::Signature,
+            median_ps: *median_ps,
+            fastest_ps: *median_ps,
+            slowest_ps: *median_ps,
+        });
+        Run {
+            kind,
+            rows: rows.collect(),
+        }
+    }
+
+    fn judged(runs: Vec<Run>) -> Vec<GateResult> {
+        let mut host = Host::detect();
+        host.tier = "portable".to_owned();
+        judge(&Report {
+            host,
+            runs,
+            gates: Vec::new(),
+        })
+    }
+
+    #[track_caller]
+    fn check(gates: &[GateResult], name: &str, measured: Option<u64>, met: Option<bool>) {
+        let gate = gates.iter().find(|gate| gate.name == name);
+        let gate = gate.expect("a gate of this name");
+        assert_eq!((gate.measured_percent, gate.is_met()), (measured, met));
+    }
+
+    #[test]
+    fn a_bound_is_met_when_it_is_reached_and_not_before() {
+        let rows = [
+            ("libsecp256k1/recover", 38_500),
+            ("own/portable/1", 7_000),
+            ("own/portable/8", 2_567),
+            ("own/channels/few", 1_000),
+            ("own/channels/many", 1_260),
+        ];
+        let gates = judged(vec![run(RunKind::Libraries, &rows)]);
+        check(
+            &gates,
+            "single / libsecp256k1 recover",
+            Some(550),
+            Some(true),
+        );
+        check(
+            &gates,
+            "batch 8 / libsecp256k1 recover",
+            Some(1499),
+            Some(false),
+        );
+        check(&gates, "batch 64 / libsecp256k1 recover", None, None);
+        check(
+            &gates,
+            "many channels / 64 channels",
+            Some(126),
+            Some(false),
+        );
+    }
+
+    #[test]
+    fn another_process_is_judged_against_the_run_of_the_libraries() {
+        let own = run(RunKind::Libraries, &[("own/portable/64", 2_000)]);
+        let node = run(RunKind::Node, &[("mppx/v1", 2_400_000)]);
+        check(
+            &judged(vec![own, node]),
+            "batch 64 / mppx",
+            Some(120_000),
+            Some(true),
+        );
+    }
+}

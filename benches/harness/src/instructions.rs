@@ -252,3 +252,50 @@ impl Baseline {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn baseline(rustc: &str, count: u64) -> Baseline {
+        Baseline {
+            rustc: rustc.to_owned(),
+            features: Vec::new(),
+            counts: BTreeMap::from([("verify-voucher".to_owned(), count)]),
+        }
+    }
+
+    #[track_caller]
+    fn check(now: &Baseline, passes: bool) {
+        let outcome = baseline("1.95", 10_000).compare(now);
+        assert_eq!(outcome.is_ok(), passes, "{outcome:?}");
+    }
+
+    #[test]
+    fn growth_beyond_the_tolerance_fails() {
+        check(&baseline("1.95", 10_000), true);
+        check(&baseline("1.95", 5_000), true);
+        check(&baseline("1.95", 10_300), true);
+        check(&baseline("1.95", 10_310), false);
+    }
+
+    #[test]
+    fn another_compiler_widens_the_tolerance_but_still_fails() {
+        check(&baseline("1.96", 12_500), true);
+        check(&baseline("1.96", 12_600), false);
+    }
+
+    #[test]
+    fn a_workload_that_vanished_fails() {
+        let mut now = baseline("1.95", 10_000);
+        now.counts.clear();
+        check(&now, false);
+    }
+
+    #[test]
+    fn the_count_is_read_from_the_log_of_callgrind() {
+        let log = "==7== Events    : Ir\n==7== Collected : 9876543\n==7==\n";
+        assert_eq!(collected(log), Some(9_876_543));
+        assert_eq!(collected("==7== Refs: 3"), None);
+    }
+}

@@ -17,8 +17,8 @@ use crate::rounds::{Candidate, interleaved};
 const BATCH: usize = 64;
 /// Channels while threads are counted: more than a core's cache holds.
 const THREAD_CHANNELS: usize = 1024;
-/// Memory that one table takes at most, with its share of the chunk.
-const BYTES_PER_TABLE: usize = 36 << 10;
+/// More than a table takes: room that no table needs is not taken.
+const BYTES_PER_TABLE: usize = 256 << 10;
 
 /// One thread against two, each on its own CPU with its own vouchers.
 ///

@@ -68,3 +68,48 @@ pub fn libraries(effort: Effort) -> Run {
         rows,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates;
+    use crate::host::Host;
+    use crate::report::Report;
+    use crate::table;
+
+    // A gate whose row is renamed would never be judged again.
+    #[test]
+    fn every_gate_of_the_run_finds_its_rows() {
+        // Before the run pins this thread to one CPU.
+        let host = Host::detect();
+        let run = libraries(Effort {
+            rounds: 1,
+            vouchers: 64,
+            scale_vouchers: 128,
+            many_channels: 66,
+        });
+        assert!(run.rows.iter().all(|row| row.median_ps > 0));
+        let mut report = Report {
+            host,
+            runs: vec![run],
+            gates: Vec::new(),
+        };
+        report.gates = gates::judge(&report);
+        let single_cpu = report.host.cpus < 2;
+        for gate in &report.gates {
+            let unmeasurable = single_cpu && gate.name.contains("threads");
+            assert_eq!(
+                gate.measured_percent.is_none(),
+                unmeasurable,
+                "{}",
+                gate.name
+            );
+        }
+        assert_eq!(report.gates.len(), 6);
+        let text = table::render(&report);
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 80),
+            "{text}"
+        );
+    }
+}
