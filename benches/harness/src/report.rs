@@ -50,7 +50,7 @@ impl RunKind {
         match self {
             Self::Libraries => "signature libraries",
             Self::Peers => "mpp 0.18.2, default features",
-            Self::PeersWithC => "mpp 0.18.2, alloy with C secp256k1 and asm keccak",
+            Self::PeersWithC => "mpp 0.18.2, alloy on C and assembly",
             Self::Node => "mppx 0.11.0 on Node",
         }
     }

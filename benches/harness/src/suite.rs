@@ -28,7 +28,7 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Figures to publish: minutes, and 5 GB of memory.
+    /// Figures to publish: minutes, and 4 GB of memory.
     pub const FULL: Self = Self {
         rounds: 15,
         vouchers: 512,
