@@ -6,6 +6,7 @@
 )]
 
 mod account;
+mod bench;
 mod counted;
 mod demo;
 mod devnet;
@@ -28,6 +29,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure the voucher verifier and the request path against others.
+    Bench(bench::Options),
     /// Sell a poem word by word on a local chain, and watch it being paid.
     Demo {
         /// Milliseconds between two words, so that the eye can follow.
@@ -59,6 +62,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Bench(options) => bench::run(&options),
         Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
         Command::Devnet { listen } => devnet::run(listen).await,
         Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
