@@ -6,13 +6,14 @@ use std::time::Duration;
 use alloy_primitives::Address;
 use mpp_core::{
     Amount, Challenge, ChallengeDraft, Credential, EncodedJson, IntentName, KeyRing, MethodName,
-    Realm, SecretKey, Timestamp, header,
+    Realm, Receipt, SecretKey, SessionReceipt, Timestamp, header,
 };
 use mpp_tempo::network::{CHANNEL_RESERVE, Network, PATH_USD};
 use mpp_tempo::voucher::VoucherDomain;
 use mpp_tempo::wire::{SessionDetails, SessionPayload, SessionRequest};
 use mpp_tempo::{
-    ChannelDescriptor, ChannelTerms, LocalSigner, SessionProtocol, SignedVoucher, Signer, Voucher,
+    ChannelDescriptor, ChannelTerms, LocalSigner, SessionProtocol, SignedVoucher, Signer,
+    VerifiedVoucher, Voucher,
 };
 
 /// The server's secret. Text, because peers take it as such.
@@ -191,6 +192,21 @@ pub fn headers(cases: &[Case]) -> Vec<String> {
         authorization(case, keys().bind(draft))
     });
     headers.collect()
+}
+
+/// The receipt for a voucher.
+#[must_use]
+pub fn receipt(verified: &VerifiedVoucher) -> Receipt {
+    let challenge = keys().bind(draft(SessionProtocol::V2));
+    let receipt = SessionReceipt::new(
+        MethodName::tempo(),
+        now(),
+        challenge.id,
+        verified.channel_id().to_string(),
+        verified.cumulative(),
+        verified.cumulative(),
+    );
+    receipt.into()
 }
 
 fn authorization(case: &Case, challenge: Challenge) -> String {

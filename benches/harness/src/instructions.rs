@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail, ensure};
 use mpp_core::encoding::base64url;
-use mpp_core::header;
+use mpp_core::{CredentialReader, header};
 use mpp_tempo::SessionProtocol;
 use mpp_tempo::voucher::{Tier, VerifierEngine};
 use mpp_tempo::wire::SessionPayload;
@@ -23,7 +23,7 @@ use crate::fixture::{self, Case};
 use crate::host::Host;
 use crate::own::Batches;
 use crate::report;
-use crate::request::Server;
+use crate::request::{Scratch, Server};
 
 /// Repetitions of the two runs.
 const FEW: u64 = 20;
@@ -53,6 +53,8 @@ pub enum Workload {
     VerifyBatch,
     /// A credential from the header's text to types.
     ParseCredential,
+    /// The same without allocating.
+    ReadCredential,
     /// base64url of a credential.
     DecodeBase64url,
     /// The MAC of an echoed challenge.
@@ -65,19 +67,23 @@ pub enum Workload {
     IssueChallenge,
     /// A whole request.
     ServeRequest,
+    /// A whole request whose challenge was verified before.
+    ServeKnown,
 }
 
 impl Workload {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::VerifyVoucher,
         Self::VerifyBatch,
         Self::ParseCredential,
+        Self::ReadCredential,
         Self::DecodeBase64url,
         Self::CheckBinding,
         Self::ReadPayload,
         Self::EncodeReceipt,
         Self::IssueChallenge,
         Self::ServeRequest,
+        Self::ServeKnown,
     ];
 
     /// Runs the workload; the child under valgrind does nothing else.
@@ -102,7 +108,9 @@ impl Workload {
         let token = header.strip_prefix("Payment ").expect("the scheme");
         let token = token.to_owned();
         let credential = header::credential::parse(&token).expect("well-formed");
-        let bound = server.read(&header);
+        let mut reader = CredentialReader::default();
+        let mut out = String::new();
+        let mut scratch = Scratch::default();
         match self {
             Self::VerifyVoucher | Self::VerifyBatch => {
                 let mut batches = Batches::new(cases, cases.len(), &engine, cases.len());
@@ -110,6 +118,9 @@ impl Workload {
             }
             Self::ParseCredential => Box::new(move || {
                 black_box(header::credential::parse(black_box(&token)).expect("well-formed"));
+            }),
+            Self::ReadCredential => Box::new(move || {
+                black_box(reader.read(black_box(&token)).expect("the common form"));
             }),
             Self::DecodeBase64url => Box::new(move || {
                 black_box(base64url::decode(black_box(&token)).expect("well-formed"));
@@ -123,17 +134,18 @@ impl Workload {
                 black_box(payload.expect("well-formed"));
             }),
             Self::EncodeReceipt => {
-                let verified = server.verify(&bound);
+                let verified = server.verify(&server.read(&header, &mut reader));
+                let receipt = fixture::receipt(&verified);
                 Box::new(move || {
-                    black_box(server.receipt(&bound, black_box(&verified)));
+                    black_box(header::receipt::encode(black_box(&receipt)));
                 })
             }
-            Self::IssueChallenge => Box::new(move || {
-                black_box(server.issue());
-            }),
-            Self::ServeRequest => Box::new(move || {
-                black_box(server.serve(black_box(&header)));
-            }),
+            Self::IssueChallenge => Box::new(move || server.issue(black_box(&mut out))),
+            Self::ServeRequest => Box::new(move || server.serve(black_box(&header), &mut scratch)),
+            Self::ServeKnown => {
+                let server = server.remembering(std::slice::from_ref(&header));
+                Box::new(move || server.serve(black_box(&header), &mut scratch))
+            }
         }
     }
 }

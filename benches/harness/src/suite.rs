@@ -53,9 +53,10 @@ pub fn libraries(effort: Effort) -> Run {
     let cases = fixture::vouchers(SessionProtocol::V2, CHANNELS, effort.vouchers);
     let headers = fixture::headers(&cases);
     let server = Server::new(&cases, SessionProtocol::V2);
+    let remembering = Server::new(&cases, SessionProtocol::V2).remembering(&headers);
     let mut candidates = libraries::candidates(&cases);
     candidates.extend(own::candidates(&cases, CHANNELS));
-    candidates.extend(request::candidates(&server, &headers));
+    candidates.extend(request::candidates(&server, &remembering, &headers));
     let mut rows = interleaved(candidates, effort.rounds);
     rows.append(&mut scaled);
     rows.extend(scale::channels(

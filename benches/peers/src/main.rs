@@ -37,12 +37,13 @@ fn run(effort: Effort) -> Run {
     let v2 = fixture::vouchers(SessionProtocol::V2, CHANNELS, effort.vouchers);
     let headers = fixture::headers(&v1);
     let server = Server::new(&v1, SessionProtocol::V1);
+    let remembering = Server::new(&v1, SessionProtocol::V1).remembering(&headers);
     let shop = kit::Shop::new(&v1);
     let mut candidates = vec![libraries::libsecp256k1_recover(&v1)];
     candidates.extend(kit::signatures(&v1, &v2));
     candidates.extend(own::candidates(&v1, CHANNELS));
     candidates.extend(shop.candidates(&headers));
-    candidates.extend(request::candidates(&server, &headers));
+    candidates.extend(request::candidates(&server, &remembering, &headers));
     Run {
         kind: if cfg!(feature = "c-backend") {
             RunKind::PeersWithC
