@@ -2,5 +2,6 @@
 
 mod faults;
 mod keys;
+mod lost;
 mod nodes;
 mod restart;

@@ -21,6 +21,10 @@ impl Policy {
         self.max_deposit
     }
 
+    pub(crate) const fn request_limit(&self) -> Amount {
+        self.max_per_request
+    }
+
     pub(crate) const fn unaccounted_limit(&self) -> Amount {
         self.max_unaccounted
     }

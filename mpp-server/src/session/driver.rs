@@ -247,4 +247,6 @@ pub enum Created {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
