@@ -156,14 +156,15 @@ impl Flow {
         if answer.repetition == Repetition::New {
             self.in_doubt = false;
         }
-        match answer.status {
-            409 | 503 => {
+        match (answer.status, sent) {
+            // An open that waits for the chain is for the next request to take over.
+            (409, _) | (503, Sent::Voucher(_)) => {
                 if let Some(pause) = self.on_busy(answer) {
                     return Action::Repeat(pause);
                 }
             }
             // Whether the lost request was charged is not known, so nothing more is signed.
-            402 | 410 if self.in_doubt => {
+            (402 | 410, _) if self.in_doubt => {
                 return Action::FailInDoubt(answer.problem.as_ref().map_or(
                     ClientError::Status {
                         status: answer.status,

@@ -83,7 +83,7 @@ fn a_success_is_booked_by_its_receipt() {
         };
         assert_eq!(booking, *expected);
     }
-    let receipt = Box::new(receipt(mpp_tempo::ChannelId::ZERO, 1, 1));
+    let receipt = Box::new(receipt(ChannelId::ZERO, 1, 1));
     let field = || ReceiptField::Session(receipt.clone());
     check(field(), false, &Booking::Confirm(receipt.clone()));
     check(field(), true, &Booking::Stream(Some(receipt.clone())));
@@ -368,7 +368,7 @@ mod management {
         let mut confirmed = answer(204);
         let action = Management::new().on_answer(&confirmed);
         assert!(matches!(action, ManageAction::Fail(_)));
-        let receipt = receipt(mpp_tempo::ChannelId::ZERO, 1, 1);
+        let receipt = receipt(ChannelId::ZERO, 1, 1);
         confirmed.receipt = ReceiptField::Session(Box::new(receipt));
         let action = Management::new().on_answer(&confirmed);
         assert!(matches!(action, ManageAction::Done(_)));

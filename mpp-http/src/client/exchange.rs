@@ -343,6 +343,7 @@ impl Exchange {
                 Err(ClientError::AlreadyDelivered { receipt })
             }
             Booking::Replayed(receipt) => {
+                payment.confirm_open()?;
                 payment.release();
                 if is_gone {
                     return Err(ClientError::AlreadyDelivered { receipt });

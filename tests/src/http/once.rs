@@ -12,6 +12,7 @@ use http::{Method, StatusCode, header};
 use mpp_core::ProblemKind;
 use mpp_http::server::{Paid, PaidSession};
 use mpp_server::session::record::ChannelRecord;
+use mpp_tempo::wire::SessionPayload;
 use tokio::sync::Notify;
 
 use crate::{
@@ -113,8 +114,14 @@ async fn nobody_reads_the_outcome_without_a_valid_voucher() {
     let visits = Visits::default();
     let shop = Counter::selling(anything(&visits)).await;
     assert_eq!(shop.buy("k", 2).await.status, StatusCode::OK);
-    let stranger = Wallet::new(shop.pair.key(2), shop.pair.chain.clone());
-    let payload = stranger.pay(&shop.opened.terms, PRICE).await;
+    // Whoever has seen a voucher can not make a lower one of it.
+    let mut payload = shop.wallet.pay(&shop.opened.terms, 2 * PRICE).await;
+    if let SessionPayload::Voucher {
+        cumulative_amount, ..
+    } = &mut payload
+    {
+        *cumulative_amount = mpp_core::Amount::new(PRICE);
+    }
     let forged = Ask::get("/photo")
         .header("idempotency-key", "k")
         .pay(&shop.opened.challenge, &payload);

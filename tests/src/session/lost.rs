@@ -1,8 +1,11 @@
 //! A client whose answers get lost: paid once, delivered once, or told so.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use axum::{Router, extract::Request};
@@ -27,6 +30,25 @@ fn losing(app: Router, lose: fn(u32) -> bool) -> Router {
             let answer = app.oneshot(request).await;
             let number = answers.fetch_add(1, Ordering::SeqCst);
             assert!(!lose(number), "answer {number} is lost on purpose");
+            answer
+        }
+    })
+}
+
+/// Serves `app` and loses the first paid answer of every other key or so.
+fn losing_firsts(app: Router) -> Router {
+    let seen = Arc::new(Mutex::new(HashSet::new()));
+    Router::new().fallback(move |request: Request| {
+        let (app, seen) = (app.clone(), Arc::clone(&seen));
+        async move {
+            let is_paid = request.headers().contains_key("authorization");
+            let key = request.headers().get("idempotency-key").cloned();
+            let answer = app.oneshot(request).await;
+            if let Some(key) = key.filter(|_| is_paid) {
+                let is_even = key.as_bytes().iter().fold(0, |sum, byte| sum ^ byte) % 2 == 0;
+                let is_first = seen.lock().unwrap().insert(key);
+                assert!(!(is_first && is_even), "an answer is lost on purpose");
+            }
             answer
         }
     })
@@ -72,8 +94,7 @@ async fn lost_answers_of_concurrent_requests_are_charged_once_each() {
         .build()
         .unwrap();
     let app = sell(&pair.server, "/photo", [offer], anything(&visits));
-    pair.socket
-        .serve(losing(app, |number| number > 2 && number % 5 == 0));
+    pair.socket.serve(losing_firsts(app));
     let client = pair.client();
     client.get(pair.url("/photo")).send().await.unwrap();
     for _ in 0..4 {

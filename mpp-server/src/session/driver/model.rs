@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     MemoryStore,
-    clock::ManualClock,
+    clock::{Clock as _, ManualClock},
     session::{
         command::{Capture, Charge, NewHold},
         machine::apply,
@@ -327,7 +327,7 @@ impl World {
         let mut kept: HashMap<OutcomeKey, u32> = HashMap::new();
         for (at, command) in self.log.lock().unwrap().iter() {
             let step = apply(&serial, command.clone(), *at).unwrap();
-            for outcome in step.kept {
+            if let Some(outcome) = step.kept {
                 *kept.entry(outcome.key).or_default() += 1;
             }
             serial = step.next;
