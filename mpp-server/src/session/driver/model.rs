@@ -328,7 +328,8 @@ impl World {
         for (at, command) in self.log.lock().unwrap().iter() {
             let step = apply(&serial, command.clone(), *at).unwrap();
             if let Some(outcome) = step.kept {
-                *kept.entry(outcome.key).or_default() += 1;
+                let count = kept.entry(outcome.key).or_default();
+                *count = count.saturating_add(1);
             }
             serial = step.next;
         }
