@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 
 use alloy_primitives::B256;
-use mpp_core::{Amount, Problem};
+use mpp_core::{Amount, Problem, SessionReceipt};
 use mpp_tempo::chain::ChainError;
 use mpp_tempo::voucher::SignVoucherError;
 use mpp_tempo::{ChannelId, SignerError};
@@ -53,6 +53,13 @@ pub enum ClientError {
         cost: Amount,
         /// What happened to the connection.
         source: TransportError,
+    },
+    /// The request was served and charged before, and its answer is not there any more: it was a
+    /// stream, or too large for the server to keep.
+    #[error("the server has delivered this answer already")]
+    AlreadyDelivered {
+        /// The receipt that it was given with.
+        receipt: Box<SessionReceipt>,
     },
     /// The server could not be reached, or broke off before anything was paid.
     #[error("the server could not be reached")]

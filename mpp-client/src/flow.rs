@@ -7,9 +7,11 @@
 mod answer;
 mod management;
 
+use std::time::Duration;
+
 use mpp_core::{Amount, Problem, ProblemKind, SessionReceipt};
 
-pub use self::answer::{Answer, ReceiptField};
+pub use self::answer::{Answer, ReceiptField, Repetition};
 pub use self::management::{ManageAction, Management, Probe};
 use crate::error::ClientError;
 use crate::offer::Offer;
@@ -24,6 +26,17 @@ const MAX_LATE: u32 = 32;
 /// Times that a server may ask for a higher voucher. Beside a stream that takes whatever credit
 /// there is, an honest one may ask several times; each claim must be explained by the accounts.
 const MAX_RAISES: u32 = 32;
+
+/// Times that a request is sent again because its answer was lost.
+const MAX_LOST: u32 = 2;
+/// Times that a request is sent again because the server is busy with it.
+const MAX_IN_PROGRESS: u32 = 10;
+/// Times that a request is sent again because the server can not serve it now.
+const MAX_UNAVAILABLE: u32 = 2;
+/// The first pause before a request is sent again; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause, whatever the server asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// What went out with the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +69,8 @@ pub enum Action {
     Renew(Offer),
     /// Send again with a voucher that is raised so.
     Again(Raise),
+    /// Send again just as it was, after a pause.
+    Repeat(Duration),
     /// The server does not serve the channel anymore: open another, then send again.
     ReplaceChannel {
         /// The fresh offer, when the answer carried one.
@@ -78,6 +93,9 @@ pub enum Booking {
     Confirm(Box<SessionReceipt>),
     /// A stream begins; its last event says what was charged. Peers send the first receipt or not.
     Stream(Option<Box<SessionReceipt>>),
+    /// The answer of an earlier request with the same key, which was charged and is accounted
+    /// for: this one cost nothing.
+    Replayed(Box<SessionReceipt>),
     /// The resource failed: it should not have been charged.
     Dismiss,
     /// No receipt: it may have been charged.
@@ -108,6 +126,11 @@ pub struct Flow {
     fresh: u32,
     late: u32,
     raises: u32,
+    lost: u32,
+    in_progress: u32,
+    unavailable: u32,
+    /// An answer was lost, and nothing has told yet what became of its request.
+    in_doubt: bool,
 }
 
 impl Flow {
@@ -117,18 +140,64 @@ impl Flow {
         Self::default()
     }
 
+    /// The answer was lost. Returns the pause after which to send the request again just as it was,
+    /// with the same voucher and key; `None`: often enough.
+    pub fn on_lost(&mut self) -> Option<Duration> {
+        self.in_doubt = true;
+        again(&mut self.lost, MAX_LOST, None)
+    }
+
     /// Decides what an answer means.
     pub fn on_answer(&mut self, sent: Sent, answer: &Answer) -> Action {
         let (Sent::Voucher(stake) | Sent::Open(stake)) = sent else {
             return self.on_unpaid(answer);
         };
+        let is_repeat = self.in_doubt;
+        if answer.repetition == Repetition::New {
+            self.in_doubt = false;
+        }
+        match (answer.status, sent) {
+            // An open that waits for the chain is for the next request to take over.
+            (409, _) | (503, Sent::Voucher(_)) => {
+                if let Some(pause) = self.on_busy(answer) {
+                    return Action::Repeat(pause);
+                }
+            }
+            // Whether the lost request was charged is not known, so nothing more is signed.
+            (402 | 410, _) if self.in_doubt => {
+                return Action::FailInDoubt(answer.problem.as_ref().map_or(
+                    ClientError::Status {
+                        status: answer.status,
+                    },
+                    |problem| ClientError::problem(problem.clone()),
+                ));
+            }
+            _ => {}
+        }
         match answer.status {
             402 => self.on_refusal(stake, answer),
             410 => self.on_gone(answer),
-            // PROTOCOL 1: there is no receipt on an error response, and a 4xx is not charged.
+            // PROTOCOL 1: there is no receipt on an error response, and a 4xx is not charged. The
+            // lost request before it may have been.
+            400..=499 if self.in_doubt => Action::Deliver(Booking::Doubt),
             400..=499 => Action::Deliver(Booking::Dismiss),
             500..=599 => Action::Deliver(Booking::Doubt),
-            _ => on_success(answer),
+            _ => on_success(answer, is_repeat),
+        }
+    }
+
+    /// Whether the server asks for the same request once more.
+    fn on_busy(&mut self, answer: &Answer) -> Option<Duration> {
+        let kind = answer.problem.as_ref().map(|problem| problem.kind);
+        match (answer.status, kind) {
+            (409, Some(ProblemKind::RequestInProgress)) => {
+                again(&mut self.in_progress, MAX_IN_PROGRESS, answer.retry_after)
+            }
+            (503, Some(ProblemKind::ServiceUnavailable)) => {
+                let asked = answer.retry_after?;
+                again(&mut self.unavailable, MAX_UNAVAILABLE, Some(asked))
+            }
+            _ => None,
         }
     }
 
@@ -249,8 +318,24 @@ impl Flow {
     }
 }
 
-fn on_success(answer: &Answer) -> Action {
+/// Counts one more sending, and says how long to wait before it.
+fn again(count: &mut u32, most: u32, asked: Option<Duration>) -> Option<Duration> {
+    if *count >= most {
+        return None;
+    }
+    let grown = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(*count));
+    *count = count.saturating_add(1);
+    Some(asked.unwrap_or_default().max(grown).min(LONGEST_PAUSE))
+}
+
+/// `is_repeat`: an earlier sending of this very request was lost, so that a replay is its answer.
+fn on_success(answer: &Answer, is_repeat: bool) -> Action {
     match (&answer.receipt, answer.is_stream) {
+        (ReceiptField::Session(receipt), _)
+            if answer.repetition == Repetition::Replayed && !is_repeat =>
+        {
+            Action::Deliver(Booking::Replayed(receipt.clone()))
+        }
         (ReceiptField::Session(receipt), true) => {
             Action::Deliver(Booking::Stream(Some(receipt.clone())))
         }

@@ -21,11 +21,13 @@ pub mod policy;
 pub mod session;
 pub mod text;
 
+mod key;
 mod sync;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{ClientError, TransportError};
 pub use event::{ClientEvent, Subscription};
+pub use key::new_idempotency_key;
 pub use offer::Offer;
 pub use origin::{Origin, Site};
 pub use payer::{BuildError, Payer, PayerBuilder};

@@ -40,6 +40,7 @@ pub struct Policy {
     max_unit_price: Option<Amount>,
     max_voucher_step: Option<Amount>,
     max_per_stream: Option<Amount>,
+    max_per_request: Amount,
     max_locked_per_origin: Option<Amount>,
     max_unaccounted: Amount,
     max_fee_per_gas: u128,
@@ -84,6 +85,7 @@ impl Policy {
             max_unit_price: None,
             max_voucher_step: None,
             max_per_stream: None,
+            max_per_request: Amount::ZERO,
             max_locked_per_origin: None,
             max_unaccounted: Amount::ZERO,
             max_fee_per_gas: DEFAULT_MAX_FEE_PER_GAS,
@@ -142,6 +144,14 @@ impl Policy {
     #[must_use]
     pub const fn max_per_stream(mut self, amount: Amount) -> Self {
         self.max_per_stream = Some(amount);
+        self
+    }
+
+    /// Lets one request cost more than the price of a unit, up to `amount`: a server that charges by
+    /// use reserves the most that an answer may cost, and charges what it did. Default: the price.
+    #[must_use]
+    pub const fn max_per_request(mut self, amount: Amount) -> Self {
+        self.max_per_request = amount;
         self
     }
 

@@ -5,3 +5,5 @@ mod headers;
 mod hostile;
 mod management;
 mod offers;
+mod once;
+mod usage;

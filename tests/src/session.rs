@@ -2,6 +2,7 @@
 
 mod faults;
 mod keys;
+mod lost;
 mod nodes;
 mod restart;
 mod resume;

@@ -49,7 +49,7 @@ impl Visits {
         self.0.lock().unwrap().last().cloned().unwrap()
     }
 
-    fn note(&self, headers: HeaderMap) {
+    pub(crate) fn note(&self, headers: HeaderMap) {
         self.0.lock().unwrap().push(headers);
     }
 }

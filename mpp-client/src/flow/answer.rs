@@ -1,5 +1,7 @@
 //! What an answer says, in types.
 
+use std::time::Duration;
+
 use mpp_core::{Challenge, Problem, Receipt, SessionReceipt};
 
 use crate::offer::{Offer, Unpayable};
@@ -17,6 +19,22 @@ pub struct Answer {
     pub receipt: ReceiptField,
     /// Whether the body is a stream of events.
     pub is_stream: bool,
+    /// What the server says about an earlier request with the same key.
+    pub repetition: Repetition,
+    /// How long to wait before the request is sent again, when the server says so.
+    pub retry_after: Option<Duration>,
+}
+
+/// `Idempotent-Replayed`: whether a request with the same key was carried out before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repetition {
+    /// The server does not say: it may not know of keys.
+    #[default]
+    Unknown,
+    /// It was not: nothing was charged for it.
+    New,
+    /// It was: this is its answer, or what is left of it.
+    Replayed,
 }
 
 /// What stands where the receipt should.

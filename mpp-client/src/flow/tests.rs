@@ -1,6 +1,8 @@
 use mpp_core::Problem;
 
 use super::*;
+use mpp_tempo::ChannelId;
+
 use crate::testing::{challenge, receipt, recorded, request, units};
 
 fn sent(presented: u128, signed: u128) -> Sent {
@@ -81,7 +83,7 @@ fn a_success_is_booked_by_its_receipt() {
         };
         assert_eq!(booking, *expected);
     }
-    let receipt = Box::new(receipt(mpp_tempo::ChannelId::ZERO, 1, 1));
+    let receipt = Box::new(receipt(ChannelId::ZERO, 1, 1));
     let field = || ReceiptField::Session(receipt.clone());
     check(field(), false, &Booking::Confirm(receipt.clone()));
     check(field(), true, &Booking::Stream(Some(receipt.clone())));
@@ -366,7 +368,7 @@ mod management {
         let mut confirmed = answer(204);
         let action = Management::new().on_answer(&confirmed);
         assert!(matches!(action, ManageAction::Fail(_)));
-        let receipt = receipt(mpp_tempo::ChannelId::ZERO, 1, 1);
+        let receipt = receipt(ChannelId::ZERO, 1, 1);
         confirmed.receipt = ReceiptField::Session(Box::new(receipt));
         let action = Management::new().on_answer(&confirmed);
         assert!(matches!(action, ManageAction::Done(_)));
@@ -385,4 +387,84 @@ mod management {
         let action = Management::new().on_answer(&answer(302));
         assert!(matches!(action, ManageAction::Refused { status: 302, .. }));
     }
+}
+
+// PROTOCOL 5.6: the same request again, with the same voucher and key, a bounded number of times.
+#[test]
+fn a_lost_answer_is_asked_for_again_a_few_times() {
+    let mut flow = Flow::new();
+    let pauses: Vec<_> = std::iter::from_fn(|| flow.on_lost()).collect();
+    assert_eq!(pauses.len(), 2);
+    assert!(pauses.is_sorted() && pauses[0] > Duration::ZERO);
+}
+
+// Nothing more is signed before it is known what became of a lost request.
+#[test]
+fn a_refusal_after_a_loss_leaves_the_payment_in_doubt() {
+    for kind in [
+        ProblemKind::InsufficientBalance,
+        ProblemKind::DeltaTooSmall,
+        ProblemKind::PaymentExpired,
+        ProblemKind::ChannelFinalized,
+    ] {
+        let mut flow = Flow::new();
+        flow.on_lost().unwrap();
+        let action = flow.on_answer(sent(1, 2), &refusal(problem(kind)));
+        assert!(matches!(action, Action::FailInDoubt(_)), "{kind:?}");
+    }
+    let mut flow = Flow::new();
+    flow.on_lost().unwrap();
+    let action = flow.on_answer(sent(1, 1), &answer(404));
+    assert!(matches!(action, Action::Deliver(Booking::Doubt)));
+}
+
+#[test]
+fn a_server_that_knows_the_key_ends_the_doubt() {
+    let mut flow = Flow::new();
+    flow.on_lost().unwrap();
+    let known = Answer {
+        repetition: Repetition::New,
+        ..refusal(problem(ProblemKind::DeltaTooSmall))
+    };
+    let action = flow.on_answer(sent(1, 2), &known);
+    assert!(matches!(action, Action::Again(Raise::Best)));
+}
+
+fn replay() -> Answer {
+    Answer {
+        repetition: Repetition::Replayed,
+        receipt: ReceiptField::Session(Box::new(receipt(ChannelId::ZERO, 1, 1))),
+        ..answer(200)
+    }
+}
+
+// A replay of a lost sending is its answer; any other is the answer of an earlier request.
+#[test]
+fn a_replay_is_booked_once() {
+    let mut flow = Flow::new();
+    flow.on_lost().unwrap();
+    let action = flow.on_answer(sent(1, 1), &replay());
+    assert!(matches!(action, Action::Deliver(Booking::Confirm(_))));
+    let action = decide(sent(1, 1), &replay());
+    assert!(matches!(action, Action::Deliver(Booking::Replayed(_))));
+}
+
+// PROTOCOL 5.6: in flight -> 409; it is the server's own word, not the resource's.
+#[test]
+fn a_busy_server_is_asked_again_within_bounds() {
+    let mut busy = refusal(problem(ProblemKind::RequestInProgress));
+    busy.retry_after = Some(Duration::from_secs(60));
+    let mut flow = Flow::new();
+    let mut pauses = Vec::new();
+    while let Action::Repeat(pause) = flow.on_answer(sent(1, 1), &busy) {
+        pauses.push(pause);
+    }
+    assert_eq!(pauses.len(), 10);
+    assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(2)));
+    let mut unavailable = refusal(problem(ProblemKind::ServiceUnavailable));
+    let action = decide(sent(1, 1), &unavailable);
+    assert!(matches!(action, Action::Deliver(Booking::Doubt)));
+    unavailable.retry_after = Some(Duration::from_secs(1));
+    let action = decide(sent(1, 1), &unavailable);
+    assert!(matches!(action, Action::Repeat(_)));
 }

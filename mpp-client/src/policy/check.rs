@@ -25,6 +25,10 @@ impl Policy {
         self.resume
     }
 
+    pub(crate) const fn request_limit(&self) -> Amount {
+        self.max_per_request
+    }
+
     pub(crate) const fn unaccounted_limit(&self) -> Amount {
         self.max_unaccounted
     }

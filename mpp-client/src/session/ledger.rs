@@ -164,6 +164,18 @@ impl Ledger {
         })
     }
 
+    /// The server reserves more than the price for a request, so that the total is `required`. That
+    /// is part of the order as far as one request may cost `limit`.
+    pub fn grow(&mut self, request: &mut Reservation, required: Amount, limit: Amount) {
+        if request.is_stream {
+            return;
+        }
+        let over = required.saturating_sub(self.expected());
+        let by = over.min(limit.saturating_sub(request.cost));
+        request.cost = sum([request.cost, by]);
+        self.in_flight = sum([self.in_flight, by]);
+    }
+
     /// The request turns out to be a stream, which may cost up to `limit`.
     pub fn begin_stream(&mut self, request: &mut Reservation, limit: Amount) {
         if std::mem::replace(&mut request.is_stream, true) {

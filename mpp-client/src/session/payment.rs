@@ -183,8 +183,17 @@ impl Payment {
             }
             Raise::Claim(required) => {
                 self.check_step(required)?;
-                let limit = self.payer.policy().unaccounted_limit();
-                self.update(|record| record.ledger.claim(required, limit))??;
+                let policy = self.payer.policy();
+                let (limit, most) = (policy.unaccounted_limit(), policy.request_limit());
+                let mut reservation = self.reservation.take();
+                let claimed = self.update(|record| {
+                    if let Some(reservation) = &mut reservation {
+                        record.ledger.grow(reservation, required, most);
+                    }
+                    record.ledger.claim(required, limit)
+                });
+                self.reservation = reservation;
+                claimed??;
                 self.need = Need::AtLeast(required);
                 Ok(())
             }

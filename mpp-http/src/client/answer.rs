@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
-use mpp_client::flow::{Answer, ReceiptField};
+use mpp_client::flow::{Answer, ReceiptField, Repetition};
 use mpp_core::header::{challenge, decode_bytes, limits, names, receipt};
 use mpp_core::{Challenge, Problem};
 use reqwest::Response;
@@ -37,8 +37,10 @@ pub(super) async fn read(mut response: Response) -> (Answer, Content) {
         problem: None,
         receipt: receipt_field(headers),
         is_stream: is_event_stream(headers),
+        repetition: repetition(headers),
+        retry_after: retry_after(headers),
     };
-    if !matches!(answer.status, 402 | 410) {
+    if !matches!(answer.status, 402 | 409 | 410 | 503) {
         return (answer, Content::Live(response));
     }
     let body = problem_body(&mut response).await;
@@ -74,6 +76,20 @@ fn receipt_field(headers: &HeaderMap) -> ReceiptField {
             receipt::parse(&text).map_or(ReceiptField::Unreadable, ReceiptField::from)
         }
     }
+}
+
+fn repetition(headers: &HeaderMap) -> Repetition {
+    match headers.get(names::IDEMPOTENT_REPLAYED) {
+        Some(value) if value == "true" => Repetition::Replayed,
+        Some(value) if value == "false" => Repetition::New,
+        _ => Repetition::Unknown,
+    }
+}
+
+/// In seconds; a date is as good as no time, since clocks differ.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    text.parse().ok().map(Duration::from_secs)
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
-use mpp_client::flow::{Action, Answer, Booking, Flow, Sent};
+use mpp_client::flow::{Action, Answer, Booking, Flow, Repetition, Sent};
 use mpp_client::session::payment::{CredentialField, Payment};
-use mpp_client::{ClientError, Offer, Site};
+use mpp_client::{ClientError, Offer, Site, TransportError, new_idempotency_key};
 use mpp_core::header::names;
 use mpp_core::{Receipt, SessionReceipt};
 use reqwest::{Body, Request};
@@ -28,6 +28,16 @@ pub(super) struct Order {
     pub(super) headers: HeaderMap,
     pub(super) body: OrderBody,
     pub(super) timeout: Option<Duration>,
+    pub(super) repeating: Repeating,
+}
+
+/// Whether the request is sent again when its answer was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeating {
+    /// When its method is idempotent, or the caller has chosen a key.
+    WhenSafe,
+    /// Never.
+    Never,
 }
 
 /// A body, and whether it can be sent again.
@@ -49,7 +59,23 @@ impl Order {
             headers: HeaderMap::new(),
             body: OrderBody::Empty,
             timeout: None,
+            repeating: Repeating::WhenSafe,
         }
+    }
+
+    /// Gives the request a key, unless the caller has, and tells whether it may be sent again
+    /// without knowing what became of it.
+    ///
+    /// A server that knows the key serves and charges it once in any case; one that does not might
+    /// carry a `POST` out twice (RFC 9110, 9.2.2), so that takes the caller's own key.
+    fn prepare_repeats(&mut self) -> bool {
+        let chosen = self.headers.contains_key(names::IDEMPOTENCY_KEY);
+        if !chosen && let Ok(key) = HeaderValue::from_str(&new_idempotency_key()) {
+            self.headers.insert(names::IDEMPOTENCY_KEY, key);
+        }
+        let is_safe = chosen || self.method.is_idempotent();
+        let can_be_sent = !matches!(self.body, OrderBody::Once(_));
+        self.repeating == Repeating::WhenSafe && is_safe && can_be_sent
     }
 
     /// The bytes that a challenge's digest must match; `None` when they are not known.
@@ -104,15 +130,21 @@ pub(super) struct Exchange {
     track: Option<Track>,
     flow: Flow,
     payment: Option<Payment>,
+    may_repeat: bool,
+    /// What went out last, to be sent again just as it was.
+    repeat: Option<CredentialField>,
+    /// How the last answer was lost, while nothing has told what became of it.
+    lost: Option<TransportError>,
 }
 
 impl Exchange {
     pub(super) fn new(
         client: Client,
-        order: Order,
+        mut order: Order,
         track: Option<Track>,
     ) -> Result<Self, ClientError> {
         let site = Site::of(&order.url)?;
+        let may_repeat = order.prepare_repeats();
         Ok(Self {
             client,
             order,
@@ -120,6 +152,9 @@ impl Exchange {
             track,
             flow: Flow::new(),
             payment: None,
+            may_repeat,
+            repeat: None,
+            lost: None,
         })
     }
 
@@ -128,8 +163,13 @@ impl Exchange {
             self.pay(offer).await?;
         }
         loop {
-            let (answer, content) = self.send().await?;
+            let Some((answer, content)) = self.send().await? else {
+                continue;
+            };
             let action = self.flow.on_answer(self.sent()?, &answer);
+            if answer.repetition == Repetition::New {
+                self.lost = None;
+            }
             if let Some(response) = self.act(action, answer, content).await? {
                 return Ok(response);
             }
@@ -162,32 +202,63 @@ impl Exchange {
             .map_or(Ok(Sent::Nothing), Payment::sent)
     }
 
-    async fn send(&mut self) -> Result<(Answer, Content), ClientError> {
-        let mut field = None;
-        if let Some(payment) = &mut self.payment {
-            let url = &self.order.url;
-            field = Some(self.client.credential(url, payment).await?);
-            if let Some(track) = &self.track {
-                track.note(payment.channel_id(), url);
-            }
-        }
+    /// Sends the request; `None`: the answer was lost, and it is to be sent again.
+    async fn send(&mut self) -> Result<Option<(Answer, Content)>, ClientError> {
+        let field = self.field().await?;
         let request = self.order.request(field)?;
         if let Some(payment) = &mut self.payment {
             payment.mark_sent();
         }
         match self.client.transport.send(request).await {
-            Ok(response) => Ok(read(response).await),
-            Err(SendError::NotSent(error)) => {
+            Ok(response) => Ok(Some(read(response).await)),
+            // Nothing was sent this time; what was before may have arrived.
+            Err(SendError::NotSent(error)) if self.lost.is_none() => {
                 if let Some(payment) = self.payment.take() {
                     payment.release();
                 }
                 Err(ClientError::Transport(error))
             }
-            Err(SendError::MayHaveArrived(error)) => Err(match self.payment.take() {
-                Some(payment) => payment.lose(error),
-                None => ClientError::Transport(error),
-            }),
+            Err(SendError::NotSent(error) | SendError::MayHaveArrived(error)) => {
+                self.lose(error).await.map(|()| None)
+            }
         }
+    }
+
+    /// The credential: a new one, or the last one if that is to be sent again.
+    async fn field(&mut self) -> Result<Option<CredentialField>, ClientError> {
+        let Some(payment) = &mut self.payment else {
+            return Ok(None);
+        };
+        if let Some(field) = self.repeat.take() {
+            self.repeat = Some(field.clone());
+            return Ok(Some(field));
+        }
+        let url = &self.order.url;
+        let field = self.client.credential(url, payment).await?;
+        if let Some(track) = &self.track {
+            track.note(payment.channel_id(), url);
+        }
+        self.repeat = Some(field.clone());
+        Ok(Some(field))
+    }
+
+    /// Waits before the request is sent again, unless it was often enough.
+    async fn lose(&mut self, error: TransportError) -> Result<(), ClientError> {
+        let Some(payment) = self.payment.take() else {
+            return Err(ClientError::Transport(error));
+        };
+        let pause = if self.may_repeat {
+            self.flow.on_lost()
+        } else {
+            None
+        };
+        let Some(pause) = pause else {
+            return Err(payment.lose(error));
+        };
+        self.payment = Some(payment);
+        self.lost = Some(error);
+        tokio::time::sleep(pause).await;
+        Ok(())
     }
 
     /// Does what the flow says; returns the answer when it is final.
@@ -197,8 +268,19 @@ impl Exchange {
         answer: Answer,
         content: Content,
     ) -> Result<Option<PaidResponse>, ClientError> {
+        let is_same = matches!(action, Action::Repeat(_));
+        if !is_same {
+            self.repeat = None;
+        }
         match action {
-            Action::Deliver(booking) => return self.deliver(booking, content).map(Some),
+            Action::Deliver(booking) => {
+                return self.deliver(booking, &answer, content).map(Some);
+            }
+            Action::Repeat(pause) => {
+                let busy = || TransportError::new("the server was busy with the request");
+                self.lost.get_or_insert_with(busy);
+                tokio::time::sleep(pause).await;
+            }
             Action::Pay(offer) => {
                 self.client.payer.learn(&self.site, &offer);
                 self.pay(offer).await?;
@@ -232,9 +314,14 @@ impl Exchange {
                 });
             }
             Action::FailInDoubt(error) => {
-                if let Some(payment) = self.payment.take() {
-                    payment.doubt();
+                let Some(payment) = self.payment.take() else {
+                    return Err(error);
+                };
+                // What the server says does not tell what became of the lost request.
+                if let Some(lost) = self.lost.take() {
+                    return Err(payment.lose(lost));
                 }
+                payment.doubt();
                 return Err(error);
             }
         }
@@ -242,11 +329,29 @@ impl Exchange {
         Ok(None)
     }
 
-    fn deliver(&mut self, booking: Booking, content: Content) -> Result<PaidResponse, ClientError> {
+    fn deliver(
+        &mut self,
+        booking: Booking,
+        answer: &Answer,
+        content: Content,
+    ) -> Result<PaidResponse, ClientError> {
         let Some(mut payment) = self.payment.take() else {
             return Ok(PaidResponse::new(content, None, None));
         };
+        let is_gone = answer.status == 204 && answer.repetition == Repetition::Replayed;
         match booking {
+            Booking::Confirm(receipt) if is_gone => {
+                payment.confirm(&receipt)?;
+                Err(ClientError::AlreadyDelivered { receipt })
+            }
+            Booking::Replayed(receipt) => {
+                payment.confirm_open()?;
+                payment.release();
+                if is_gone {
+                    return Err(ClientError::AlreadyDelivered { receipt });
+                }
+                Ok(PaidResponse::new(content, Some(session(*receipt)), None))
+            }
             Booking::Confirm(receipt) => {
                 payment.confirm(&receipt)?;
                 Ok(PaidResponse::new(content, Some(session(*receipt)), None))

@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use mpp_client::ClientError;
+use mpp_core::header::{idempotency_key::IdempotencyKey, names};
 use serde::Serialize;
 use url::Url;
 
-use super::exchange::{Exchange, Order, OrderBody};
+use super::exchange::{Exchange, Order, OrderBody, Repeating};
 use super::session::Track;
 use super::{Client, PaidResponse};
 
@@ -98,6 +99,37 @@ impl RequestBuilder {
         self
     }
 
+    /// Names this purchase: however often it is sent under this key, within the time and number
+    /// that the server remembers, it is served and charged once.
+    ///
+    /// Every request has a random key of its own. Choose one to repeat a request after
+    /// [`ClientError::Indeterminate`] or a restart, and to let the client repeat a `POST` whose
+    /// answer was lost.
+    pub fn idempotency_key(mut self, key: &str) -> Self {
+        self.order = self.order.and_then(|mut order| {
+            let text = format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""));
+            let parsed = IdempotencyKey::parse(&text);
+            let value = parsed
+                .ok()
+                .and_then(|key| HeaderValue::from_str(&key.encode()).ok());
+            let misuse = ClientError::Misuse("an idempotency key is 1 to 255 visible characters");
+            order
+                .headers
+                .insert(names::IDEMPOTENCY_KEY, value.ok_or(misuse)?);
+            Ok(order)
+        });
+        self
+    }
+
+    /// Sends the request once: when its answer is lost, that is
+    /// [`ClientError::Indeterminate`] at once.
+    pub fn without_repeats(mut self) -> Self {
+        if let Ok(order) = &mut self.order {
+            order.repeating = Repeating::Never;
+        }
+        self
+    }
+
     /// Bounds the time from each sending to the end of its answer's body.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         if let Ok(order) = &mut self.order {
@@ -110,8 +142,12 @@ impl RequestBuilder {
     ///
     /// Answers of any status other than a refused payment are returned, also errors and redirects.
     ///
+    /// When the answer is lost, the same request is sent again with the same voucher and key, a
+    /// few times: a server that knows the key answers as it has before and charges nothing more.
+    ///
     /// # Errors
-    /// [`ClientError`]; only [`ClientError::Indeterminate`] means that money may have moved.
+    /// [`ClientError`]; only [`ClientError::Indeterminate`] means that money may have moved, and
+    /// [`ClientError::AlreadyDelivered`] that it has.
     ///
     /// # Cancel safety
     /// Dropped before the answer, the request may have been served and charged. The accounts keep

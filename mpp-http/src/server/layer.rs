@@ -105,13 +105,14 @@ impl PaymentLayer {
         presented: &mut Presented,
     ) -> Result<Request<PaymentBody<B>>, Unrepeatable> {
         // Nothing is read for who does not even claim to pay.
-        if presented.is_content() && presented.attempt().presents_credential() {
-            if let Some(key) = idempotency::key(request.headers())? {
-                let limit = self.limits.request;
-                let (request, repeatable) = idempotency::read(request, &key, limit).await?;
-                presented.repeatable = Some(repeatable);
-                return Ok(request);
-            }
+        if presented.is_content()
+            && presented.attempt().presents_credential()
+            && let Some(key) = idempotency::key(request.headers())?
+        {
+            let limit = self.limits.request;
+            let (request, repeatable) = idempotency::read(request, &key, limit).await?;
+            presented.repeatable = Some(repeatable);
+            return Ok(request);
         }
         Ok(request.map(PaymentBody::Left))
     }
@@ -221,6 +222,9 @@ where
                 Decision::Replay(outcome) => Ok(render::replayed(*outcome)),
                 Decision::Respond(receipt) => Ok(render::managed(&receipt)),
                 Decision::Recognize(payer) => Ok(render::recognized(&payer)),
+                Decision::Refuse(refusal) if presented.repeatable.is_some() => {
+                    Ok(render::refusal_of_repeatable(&refusal))
+                }
                 Decision::Refuse(refusal) => Ok(render::refusal(&refusal)),
             }
         })

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use mpp_core::{
     header::{names, receipt, session::encode_snapshot},
+    problem::ProblemKind,
     receipt::Receipt,
 };
 use mpp_server::{bootstrap::Recognized, gate::Refusal, store::StoredOutcome};
@@ -14,6 +15,7 @@ const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const VARY_ON: HeaderValue = HeaderValue::from_static("Authorization, Payment-Authorization");
 const SOON: HeaderValue = HeaderValue::from_static("1");
+const FALSE: HeaderValue = HeaderValue::from_static("false");
 const TRUE: HeaderValue = HeaderValue::from_static("true");
 
 /// `402` and its relatives: a problem body and fresh challenges.
@@ -36,6 +38,25 @@ pub(super) fn refusal<B>(refusal: &Refusal) -> Response<PaymentBody<B>> {
         StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
     ) {
         headers.insert(header::RETRY_AFTER, SOON);
+    }
+    response
+}
+
+/// As [`refusal`], for a request with a key.
+///
+/// These are given after a look for an earlier request with that key, and
+/// there was none: whoever lost an answer learns that it was not charged.
+pub(super) fn refusal_of_repeatable<B>(refused: &Refusal) -> Response<PaymentBody<B>> {
+    let mut response = refusal(refused);
+    let looked = matches!(
+        refused.problem.kind,
+        ProblemKind::InsufficientBalance
+            | ProblemKind::DeltaTooSmall
+            | ProblemKind::AmountExceedsDeposit
+    );
+    if looked {
+        let name = HeaderName::from_static(names::IDEMPOTENT_REPLAYED);
+        response.headers_mut().insert(name, FALSE);
     }
     response
 }

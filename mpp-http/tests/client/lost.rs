@@ -7,6 +7,9 @@ use mpp_client::ClientError;
 use crate::shop::{PRICE, Shop, does, units};
 use crate::wire::{Head, Reply};
 
+/// How often a request is sent before its answer is given up.
+const SENDINGS: usize = 3;
+
 // SECURITY-CASES: a cost taken twice when a client retries after a lost response.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_is_indeterminate_and_is_neither_paid_twice_nor_forgotten() {
@@ -26,7 +29,9 @@ async fn a_lost_answer_is_indeterminate_and_is_neither_paid_twice_nor_forgotten(
     assert_eq!(shop.only().spent, units(3 * PRICE));
     assert_eq!(shop.only().accepted, units(3 * PRICE));
     // Another one is lost before it is charged: its voucher pays for the next request.
-    shop.trick(does("voucher"), |_, _| async { Reply::HangUp });
+    for _ in 0..SENDINGS {
+        shop.trick(does("voucher"), |_, _| async { Reply::HangUp });
+    }
     let error = client.get(shop.at("/a")).send().await.unwrap_err();
     assert!(matches!(error, ClientError::Indeterminate { .. }));
     for _ in 0..2 {
@@ -45,7 +50,9 @@ async fn a_lost_open_is_taken_over_by_the_next_request() {
         if is_done {
             shop.lose_answer(does("open"));
         } else {
-            shop.trick(does("open"), |_, _| async { Reply::HangUp });
+            for _ in 0..SENDINGS {
+                shop.trick(does("open"), |_, _| async { Reply::HangUp });
+            }
         }
         let error = client.get(shop.at("/a")).send().await.unwrap_err();
         let ClientError::Indeterminate { tx_hash, .. } = error else {
@@ -110,7 +117,9 @@ async fn an_answer_that_is_late_is_lost() {
     let shop = Shop::open().await;
     let client = shop.client();
     client.get(shop.at("/a")).send().await.unwrap();
-    shop.trick(does("voucher"), |_, _| std::future::pending::<Reply>());
+    for _ in 0..SENDINGS {
+        shop.trick(does("voucher"), |_, _| std::future::pending::<Reply>());
+    }
     let request = client
         .get(shop.at("/a"))
         .timeout(Duration::from_millis(200));

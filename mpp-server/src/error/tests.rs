@@ -113,6 +113,27 @@ fn voucher_table() -> Vec<(Rejection, &'static str, u16)> {
             402,
         ),
         (Rejection::RateLimited { channel_id }, "rate-limited", 429),
+        (Rejection::TooManyHolds { channel_id }, "rate-limited", 429),
+        (
+            Rejection::RequestInProgress { channel_id },
+            "request-in-progress",
+            409,
+        ),
+        (
+            Rejection::IdempotencyKeyReused { channel_id },
+            "idempotency-key-reused",
+            422,
+        ),
+        (
+            Rejection::HoldGone { channel_id },
+            "service-unavailable",
+            503,
+        ),
+        (
+            Rejection::Quarantined { channel_id },
+            "service-unavailable",
+            503,
+        ),
     ]
 }
 

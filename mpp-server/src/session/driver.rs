@@ -162,7 +162,7 @@ impl<S: ChannelStore> Driver<S> {
         loop {
             let (record, version) = self.load(id).await?;
             if let Some(outcome) = self.outcome(id, asked).await? {
-                return Ok(Ran::Before(outcome));
+                return Ok(Ran::Before(Box::new(outcome)));
             }
             if let Some(applied) = self.try_once(record, version, command.clone()).await? {
                 return Ok(Ran::Now(Box::new(applied)));
@@ -234,7 +234,7 @@ pub enum Ran {
     /// It was carried out.
     Now(Box<Durable<Applied>>),
     /// An equal request was served before; nothing has changed.
-    Before(Durable<StoredOutcome>),
+    Before(Box<Durable<StoredOutcome>>),
 }
 
 /// Whether a record was there before.
@@ -246,5 +246,7 @@ pub enum Created {
     Before(Box<ChannelRecord>),
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

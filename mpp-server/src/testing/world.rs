@@ -67,15 +67,7 @@ impl World {
         });
         let clock = ManualClock::new(now());
         let store = MemoryStore::new();
-        let builder = PaymentServer::builder()
-            .realm(Realm::new("shop.example").unwrap())
-            .secret_key(secret(1))
-            .testnet()
-            .chain(node.clone())
-            .account(key(&node, 0))
-            .fee_payer(key(&node, 3))
-            .store(store.clone())
-            .clock(clock.clone());
+        let builder = builder(&node, &clock, store.clone());
         let server = configure(builder).build().unwrap();
         Self {
             payer: key(&node, 1),
@@ -86,6 +78,11 @@ impl World {
             server,
             salt: AtomicU8::new(1),
         }
+    }
+
+    /// Another server like the world's, over another store.
+    pub(crate) fn configured(&self, store: MemoryStore) -> PaymentServer {
+        builder(&self.node, &self.clock, store).build().unwrap()
     }
 
     /// Moves both clocks, the server's and the chain's.
@@ -263,6 +260,18 @@ impl Opening {
             signature: first.signature.clone(),
         }
     }
+}
+
+fn builder(node: &Devnet, clock: &ManualClock, store: MemoryStore) -> Builder<MemoryStore> {
+    PaymentServer::builder()
+        .realm(Realm::new("shop.example").unwrap())
+        .secret_key(secret(1))
+        .testnet()
+        .chain(node.clone())
+        .account(key(node, 0))
+        .fee_payer(key(node, 3))
+        .store(store)
+        .clock(clock.clone())
 }
 
 pub(crate) fn key(node: &Devnet, index: usize) -> LocalSigner {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use axum::{Router, routing::get};
-use mpp_http::server::{Metered, Paid, PaidSession, PaymentLayer};
+use mpp_core::Amount;
+use mpp_http::server::{Metered, Paid, PaidSession, PaymentLayer, Unaffordable};
 use mpp_server::{PaymentServer, Route, SessionOffer, StreamOptions};
 use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 
@@ -79,6 +80,8 @@ fn router(server: &PaymentServer) -> anyhow::Result<Router> {
             .merge(stall.sell("other", photo.clone().unit_type("page"), get(serve_photo))?)
             .merge(stall.sell("sponsored", photo.clone().fee_payer(), get(serve_photo))?)
             .merge(stall.sell("steps", photo.min_voucher_delta("0.05"), get(serve_photo))?)
+            .merge(stall.sell("broken", photo_offer(server, protocol), get(serve_nothing))?)
+            .merge(stall.sell("metered", photo_offer(server, protocol), get(serve_metered))?)
             .merge(stall.sell("token", offer("0.000025"), get(serve_photo))?)
             .merge(stall.sell(
                 "words",
@@ -116,6 +119,22 @@ impl Stall<'_> {
         let pay = PaymentLayer::new(self.server.clone(), route);
         Ok(Router::new().route(&path, handler.layer(pay)))
     }
+}
+
+fn photo_offer(server: &PaymentServer, protocol: SessionProtocol) -> SessionOffer {
+    let offer = server.session().amount("0.01").protocol(protocol);
+    offer.suggested_deposit("1")
+}
+
+async fn serve_nothing(_paid: Paid) -> axum::http::StatusCode {
+    axum::http::StatusCode::INTERNAL_SERVER_ERROR
+}
+
+/// Reserves three cents and uses a part of them.
+async fn serve_metered(paid: Paid) -> Result<&'static str, Unaffordable> {
+    let reserved = paid.reserve(Amount::new(30_000)).await?;
+    reserved.capture(Amount::new(12_345), 7)?;
+    Ok("used some")
 }
 
 async fn serve_photo(_paid: Paid) -> &'static str {

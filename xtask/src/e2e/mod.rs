@@ -1,6 +1,7 @@
 //! `cargo xtask e2e`: every flow over real sockets, for both protocols.
 
 mod close;
+mod hold;
 mod market;
 mod money;
 mod open;
@@ -49,6 +50,9 @@ const CHECKS: &[(&str, Check)] = &[
     check!("sponsored open and top-up: sponsor pays", open::sponsored),
     check!("vouchers: order, equal, lower, forged", voucher::rules),
     check!("minimum delta is enforced", voucher::minimum_delta),
+    check!("a key is served and charged once", hold::idempotent),
+    check!("a failing handler captures nothing", hold::failing),
+    check!("reserve three cents, capture the use", hold::reserving),
     check!("100 requests from $1, the 101st refused", volume::hundred),
     check!("64 concurrent requests of two clients", volume::concurrent),
     check!("1,000 vouchers without a single RPC", volume::no_rpc),

@@ -456,3 +456,20 @@ fn what_one_client_has_running_is_told_from_the_total() {
     }
     assert!(ours.is_nothing() && theirs.is_nothing());
 }
+
+// A server that charges by use reserves more than the price, as far as the policy allows.
+#[test]
+fn a_request_grows_up_to_its_limit() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let mut request = order(&mut ledger, 1);
+    ledger.grow(&mut request, units(5), units(4));
+    assert_eq!(request.cost(), units(4));
+    assert!(ledger.claim(units(5), Amount::ZERO).is_err());
+    assert!(ledger.claim(units(4), Amount::ZERO).is_ok());
+    ledger.grow(&mut request, units(6), units(10));
+    assert_eq!((request.cost(), ledger.expected()), (units(6), units(6)));
+    ledger.sign(units(6)).unwrap();
+    // It used less in the end: nothing else stays covered.
+    confirm(&mut ledger, &request, 6, 3);
+    assert_eq!(ledger.expected(), units(3));
+}

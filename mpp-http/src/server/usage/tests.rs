@@ -49,8 +49,8 @@ fn prices_are_exact_or_refused() {
     assert_eq!(prices.cost(usage), Amount::new(1_530));
     let fraction = TokenPrices::per_million("0.5", "15", 6);
     assert_eq!(fraction, Err(InexactPrice::Fraction));
-    assert!(TokenPrices::per_million("0.5", "15", 7).is_err());
-    assert!(TokenPrices::per_million("0.5", "15", 8).is_ok());
+    assert!(TokenPrices::per_million("0.5", "15", 7).is_ok());
+    assert!(TokenPrices::per_million("0.05", "15", 7).is_err());
     assert!(matches!(
         TokenPrices::per_million("x", "1", 6),
         Err(InexactPrice::Amount(_))

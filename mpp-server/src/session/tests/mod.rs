@@ -2,6 +2,7 @@
 
 mod close;
 mod faults;
+mod holds;
 mod open;
 mod sponsor;
 mod top_up;

@@ -1,0 +1,140 @@
+//! Holds over time, and what a restored backup does.
+
+use std::time::Duration;
+
+use mpp_core::problem::ProblemKind;
+use mpp_tempo::{
+    SessionProtocol,
+    tx::{build, gas},
+};
+
+use crate::{
+    MemoryStore, Rejection, ServerEvent,
+    error::Failure,
+    session::record::{Phase, Quarantine},
+    store::{ChannelStore as _, Write},
+    testing::{
+        BOTH, PRICE, World, amount, granted, managed, paying, problem, served, voucher_payload,
+    },
+};
+
+const V2: SessionProtocol = SessionProtocol::V2;
+
+/// Lets time pass for clock and timers, in steps that timers notice.
+async fn pass(world: &World, seconds: u32) {
+    for _ in 0..seconds {
+        world.clock.advance_secs(1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+// A request may take longer than the lease: its hold is extended while it is served.
+#[tokio::test(start_paused = true)]
+async fn a_long_request_keeps_its_hold() {
+    let world = World::new();
+    let route = world.route(V2);
+    let terms = world.open(&route, V2, 0).await;
+    let payload = voucher_payload(&terms, &world.voucher(&terms, PRICE));
+    let grant = granted(world.buy(&route, &payload).await);
+    pass(&world, 200).await;
+    let short = world.buy(&route, &payload).await;
+    problem(short, ProblemKind::InsufficientBalance);
+    grant.capture(None).await.unwrap();
+    assert_eq!(world.record(terms.id()).await.spent, amount(PRICE));
+}
+
+// A process that is gone extends nothing: what it held is free again after the lease.
+#[tokio::test(start_paused = true)]
+async fn a_crash_charges_nothing_and_its_hold_lapses() {
+    let world = World::new();
+    let route = world.route(V2);
+    let terms = world.open(&route, V2, 0).await;
+    let payload = voucher_payload(&terms, &world.voucher(&terms, PRICE));
+    let grant = granted(world.buy(&route, &payload).await);
+    std::mem::forget(grant);
+    world.server.shutdown().await;
+    problem(
+        world.buy(&route, &payload).await,
+        ProblemKind::InsufficientBalance,
+    );
+    pass(&world, 31).await;
+    served(world.buy(&route, &payload).await).await;
+    assert_eq!(world.record(terms.id()).await.spent, amount(PRICE));
+}
+
+// A dropped grant gives its hold back at once, on a task of the server.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_grant_is_released() {
+    let world = World::new();
+    let route = world.route(V2);
+    let terms = world.open(&route, V2, 0).await;
+    let payload = voucher_payload(&terms, &world.voucher(&terms, PRICE));
+    for _ in 0..3 {
+        drop(granted(world.buy(&route, &payload).await));
+        world.server.shutdown().await;
+    }
+    let record = world.record(terms.id()).await;
+    assert!(record.spent.is_zero() && record.holds.is_empty());
+}
+
+// SECURITY-CASES A28: an old backup does not know the voucher that was settled.
+#[tokio::test(start_paused = true)]
+async fn a_restored_backup_is_quarantined_at_the_start() {
+    for protocol in BOTH {
+        let mut world = World::new();
+        let route = world.route(protocol);
+        let terms = world.open(&route, protocol, 0).await;
+        let payload =
+            |prices: u128| voucher_payload(&terms, &world.voucher(&terms, prices * PRICE));
+        served(world.buy(&route, &payload(1)).await).await;
+        let backup = world.record(terms.id()).await;
+        served(world.buy(&route, &payload(3)).await).await;
+        let context = world.context(gas::SETTLE, paying());
+        let settle = build::settle(&context, &terms, &world.voucher(&terms, 3 * PRICE)).unwrap();
+        let signed = settle
+            .sign(&crate::testing::key(&world.node, 0))
+            .await
+            .unwrap();
+        world.node.submit(&signed.encode()).unwrap();
+        let (third, fifth) = (payload(3), payload(5));
+
+        // The server starts over the backup.
+        let store = MemoryStore::new();
+        let write = Write {
+            expected: None,
+            next: backup,
+            entry: None,
+            outcome: None,
+        };
+        store.commit(write).await.unwrap();
+        world.server = world.configured(store);
+        let route = world.route(protocol);
+        let mut events = world.server.subscribe();
+        let found = world.server.reconcile().await.unwrap();
+        assert_eq!((found.channels, found.quarantined), (1, vec![terms.id()]));
+        assert_eq!(
+            events.recv().await.unwrap(),
+            ServerEvent::Quarantined {
+                channel_id: terms.id(),
+                reason: Quarantine::SettledAboveAccepted,
+            }
+        );
+        problem(
+            world.buy(&route, &fifth).await,
+            ProblemKind::ServiceUnavailable,
+        );
+        let refused = world.server.reinstate(terms.id()).await;
+        assert!(matches!(
+            refused,
+            Err(Failure::Rejected(Rejection::Quarantined { .. }))
+        ));
+
+        // The payer's voucher proves the lost history; the operator lets it back.
+        managed(world.manage(&route, &third).await);
+        let record = world.server.reinstate(terms.id()).await.unwrap();
+        assert_eq!(record.phase, Phase::Open);
+        assert_eq!(record.spent, amount(3 * PRICE));
+        let receipt = served(world.buy(&route, &fifth).await).await;
+        assert_eq!(receipt.spent, amount(4 * PRICE));
+    }
+}
