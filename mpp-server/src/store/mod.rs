@@ -7,6 +7,10 @@ pub mod conformance;
 mod durability;
 mod memory;
 mod outcome;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod shared;
 
 use std::future::Future;
 
@@ -14,6 +18,10 @@ use alloy_primitives::B256;
 use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresConfig, PostgresStore};
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub use self::shared::{ConnectError, ConnectionString};
 pub use self::{
     durability::{Durability, LossCaps},
     memory::MemoryStore,
