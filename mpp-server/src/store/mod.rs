@@ -9,6 +9,8 @@ mod memory;
 mod outcome;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod shared;
 
@@ -20,6 +22,8 @@ use mpp_tempo::channel::ChannelId;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresConfig, PostgresStore};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisConfig, RedisStore};
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub use self::shared::{ConnectError, ConnectionString};
 pub use self::{
