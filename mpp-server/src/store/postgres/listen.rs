@@ -12,7 +12,10 @@ use tokio::{sync::Notify, time::timeout};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use super::{Core, config::PostgresConfig};
-use crate::store::{Version, shared::Trouble};
+use crate::store::{
+    Version,
+    shared::{Trouble, announcement, understood},
+};
 
 /// Changes that other nodes were not told of yet, one per channel.
 ///
@@ -40,20 +43,14 @@ impl Outbox {
             let taken =
                 std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
             if !taken.is_empty() {
-                return taken.into_iter().map(announcement).collect();
+                return taken
+                    .into_iter()
+                    .map(|(id, version)| announcement(id, version))
+                    .collect();
             }
             self.filled.notified().await;
         }
     }
-}
-
-fn announcement((id, Version(version)): (ChannelId, Version)) -> String {
-    format!("{id:x} {version}")
-}
-
-fn understood(announcement: &str) -> Option<(ChannelId, Version)> {
-    let (id, version) = announcement.split_once(' ')?;
-    Some((id.parse().ok()?, Version(version.parse().ok()?)))
 }
 
 /// Listens and tells over a connection of its own, until that ends.
@@ -64,7 +61,7 @@ pub(super) async fn converse(core: &Core, config: &PostgresConfig) -> Result<Inf
     let hear = async {
         while let Some(message) = messages.next().await {
             if let AsyncMessage::Notification(told) = message?
-                && let Some((id, version)) = understood(told.payload())
+                && let Some((id, version)) = understood(told.payload().as_bytes())
             {
                 core.waiters.saw(id, version);
             }

@@ -4,7 +4,7 @@ use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 use redis::ScriptInvocation;
 
-use super::Core;
+use super::{Core, keys::member};
 use crate::store::{
     Commit, OUTCOMES_PER_CHANNEL, OutcomeKey, StoreFault, StoredOutcome, Write, codec,
     shared::{Attempt, KEPT_STAMPS, Stamp, Stamped, commit_once, signed},
@@ -72,12 +72,12 @@ impl Core {
             .arg(expected.unwrap_or(0).saturating_add(1))
             .arg(codec::encode_record(record)?.as_ref())
             .arg(&stamp.0)
-            .arg(id.as_slice())
+            .arg(member(id))
             .arg(u8::from(record.is_live()))
             .arg(entry.as_deref().unwrap_or_default())
             .arg(outcome.bytes)
             .arg(outcome.number)
-            .arg(outcome.key.0.as_slice())
+            .arg(member(outcome.key.0))
             .arg(outcome.kept_for)
             .arg(outcome.number.saturating_sub_unsigned(OUTCOMES_PER_CHANNEL))
             .arg(keys.outcomes())

@@ -1,5 +1,6 @@
 //! Where everything is kept under one prefix.
 
+use alloy_primitives::B256;
 use mpp_tempo::channel::ChannelId;
 
 use crate::store::{ClaimKey, OutcomeKey, shared::claim_name};
@@ -18,7 +19,7 @@ use crate::store::{ClaimKey, OutcomeKey, shared::claim_name};
 /// ```
 #[derive(Debug)]
 pub(super) struct Keys {
-    prefix: Vec<u8>,
+    prefix: String,
 }
 
 impl Keys {
@@ -28,59 +29,65 @@ impl Keys {
         }
     }
 
-    pub(super) fn form(&self) -> Vec<u8> {
-        self.key(b"form", b"")
+    pub(super) fn form(&self) -> String {
+        self.key("form", "")
     }
 
-    pub(super) fn channels(&self) -> Vec<u8> {
-        self.key(b"channel:", b"")
+    pub(super) fn channels(&self) -> String {
+        self.key("channel:", "")
     }
 
-    pub(super) fn channel(&self, id: ChannelId) -> Vec<u8> {
-        self.key(b"channel:", id.as_slice())
+    pub(super) fn channel(&self, id: ChannelId) -> String {
+        self.key("channel:", &member(id))
     }
 
-    pub(super) fn all(&self) -> Vec<u8> {
-        self.key(b"all", b"")
+    pub(super) fn all(&self) -> String {
+        self.key("all", "")
     }
 
-    pub(super) fn live(&self) -> Vec<u8> {
-        self.key(b"live", b"")
+    pub(super) fn live(&self) -> String {
+        self.key("live", "")
     }
 
-    pub(super) fn number(&self) -> Vec<u8> {
-        self.key(b"number", b"")
+    pub(super) fn number(&self) -> String {
+        self.key("number", "")
     }
 
-    pub(super) fn ledger(&self) -> Vec<u8> {
-        self.key(b"ledger", b"")
+    pub(super) fn ledger(&self) -> String {
+        self.key("ledger", "")
     }
 
-    pub(super) fn ledger_of(&self, id: ChannelId) -> Vec<u8> {
-        self.key(b"ledger:", id.as_slice())
+    pub(super) fn ledger_of(&self, id: ChannelId) -> String {
+        self.key("ledger:", &member(id))
     }
 
-    pub(super) fn outcomes(&self) -> Vec<u8> {
-        self.key(b"outcome:", b"")
+    pub(super) fn outcomes(&self) -> String {
+        self.key("outcome:", "")
     }
 
-    pub(super) fn outcome(&self, key: OutcomeKey) -> Vec<u8> {
-        self.key(b"outcome:", key.0.as_slice())
+    pub(super) fn outcome(&self, key: OutcomeKey) -> String {
+        self.key("outcome:", &member(key.0))
     }
 
-    pub(super) fn outcomes_of(&self, id: ChannelId) -> Vec<u8> {
-        self.key(b"outcomes:", id.as_slice())
+    pub(super) fn outcomes_of(&self, id: ChannelId) -> String {
+        self.key("outcomes:", &member(id))
     }
 
-    pub(super) fn claim(&self, key: &ClaimKey) -> Vec<u8> {
-        self.key(b"claim:", claim_name(key).as_bytes())
+    pub(super) fn claim(&self, key: &ClaimKey) -> String {
+        self.key("claim:", &claim_name(key))
     }
 
-    pub(super) fn changed(&self) -> Vec<u8> {
-        self.key(b"changed", b"")
+    pub(super) fn changed(&self) -> String {
+        self.key("changed", "")
     }
 
-    fn key(&self, kind: &[u8], of: &[u8]) -> Vec<u8> {
+    fn key(&self, kind: &str, of: &str) -> String {
         [&self.prefix, kind, of].concat()
     }
+}
+
+/// An id as part of a key and in sets: text that people can read and that has
+/// the order of the bytes.
+pub(super) fn member(id: B256) -> String {
+    format!("{id:x}")
 }

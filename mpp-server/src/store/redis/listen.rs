@@ -3,12 +3,11 @@
 use std::{convert::Infallible, time::Duration};
 
 use futures_util::StreamExt;
-use mpp_tempo::channel::ChannelId;
 use redis::aio::{PubSubSink, PubSubStream};
 use tokio::time::{sleep, timeout};
 
 use super::Core;
-use crate::store::{Version, shared::Trouble};
+use crate::store::shared::{Trouble, understood};
 
 /// How often a silent connection is asked whether it lives.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -44,9 +43,4 @@ async fn ping(mut sink: PubSubSink, patience: Duration) -> Result<Infallible, Tr
         let answer = timeout(patience, sink.ping::<redis::Value>()).await;
         answer.map_err(|_| Trouble::timeout())??;
     }
-}
-
-fn understood(announcement: &[u8]) -> Option<(ChannelId, Version)> {
-    let (id, version) = announcement.split_first_chunk::<32>()?;
-    Some((ChannelId::new(*id), super::version(version).ok()?))
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::DropGuard;
 
 pub use self::config::RedisConfig;
 use self::{
-    keys::Keys,
+    keys::{Keys, member},
     link::{Link, Scripts},
 };
 use super::{
@@ -162,18 +162,19 @@ impl Core {
 
     async fn scan_part(
         &self,
-        index: &[u8],
+        index: &str,
         after: Option<ChannelId>,
         limit: usize,
     ) -> Result<Vec<Versioned>, StoreFault> {
-        let from = after.map_or_else(|| b"-".to_vec(), |id| [b"(", id.as_slice()].concat());
+        let from = after.map_or_else(|| String::from("-"), |id| format!("({}", member(id)));
         let mut script = self.scripts.scan.key(index);
         script.arg(from).arg(limit).arg(self.keys.channels());
         let part: Vec<Vec<u8>> = self.link.again(&script).await?;
         let (channels, _) = part.as_chunks::<3>();
         let read = |[id, number, record]: &[Vec<u8>; 3]| {
-            let id = ChannelId::try_from(id.as_slice())
-                .map_err(|_| StoreFault::lasting("a channel id in Redis is damaged", None))?;
+            let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+            let id: ChannelId =
+                id.ok_or_else(|| StoreFault::lasting("a channel id in Redis is damaged", None))?;
             Ok(Versioned {
                 version: version(number)?,
                 record: codec::decode_record(id, record)?,

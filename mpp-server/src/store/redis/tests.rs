@@ -120,7 +120,7 @@ impl Backend for Server {
 }
 
 fn prefix(store: &RedisStore) -> String {
-    let form = String::from_utf8(store.core.keys.form()).unwrap();
+    let form = store.core.keys.form();
     form.strip_suffix("form").unwrap().to_owned()
 }
 

@@ -2,20 +2,25 @@
 
 use std::{convert::Infallible, future::Future, time::Duration};
 
-use tokio::time::sleep;
+use mpp_tempo::channel::ChannelId;
+use tokio::time::{Instant, sleep};
 
 use super::Trouble;
-use crate::store::StoreFault;
+use crate::store::{StoreFault, Version};
 
-/// Between two attempts to listen.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Between two attempts to listen, at first.
+const SHORTEST: Duration = Duration::from_millis(200);
+/// Between two attempts in a long outage. Re-reading goes on meanwhile.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// Listens to other nodes, and connects again whenever that ends.
 pub(in crate::store) async fn keep_listening<F>(listen: impl Fn() -> F)
 where
     F: Future<Output = Result<Infallible, Trouble>>,
 {
+    let mut pause = SHORTEST;
     loop {
+        let began = Instant::now();
         let fault = match listen().await {
             Ok(never) => match never {},
             Err(trouble) => trouble.fault,
@@ -24,7 +29,11 @@ where
             error = &fault as &dyn std::error::Error,
             "not listening to other nodes; connecting again"
         );
-        sleep(PAUSE).await;
+        if began.elapsed() > LONGEST {
+            pause = SHORTEST;
+        }
+        sleep(pause).await;
+        pause = pause.saturating_mul(2).min(LONGEST);
     }
 }
 
@@ -42,4 +51,16 @@ where
             );
         }
     }
+}
+
+/// How a node tells others of a change.
+#[cfg(feature = "postgres")]
+pub(in crate::store) fn announcement(id: ChannelId, version: Version) -> String {
+    format!("{id:x} {}", version.0)
+}
+
+/// What an announcement says; `None` for what is none.
+pub(in crate::store) fn understood(announcement: &[u8]) -> Option<(ChannelId, Version)> {
+    let (id, version) = std::str::from_utf8(announcement).ok()?.split_once(' ')?;
+    Some((id.parse().ok()?, Version(version.parse().ok()?)))
 }

@@ -16,10 +16,12 @@ mod waiters;
 use super::{ClaimKey, StoreFault};
 
 pub use self::connect::{ConnectError, ConnectionString};
+#[cfg(feature = "postgres")]
+pub(super) use self::listen::announcement;
 pub(super) use self::{
     attempt::{Attempt, Fate, Stamped, Trouble, commit_once, persist},
     backoff::Backoff,
-    listen::{keep_listening, keep_reading},
+    listen::{keep_listening, keep_reading, understood},
     stamp::{Author, KEPT_STAMPS, Stamp, Stamps, author},
     waiters::Waiters,
 };

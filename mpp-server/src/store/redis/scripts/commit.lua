@@ -42,5 +42,5 @@ if ARGV[8] ~= '' then
     redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', ARGV[12])
 end
 
-redis.call('PUBLISH', ARGV[14], ARGV[5] .. ARGV[2])
+redis.call('PUBLISH', ARGV[14], ARGV[5] .. ' ' .. ARGV[2])
 return 1

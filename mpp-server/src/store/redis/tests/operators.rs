@@ -25,7 +25,9 @@ async fn a_prefix_of_another_program_or_a_later_version_is_refused() {
         for (value, later) in [("99", true), ("something", false)] {
             let config = server.fresh();
             let key = Keys::new(&config.prefix).form();
-            server.run(&[b"SET", &key, value.as_bytes()]).await;
+            server
+                .run(&[b"SET", key.as_bytes(), value.as_bytes()])
+                .await;
             let error = RedisStore::connect(&config).await.unwrap_err();
             assert!(!error.is_transient());
             match error {
@@ -36,7 +38,7 @@ async fn a_prefix_of_another_program_or_a_later_version_is_refused() {
         }
         let config = server.fresh();
         let key = Keys::new(&config.prefix).form();
-        server.run(&[b"RPUSH", &key, b"1"]).await;
+        server.run(&[b"RPUSH", key.as_bytes(), b"1"]).await;
         let error = RedisStore::connect(&config).await.unwrap_err();
         assert!(matches!(error, ConnectError::ForeignKeys), "{error:?}");
     };
@@ -50,7 +52,7 @@ async fn a_key_of_another_type_is_a_lasting_fault_and_nothing_is_written() {
         let store = server.create().await;
         let record = sample::record(1);
         let key = store.core.keys.channel(record.id);
-        server.run(&[b"SET", &key, b"foreign"]).await;
+        server.run(&[b"SET", key.as_bytes(), b"foreign"]).await;
         let mut first = sample::charge(Version(0), &record);
         first.expected = None;
         for fault in [
@@ -73,7 +75,9 @@ async fn a_damaged_record_is_refused() {
         let record = sample::record(1);
         store.commit(sample::first(record.clone())).await.unwrap();
         let key = store.core.keys.channel(record.id);
-        server.run(&[b"HSET", &key, b"record", b"damaged"]).await;
+        server
+            .run(&[b"HSET", key.as_bytes(), b"record", b"damaged"])
+            .await;
         let fault = store.load(record.id).await.unwrap_err();
         assert!(!fault.is_transient(), "{fault}");
     };

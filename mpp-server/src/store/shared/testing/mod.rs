@@ -45,6 +45,28 @@ pub(in crate::store) fn shown(error: &ConnectError) -> String {
     shown
 }
 
+/// Buys so many units, one after the other, while others do so too. Says how
+/// many were bought, and of how many it can not be told: too many others
+/// bought since.
+pub(in crate::store) async fn buy(
+    store: &impl crate::ChannelStore,
+    id: mpp_tempo::ChannelId,
+    units: u64,
+) -> (u64, u64) {
+    let (mut bought, mut unknown) = (0, 0);
+    while bought + unknown < units {
+        let now = store.load(id).await.unwrap().unwrap();
+        let charge = sample::charge(now.version, &now.record);
+        match store.commit(charge).await {
+            Ok(Commit::Done(_)) => bought += 1,
+            Ok(Commit::Conflict) => {}
+            Err(fault) if fault.is_transient() => unknown += 1,
+            Err(fault) => panic!("{fault}"),
+        }
+    }
+    (bought, unknown)
+}
+
 /// Commits over a way that loses answers: each commit happens once, and its
 /// fate is found out.
 pub(in crate::store) async fn lost_answers_are_found_out(
