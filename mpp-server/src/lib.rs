@@ -24,12 +24,14 @@ mod tasks;
 #[cfg(test)]
 mod testing;
 
+#[cfg(feature = "embedded")]
+pub use self::store::embedded::{EmbeddedStore, SyncMode};
 pub use self::{
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},
     server::{Builder, PaymentServer},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
-    store::{ChannelStore, MemoryStore},
+    store::{ChannelStore, Durability, MemoryStore},
     tasks::TaskLost,
 };

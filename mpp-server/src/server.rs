@@ -23,7 +23,7 @@ use crate::{
         record::ChannelRecord,
     },
     settle::watch,
-    store::{ChannelStore, MemoryStore},
+    store::{ChannelStore, Durability, MemoryStore},
     tasks::Tasks,
 };
 
@@ -85,6 +85,7 @@ impl PaymentServer {
             bad_signatures: BadSignatureLimit::default(),
             watch_every: Duration::from_secs(5),
             event_capacity: 1_024,
+            production: false,
         }
     }
 
@@ -183,6 +184,7 @@ pub struct Builder<S> {
     bad_signatures: BadSignatureLimit,
     watch_every: Duration,
     event_capacity: usize,
+    production: bool,
 }
 
 impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
@@ -258,7 +260,15 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             bad_signatures: self.bad_signatures,
             watch_every: self.watch_every,
             event_capacity: self.event_capacity,
+            production: self.production,
         }
+    }
+
+    /// Refuses a store that may lose any amount of money in a crash, such as
+    /// one in memory.
+    pub fn production(mut self) -> Self {
+        self.production = true;
+        self
     }
 
     /// Where the time comes from. Default: the system's clock.
@@ -313,6 +323,12 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 "`challenge_lifetime` must be more than zero",
             ));
         }
+        let durability = self.store.durability();
+        if self.production && !durability.is_bounded() {
+            return Err(Misuse::Invalid(
+                "the store may lose any amount of money in a crash, and this is production",
+            ));
+        }
         let account = self.account.ok_or(Misuse::Missing("account"))?;
         let current = self.secret_key.ok_or(Misuse::Missing("secret_key"))?;
         let keys = match self.previous_key {
@@ -345,6 +361,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 bad_signatures: BadSignatures::new(self.bad_signatures),
             },
         ));
+        report(&durability);
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
         Ok(PaymentServer(Arc::new(Inner {
             gate,
@@ -355,6 +372,19 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             _watching: tasks.stop_on_drop(),
             tasks,
         })))
+    }
+}
+
+/// Says once what a crash may cost.
+fn report(durability: &Durability) {
+    let (store, risk) = (durability.name(), durability.to_string());
+    match durability {
+        Durability::Strict | Durability::Group | Durability::External { may_lose: None, .. } => {
+            tracing::info!(store, risk, "the channel store is open");
+        }
+        Durability::Memory | Durability::Relaxed(_) | Durability::External { .. } => {
+            tracing::warn!(store, risk, "the channel store may lose money in a crash");
+        }
     }
 }
 

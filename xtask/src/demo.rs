@@ -16,7 +16,7 @@ use self::screen::{Money, Screen, short, usd};
 use crate::{
     account,
     node::Node,
-    shop::{self, Shop},
+    shop::{self, Scratch, Shop},
 };
 
 /// What the payer starts with, in base units.
@@ -26,8 +26,9 @@ const PURSE: Amount = Amount::new(1_000_000);
 pub(crate) async fn run(pace: Duration) -> anyhow::Result<()> {
     let node = Node::embedded().await?;
     let people = People::invite(&node).await?;
-    let server = shop::configure(&node, people.payee.clone())?.build()?;
-    let shop = Shop::open(server, |server: &PaymentServer| {
+    let scratch = Scratch::new()?;
+    let server = shop::configure(&node, people.payee.clone(), &scratch)?.build()?;
+    let shop = Shop::open(server, scratch, |server: &PaymentServer| {
         let offer = mpp_example_poem::offer(server);
         Ok(mpp_example_poem::router(server, offer)?)
     })

@@ -12,6 +12,7 @@ mod devnet;
 mod e2e;
 mod node;
 mod shop;
+mod store;
 
 use std::net::SocketAddr;
 
@@ -48,6 +49,11 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Look at the file of a server's store.
+    Store {
+        #[command(subcommand)]
+        command: store::Command,
+    },
 }
 
 #[tokio::main]
@@ -56,5 +62,6 @@ async fn main() -> anyhow::Result<()> {
         Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
         Command::Devnet { listen } => devnet::run(listen).await,
         Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
+        Command::Store { command } => store::run(command),
     }
 }

@@ -2,19 +2,22 @@
 
 use anyhow::Context as _;
 use mpp_core::{Realm, SecretKey};
-use mpp_server::PaymentServer;
+use mpp_server::{EmbeddedStore, PaymentServer};
 use mpp_tempo::{LocalSigner, Network, chain::rpc::RpcChain};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().init();
     let variable = |name: &'static str| std::env::var(name).context(name);
+    let path = std::env::var("MPP_STORE").unwrap_or_else(|_| "photo.store".into());
     let server = PaymentServer::builder()
         .realm(Realm::new("localhost")?)
         .secret_key(SecretKey::from_env("MPP_SECRET_KEY")?)
         .network(Network::MODERATO)
         .chain(RpcChain::connect(&variable("MPP_RPC_URL")?).await?)
         .account(LocalSigner::from_hex(&variable("MPP_ACCOUNT_KEY")?)?)
+        .store(EmbeddedStore::open(path)?)
+        .production()
         .build()?;
     let app = mpp_example_photo::router(&server, mpp_example_photo::offer(&server))?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;

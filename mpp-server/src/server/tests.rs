@@ -116,3 +116,20 @@ async fn a_slow_subscriber_is_told_what_it_missed() {
     assert_eq!(events.try_recv(), Err(lagged));
     assert!(events.try_recv().is_ok());
 }
+
+// A store in memory is for tests.
+#[tokio::test]
+async fn production_refuses_a_store_that_forgets() {
+    let refused = complete().production().build();
+    assert!(matches!(refused, Err(Misuse::Invalid(why)) if why.contains("production")));
+}
+
+#[cfg(feature = "embedded")]
+#[tokio::test]
+async fn production_takes_a_store_that_keeps() {
+    let name = format!("mpp-server-production-{}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let store = crate::EmbeddedStore::open(&path).unwrap();
+    assert!(complete().store(store).production().build().is_ok());
+    std::fs::remove_file(path).unwrap();
+}

@@ -10,6 +10,7 @@ pub mod driver;
 pub mod machine;
 pub mod meter;
 pub mod record;
+pub mod restart;
 
 mod broadcast;
 mod close;

@@ -5,6 +5,9 @@ pub mod codec;
 pub mod conformance;
 
 mod durability;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod export;
 mod memory;
 mod outcome;
 #[cfg(feature = "postgres")]
@@ -201,7 +204,7 @@ pub enum Commit {
 }
 
 /// What is claimed: one key space for everything that may happen only once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClaimKey {
     /// The fee payer's signature for a challenge (SECURITY-CASES A15).
     Cosign(mpp_core::ChallengeId),

@@ -12,7 +12,7 @@ use crate::{
     account,
     counted::Counted,
     node::Node,
-    shop::{self, Shop},
+    shop::{self, Scratch, Shop},
 };
 
 /// How long a stream of [`Market`]'s `impatient` route waits for a voucher.
@@ -37,13 +37,14 @@ impl Market {
         account::fund(node, payee.address(), dollars(10)).await?;
         account::fund(node, sponsor.address(), dollars(10)).await?;
         let chain = Counted::new(node.chain.clone());
-        let server = shop::configure(node, payee.clone())?
+        let scratch = Scratch::new()?;
+        let server = shop::configure(node, payee.clone(), &scratch)?
             .chain(chain.clone())
             .fee_payer(sponsor.clone())
             // Facts are fetched on demand, so that RPC calls can be counted.
             .watch_every(Duration::from_secs(24 * 60 * 60))
             .build()?;
-        let shop = Shop::open(server, router).await?;
+        let shop = Shop::open(server, scratch, router).await?;
         Ok(Self {
             shop,
             payee,

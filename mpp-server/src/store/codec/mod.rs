@@ -13,10 +13,11 @@
 mod v1;
 
 use bytes::Bytes;
+use mpp_core::ChallengeId;
 use mpp_tempo::channel::ChannelId;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{OutcomeKey, StoredOutcome};
+use super::{ClaimKey, OutcomeKey, StoredOutcome};
 use crate::session::record::{ChannelRecord, LedgerEntry};
 
 /// The version that is written.
@@ -24,6 +25,8 @@ const VERSION: u8 = 1;
 /// The longest form that is read. What a server writes is far shorter; a
 /// damaged or foreign value must not fill the memory.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// Before the challenge id of a cosigning claim.
+const COSIGN: u8 = 1;
 /// Room for most records, so that writing one allocates once.
 const TYPICAL_BYTES: usize = 512;
 /// Bytes of the checksum.
@@ -130,6 +133,29 @@ pub fn decode_outcome(key: OutcomeKey, bytes: &[u8]) -> Result<StoredOutcome, Co
         Ok(outcome)
     } else {
         Err(CodecError::Key)
+    }
+}
+
+/// The stored form of a claim's key: what it is about, then the key's text.
+#[must_use]
+pub fn encode_claim_key(key: &ClaimKey) -> Bytes {
+    match key {
+        ClaimKey::Cosign(challenge) => [&[COSIGN], challenge.as_str().as_bytes()].concat().into(),
+    }
+}
+
+/// Reads the key of a claim.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn decode_claim_key(bytes: &[u8]) -> Result<ClaimKey, CodecError> {
+    let (about, text) = bytes.split_first().ok_or(CodecError::Length(0))?;
+    let text = String::from_utf8(text.to_vec()).map_err(|_| CodecError::Value("claim key"))?;
+    match *about {
+        COSIGN => ChallengeId::new(text)
+            .map(ClaimKey::Cosign)
+            .map_err(|_| CodecError::Value("claim key")),
+        _ => Err(CodecError::Value("claim key")),
     }
 }
 

@@ -152,6 +152,16 @@ fn every_damaged_byte_and_every_cut_is_noticed() {
     assert!(decode_record(record.id, &longer).is_err());
 }
 
+#[test]
+fn claim_keys_are_read_as_they_were_written() {
+    let key = ClaimKey::Cosign(sample::challenge_id());
+    let stored = encode_claim_key(&key);
+    assert_eq!(decode_claim_key(&stored), Ok(key));
+    for bad in [&b""[..], b"\x01", b"\x07abc", b"\x01\xff"] {
+        assert!(decode_claim_key(bad).is_err(), "{bad:?}");
+    }
+}
+
 fn resealed(kind: Kind, version: u8, payload: &[u8]) -> Vec<u8> {
     let mut sealed = [&[version], payload].concat();
     let sum = checksum(kind, &sealed);

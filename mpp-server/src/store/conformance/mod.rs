@@ -127,7 +127,7 @@ fn healthy<T>(result: Result<T, StoreFault>) -> T {
 }
 
 /// Commits and expects no conflict.
-async fn done(store: &impl ChannelStore, write: Write) -> Version {
+pub(crate) async fn done(store: &impl ChannelStore, write: Write) -> Version {
     match healthy(store.commit(write).await) {
         Commit::Done(version) => version,
         Commit::Conflict => panic!("a commit of the current version conflicts"),

@@ -1,0 +1,119 @@
+//! The embedded store keeps its promises, on files and on failing disks.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "tests count to small numbers and run with overflow checks"
+)]
+
+mod crash;
+mod disk;
+mod faults;
+mod files;
+mod kill;
+mod modes;
+
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use mpp_core::Amount;
+
+use super::*;
+use crate::{
+    clock::ManualClock,
+    store::conformance::{self, Backend, sample},
+};
+
+/// A folder of its own for a test, removed at the end.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("mpp-embedded-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn options(mode: SyncMode) -> StoreOptions {
+    EmbeddedStore::options()
+        .mode(mode)
+        .clock(ManualClock::new(sample::at(0)))
+}
+
+fn caps(per_channel: u128, total: u128) -> SyncMode {
+    SyncMode::Relaxed(LossCaps {
+        per_channel: Amount::new(per_channel),
+        total: Amount::new(total),
+    })
+}
+
+/// Stores on files of one folder.
+struct Files {
+    folder: Folder,
+    mode: SyncMode,
+    count: AtomicU32,
+}
+
+impl Backend for Files {
+    type Store = EmbeddedStore;
+
+    async fn create(&self) -> EmbeddedStore {
+        let number = self.count.fetch_add(1, Ordering::SeqCst);
+        let path = self.folder.file(&format!("{number}.store"));
+        options(self.mode).open(path).unwrap()
+    }
+
+    async fn another(&self, store: &EmbeddedStore) -> EmbeddedStore {
+        store.clone()
+    }
+
+    async fn reopen(&self, store: EmbeddedStore) -> Option<EmbeddedStore> {
+        let path = store.path().to_owned();
+        drop(store);
+        Some(options(self.mode).open(path).unwrap())
+    }
+
+    fn model_cases(&self) -> u32 {
+        8
+    }
+}
+
+async fn keeps_every_promise(mode: SyncMode) {
+    let files = Files {
+        folder: Folder::new(),
+        mode,
+        count: AtomicU32::new(0),
+    };
+    conformance::run_all(&files).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn strict_keeps_every_promise() {
+    keeps_every_promise(SyncMode::Strict).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn group_keeps_every_promise() {
+    keeps_every_promise(SyncMode::Group).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn relaxed_keeps_every_promise() {
+    keeps_every_promise(caps(20, 100)).await;
+}
