@@ -33,6 +33,9 @@ impl RedisConfig {
                 "`rediss` is not supported: use a local socket or an encrypted network",
             ));
         }
+        // Commands are small, and somebody waits for each answer.
+        let settings = server.tcp_settings().clone().set_nodelay(true);
+        let server = server.set_tcp_settings(settings);
         Ok(Self {
             server: redis::Client::open(server).map_err(unusable)?,
             prefix: String::from("mpp:"),
