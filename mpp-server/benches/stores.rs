@@ -7,6 +7,9 @@
 //! The vouchers are verified before the clock starts, so no curve operation is
 //! part of a figure. A channel sends its next voucher when the last one is
 //! durable, as clients do.
+//!
+//! With `--features postgres,redis`, servers that run on this machine get rows
+//! too; `MPP_TEST_POSTGRES` and `MPP_TEST_REDIS` say where.
 
 #![expect(
     clippy::disallowed_methods,
@@ -43,6 +46,10 @@ use mpp_tempo::{
     network::{CHANNEL_RESERVE, PATH_USD},
 };
 use tokio::task::JoinSet;
+
+#[cfg(all(feature = "postgres", feature = "redis"))]
+#[path = "stores/servers.rs"]
+mod servers;
 
 /// Concurrent channels of the columns.
 const CHANNELS: [usize; 4] = [1, 16, 64, 256];
@@ -87,6 +94,17 @@ async fn measure_all(folder: &Path) {
             let path = folder.join(format!("{name}-{channels}"));
             let store = EmbeddedStore::options().mode(mode).open(path).unwrap();
             rates.push(row(name, store, payers).await);
+        }
+        #[cfg(all(feature = "postgres", feature = "redis"))]
+        {
+            if let Some((server, store)) = servers::Postgres::open(channels).await {
+                rates.push(row("postgres", store, payers).await);
+                server.clean().await;
+            }
+            if let Some((server, store)) = servers::Redis::open(channels).await {
+                rates.push(row("redis", store, payers).await);
+                server.clean().await;
+            }
         }
     }
     let rate = |name, channels| {

@@ -10,6 +10,12 @@ pub mod embedded;
 pub mod export;
 mod memory;
 mod outcome;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod shared;
 
 use std::future::Future;
 
@@ -17,6 +23,12 @@ use alloy_primitives::B256;
 use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresConfig, PostgresStore};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisConfig, RedisStore};
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub use self::shared::{ConnectError, ConnectionString};
 pub use self::{
     durability::{Durability, LossCaps},
     memory::MemoryStore,

@@ -26,11 +26,13 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("mpp-channel-s
 const CHANNELS: TableDefinition<'_, &[u8; 32], (u64, &[u8])> = TableDefinition::new("channels");
 /// Number to ledger entry.
 const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
-/// Outcome key to channel, number, end in milliseconds, and outcome.
-const OUTCOMES: TableDefinition<'_, &[u8; 32], (&[u8; 32], u64, i64, &[u8])> =
-    TableDefinition::new("outcomes");
+/// Outcome key to what is known of the outcome, and the outcome.
+const OUTCOMES: TableDefinition<'_, &[u8; 32], OutcomeValue<'_>> = TableDefinition::new("outcomes");
 /// Claim key to value and end in milliseconds.
 const CLAIMS: TableDefinition<'_, &[u8], (&[u8; 32], i64)> = TableDefinition::new("claims");
+
+/// Channel, number, end in milliseconds, and the encoded outcome.
+type OutcomeValue<'a> = (&'a [u8; 32], u64, i64, &'a [u8]);
 
 const LAYOUT: &str = "layout";
 const LAYOUT_VERSION: u64 = 1;

@@ -19,6 +19,7 @@
 
 mod file;
 mod fsck;
+mod slot;
 mod snapshot;
 mod state;
 mod writer;
@@ -37,7 +38,8 @@ use tokio::sync::oneshot;
 pub use self::fsck::{Defect, Finding, Place, Report, StoreReader};
 use self::{
     file::{Change, StoreFile, Values},
-    state::{Encoded, Found, Pending, State, Submitted},
+    slot::Pending,
+    state::{Encoded, Found, State, Submitted},
     writer::Shared,
 };
 use super::{

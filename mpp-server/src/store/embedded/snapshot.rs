@@ -1,7 +1,7 @@
 //! A store's file, read without ever being written.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs::File,
     io,
     ops::Bound,
@@ -51,7 +51,7 @@ impl Snapshot {
     }
 
     /// A chunk of the file as it is on the disk; zeros behind its end.
-    fn from_file(&self, number: u64) -> io::Result<Vec<u8>> {
+    fn on_disk(&self, number: u64) -> io::Result<Vec<u8>> {
         let mut chunk = vec![0; usize::try_from(CHUNK).unwrap_or_default()];
         let start = number.saturating_mul(CHUNK);
         let there = self.file_length.saturating_sub(start).min(CHUNK);
@@ -108,7 +108,7 @@ impl StorageBackend for Snapshot {
         Self::parts(offset, length, |number, within, done, part| {
             match written.chunks.get(&number) {
                 Some(chunk) => copy(chunk, within, out, done, part),
-                None => copy(&self.from_file(number)?, within, out, done, part),
+                None => copy(&self.on_disk(number)?, within, out, done, part),
             }
         })
     }
@@ -125,13 +125,11 @@ impl StorageBackend for Snapshot {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut written = self.written();
         Self::parts(offset, data.len(), |number, within, done, part| {
-            if !written.chunks.contains_key(&number) {
-                written.chunks.insert(number, self.from_file(number)?);
-            }
-            match written.chunks.get_mut(&number) {
-                Some(chunk) => copy(data, done, chunk, within, part),
-                None => Ok(()),
-            }
+            let chunk = match written.chunks.entry(number) {
+                Entry::Occupied(chunk) => chunk.into_mut(),
+                Entry::Vacant(place) => place.insert(self.on_disk(number)?),
+            };
+            copy(data, done, chunk, within, part)
         })
     }
 

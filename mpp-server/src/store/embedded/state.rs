@@ -4,7 +4,7 @@
 //! happens here. Nothing below waits, reads or writes a file.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -16,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     SyncMode,
     file::{Change, ClaimRow, OutcomeRow},
+    slot::{Pending, Slot, Sums},
 };
 use crate::{
     session::record::ChannelRecord,
@@ -38,45 +39,6 @@ pub(super) struct State {
     at_risk: Amount,
     /// What the writer has not taken yet, in the order of commits.
     pub(super) queue: Vec<Job>,
-}
-
-/// A channel: its newest state, and how much of it may be shown.
-#[derive(Debug)]
-struct Slot {
-    version: Version,
-    record: Arc<ChannelRecord>,
-    /// The newest acknowledged version. Behind `version` while a commit is
-    /// under way.
-    shown: Version,
-    /// The sums of the newest version on the disk.
-    durable: Sums,
-    /// What a crash would lose of this channel.
-    at_risk: Amount,
-    outcomes: VecDeque<(u64, OutcomeKey)>,
-    /// Follows `shown`, while somebody waits for it.
-    watch: Option<watch::Sender<Version>>,
-}
-
-/// The sums that only grow and that a crash may set back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Sums {
-    accepted: Amount,
-    spent: Amount,
-}
-
-impl Sums {
-    fn of(record: &ChannelRecord) -> Self {
-        Self {
-            accepted: record.accepted(),
-            spent: record.spent,
-        }
-    }
-
-    /// What is lost when these become those of `durable`.
-    fn above(self, durable: Self) -> Amount {
-        let accepted = self.accepted.saturating_sub(durable.accepted);
-        accepted.max(self.spent.saturating_sub(durable.spent))
-    }
 }
 
 #[derive(Debug)]
@@ -111,15 +73,6 @@ pub(super) enum Submitted {
     Acknowledged(Version),
     /// Acknowledged when the sender says so.
     Waiting(Version, oneshot::Receiver<()>),
-}
-
-/// A value that counts once its channel shows a version.
-#[derive(Debug)]
-pub(super) struct Pending<T> {
-    pub(super) value: T,
-    pub(super) version: Version,
-    /// `None`: it counts already.
-    pub(super) shown: Option<watch::Receiver<Version>>,
 }
 
 /// Where an outcome is found.
@@ -461,7 +414,7 @@ impl State {
     pub(super) fn abandon(&mut self) {
         self.queue.clear();
         for slot in self.channels.values_mut() {
-            slot.watch = None;
+            slot.abandon();
         }
     }
 }
@@ -473,54 +426,5 @@ impl Job {
             // A caller that has gone does not need to know.
             let _gone = done.send(());
         }
-    }
-}
-
-impl Slot {
-    fn durable(found: Versioned, sums: Sums) -> Self {
-        Self {
-            shown: found.version,
-            durable: sums,
-            ..Self::new(found.version, Arc::new(found.record))
-        }
-    }
-
-    /// A channel that is not on the disk yet.
-    fn new(version: Version, record: Arc<ChannelRecord>) -> Self {
-        Self {
-            version,
-            record,
-            shown: Version(0),
-            durable: Sums::default(),
-            at_risk: Amount::ZERO,
-            outcomes: VecDeque::new(),
-            watch: None,
-        }
-    }
-
-    fn pending(&mut self) -> Pending<Arc<ChannelRecord>> {
-        let waits = self.shown < self.version;
-        Pending {
-            value: Arc::clone(&self.record),
-            version: self.version,
-            shown: waits.then(|| self.follow()),
-        }
-    }
-
-    fn follow(&mut self) -> watch::Receiver<Version> {
-        let shown = self.shown;
-        let sender = self.watch.get_or_insert_with(|| watch::Sender::new(shown));
-        sender.subscribe()
-    }
-
-    fn show(&mut self, version: Version) {
-        if version <= self.shown {
-            return;
-        }
-        self.shown = version;
-        if let Some(watch) = &self.watch {
-            watch.send_replace(version);
-        }
-        self.watch.take_if(|watch| watch.receiver_count() == 0);
     }
 }

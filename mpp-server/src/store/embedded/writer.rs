@@ -104,8 +104,10 @@ impl Shared {
             match written {
                 Ok(()) => self.settle(jobs),
                 Err(fault) => {
-                    drop(jobs);
+                    // Whoever waits for these jobs asks why when they are
+                    // dropped, so the answer comes first.
                     self.fail(fault);
+                    drop(jobs);
                     return;
                 }
             }

@@ -1,5 +1,10 @@
 //! The embedded store keeps its promises, on files and on failing disks.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "tests count to small numbers and run with overflow checks"
+)]
+
 mod crash;
 mod disk;
 mod faults;

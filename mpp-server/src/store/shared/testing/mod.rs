@@ -1,0 +1,97 @@
+//! Real servers for tests, or the reason why a test is skipped.
+
+mod nodes;
+mod proxy;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+pub(in crate::store) use self::{
+    nodes::{a_stream_resumes_on_another_node, two_nodes_sell_exactly_what_is_there},
+    proxy::Proxy,
+};
+use super::ConnectError;
+use crate::store::{Commit, Version, conformance::sample};
+
+/// The connection string in `variable`, or `default`.
+pub(in crate::store) fn address(variable: &str, default: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| String::from(default))
+}
+
+/// A name that no other test uses, not even one of another process.
+pub(in crate::store) fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let random = rand::random::<u32>();
+    format!("{prefix}_{}_{number}_{random:x}", std::process::id())
+}
+
+/// Says that a test is skipped because a server is absent; fails when the
+/// environment requires it.
+pub(in crate::store) fn skip(service: &str, why: &dyn std::error::Error) {
+    let required = std::env::var("MPP_REQUIRE_SERVICES").is_ok_and(|value| value == "1");
+    let source = why.source().map(ToString::to_string);
+    assert!(!required, "{service} is required: {why} ({source:?})");
+    eprintln!("skipped: {service} is not there: {why} ({source:?})");
+}
+
+/// Everything that an error shows of itself.
+pub(in crate::store) fn shown(error: &ConnectError) -> String {
+    let mut shown = format!("{error:?} {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        shown += &format!(" {cause}");
+        source = cause.source();
+    }
+    shown
+}
+
+/// Buys so many units, one after the other, while others do so too. Says how
+/// many were bought, and of how many it can not be told: too many others
+/// bought since.
+pub(in crate::store) async fn buy(
+    store: &impl crate::ChannelStore,
+    id: mpp_tempo::ChannelId,
+    units: u64,
+) -> (u64, u64) {
+    let (mut bought, mut unknown) = (0, 0);
+    while bought + unknown < units {
+        let now = store.load(id).await.unwrap().unwrap();
+        let charge = sample::charge(now.version, &now.record);
+        match store.commit(charge).await {
+            Ok(Commit::Done(_)) => bought += 1,
+            Ok(Commit::Conflict) => {}
+            Err(fault) if fault.is_transient() => unknown += 1,
+            Err(fault) => panic!("{fault}"),
+        }
+    }
+    (bought, unknown)
+}
+
+/// Commits over a way that loses answers: each commit happens once, and its
+/// fate is found out.
+pub(in crate::store) async fn lost_answers_are_found_out(
+    store: &impl crate::ChannelStore,
+    proxy: &Proxy,
+) {
+    const ROUNDS: u64 = 12;
+    let mut record = sample::record(1);
+    let first = store.commit(sample::first(record.clone())).await.unwrap();
+    assert_eq!(first, Commit::Done(Version(1)));
+    for round in 1..=ROUNDS {
+        let mut charge = sample::charge(Version(round), &record);
+        charge.outcome = Some(sample::outcome(&record, round, sample::at(60)));
+        record = charge.next.clone();
+        proxy.lose_the_next_answer();
+        let commit = store.commit(charge).await.unwrap();
+        assert_eq!(commit, Commit::Done(Version(round + 1)), "round {round}");
+    }
+    assert!(
+        proxy.lost() >= ROUNDS / 2,
+        "{} answers were lost",
+        proxy.lost()
+    );
+    let found = store.load(record.id).await.unwrap().unwrap();
+    assert_eq!((found.version, found.record), (Version(ROUNDS + 1), record));
+    let ledger = store.ledger(sample::whole_ledger(None)).await.unwrap();
+    assert_eq!(u64::try_from(ledger.len()), Ok(ROUNDS));
+}

@@ -1,0 +1,137 @@
+//! Two payment servers over one store.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt as _;
+use mpp_core::{Realm, problem::ProblemKind};
+use mpp_tempo::{ChannelTerms, SessionProtocol};
+use tokio::task::JoinSet;
+
+use crate::{
+    ChannelStore, PaymentServer, Route,
+    gate::Decision,
+    session::meter::Frame,
+    store::conformance::sample,
+    testing::{
+        PRICE, World, amount, granted, key, managed, paying, refused, secret, voucher_payload,
+    },
+};
+
+const V2: SessionProtocol = SessionProtocol::V2;
+
+/// Two worlds on one chain; each server has a store object of its own.
+fn worlds<S: ChannelStore + std::fmt::Debug>(one: S, other: S) -> [World; 2] {
+    let (mut first, mut second) = (World::new(), World::new());
+    second.node = first.node.clone();
+    second.clock = first.clock.clone();
+    first.server = server(&first, one);
+    second.server = server(&second, other);
+    [first, second]
+}
+
+fn server(world: &World, store: impl ChannelStore + std::fmt::Debug) -> PaymentServer {
+    PaymentServer::builder()
+        .realm(Realm::new("shop.example").unwrap())
+        .secret_key(secret(1))
+        .testnet()
+        .chain(world.node.clone())
+        .account(key(&world.node, 0))
+        .clock(world.clock.clone())
+        .store(store)
+        .build()
+        .unwrap()
+}
+
+/// Opens a channel whose first voucher authorizes the whole deposit.
+async fn open(world: &World, route: &Route, deposit: u128) -> ChannelTerms {
+    let mut params = world.params(V2);
+    params.deposit = amount(deposit);
+    let opening = world.sign_open(&params, paying()).await;
+    let payload = opening.payload(&world.voucher(&opening.terms, deposit));
+    managed(world.manage(route, &payload).await);
+    opening.terms
+}
+
+/// 64 clients buy from the same four channels, at both nodes, more than there
+/// is: every unit that is there is sold, once.
+pub(in crate::store) async fn two_nodes_sell_exactly_what_is_there<S>(one: S, other: S)
+where
+    S: ChannelStore + Clone + std::fmt::Debug,
+{
+    const UNITS: u64 = 48;
+    const CLIENTS: usize = 64;
+    const EACH: usize = 4;
+    let store = one.clone();
+    let worlds = Arc::new(worlds(one, other));
+    let routes = Arc::new([worlds[0].route(V2), worlds[1].route(V2)]);
+    let mut channels = Vec::new();
+    for _ in 0..4 {
+        channels.push(open(&worlds[0], &routes[0], u128::from(UNITS) * PRICE).await);
+    }
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS {
+        let (worlds, routes) = (Arc::clone(&worlds), Arc::clone(&routes));
+        let terms = channels[client % channels.len()];
+        clients.spawn(async move {
+            let node = client / 4 % 2;
+            let (world, route) = (&worlds[node], &routes[node]);
+            let voucher = world.voucher(&terms, u128::from(UNITS) * PRICE);
+            let payload = voucher_payload(&terms, &voucher);
+            let mut served = 0;
+            for _ in 0..EACH {
+                match world.buy(route, &payload).await {
+                    Decision::Grant(_) => served += 1,
+                    other => {
+                        let problem = refused(other).problem;
+                        assert_eq!(problem.kind, ProblemKind::InsufficientBalance);
+                    }
+                }
+            }
+            served
+        });
+    }
+    let served: u64 = clients.join_all().await.into_iter().sum();
+    assert_eq!(served, 4 * UNITS, "CLIENTS * EACH is more than is there");
+    for terms in &channels {
+        let total = u128::from(UNITS) * PRICE;
+        for world in &*worlds {
+            let record = world.record(terms.id()).await;
+            assert_eq!((record.spent, record.units), (amount(total), UNITS));
+        }
+        let ledger = store.ledger(sample::whole_ledger(Some(terms.id()))).await;
+        let costs = ledger.unwrap().into_iter().map(|line| line.entry.cost);
+        assert_eq!(costs.map(|cost| cost.base_units()).sum::<u128>(), total);
+    }
+}
+
+/// A stream waits at one node for a voucher that comes to the other.
+pub(in crate::store) async fn a_stream_resumes_on_another_node<S>(one: S, other: S)
+where
+    S: ChannelStore + std::fmt::Debug,
+{
+    let [here, there] = worlds(one, other);
+    let (route, elsewhere) = (here.route(V2), there.route(V2));
+    let terms = here.open(&route, V2, 0).await;
+    let pays = |units: u128| voucher_payload(&terms, &here.voucher(&terms, units * PRICE));
+    let grant = granted(here.buy(&route, &pays(1)).await);
+    let mut stream = grant.tab().unwrap().stream(|mut meter| async move {
+        for word in 0..3 {
+            meter.charge().await?;
+            meter.send(format!("word {word}")).await;
+        }
+        Ok(())
+    });
+    let next = |frame: Option<Frame>| frame.expect("the stream goes on");
+    assert!(matches!(next(stream.next().await), Frame::Data(_)));
+    for units in [2, 3] {
+        assert!(matches!(next(stream.next().await), Frame::NeedVoucher(_)));
+        let mut resumed = std::pin::pin!(stream.next());
+        let waits = tokio::time::timeout(Duration::from_millis(50), &mut resumed);
+        assert!(waits.await.is_err(), "nothing is sold without a voucher");
+        managed(there.manage(&elsewhere, &pays(units)).await);
+        // Far longer than a wake-up takes: only a lost one lets it pass.
+        let frame = tokio::time::timeout(Duration::from_secs(30), resumed).await;
+        assert!(matches!(next(frame.expect("a wake-up")), Frame::Data(_)));
+    }
+    assert!(matches!(next(stream.next().await), Frame::Receipt(_)));
+}
