@@ -43,6 +43,9 @@ fn check_field(a: &Lanes, b: &Lanes) {
     let combined = x.square_add(y.negated_with_double(&x));
     let expected = minus(&minus(&minus(&each(a, a, FieldElement::mul), b), a), a);
     assert_eq!(combined.to_lanes(), expected);
+    let summed = x.square_add(x.negated_sum(&y));
+    let expected = minus(&minus(&each(a, a, FieldElement::mul), a), b);
+    assert_eq!(summed.to_lanes(), expected);
     let doubled = x.square_add(y.negated_double());
     let expected = minus(&minus(&each(a, a, FieldElement::mul), b), b);
     assert_eq!(doubled.to_lanes(), expected);
@@ -62,6 +65,9 @@ fn check_field(a: &Lanes, b: &Lanes) {
 
     const SOME: Mask = 0b0101_1010;
     let signed: Lanes = core::array::from_fn(|i| a[i].neg_if(SOME >> i & 1 == 1));
+    let fall = x.signed_sub_input(SOME, &y);
+    let expected = each(&minus(&signed, b), b, FieldElement::mul);
+    assert_eq!(fall.mul(&y).to_lanes(), expected);
     assert_eq!(x.negate(SOME).to_lanes(), signed);
     assert_eq!(
         x.negate_input(SOME).mul(&FieldVector::one()).to_lanes(),
@@ -69,6 +75,12 @@ fn check_field(a: &Lanes, b: &Lanes) {
     );
     let blended: Lanes = core::array::from_fn(|i| if SOME >> i & 1 == 1 { b[i] } else { a[i] });
     assert_eq!(x.blend(SOME, &y).to_lanes(), blended);
+
+    let nonzero: Lanes = core::array::from_fn(|i| if a[i].is_zero() { b[i] } else { a[i] });
+    if nonzero.iter().all(|element| !element.is_zero()) {
+        let inverses = FieldVector::from_lanes(&nonzero).invert_lanes().to_lanes();
+        assert_eq!(inverses, nonzero.map(|element| element.invert()));
+    }
 
     let bits = |f: &dyn Fn(&FieldElement) -> bool| {
         (0..8).fold(0u8, |mask, i| mask | u8::from(f(&a[i])) << i)
