@@ -54,7 +54,13 @@ fn verify_groups<const GROUPS: usize>(
     let depths = inverse_depths(&sums);
     for (index, verdicts) in verdicts.chunks_mut(8).enumerate() {
         let exceptional = forest.exceptional[index] | sums[index].zz.zero_lanes();
-        judge(&lanes[index], &sums[index], exceptional, &depths[index], verdicts);
+        judge(
+            &lanes[index],
+            &sums[index],
+            exceptional,
+            &depths[index],
+            verdicts,
+        );
     }
 }
 

@@ -2,7 +2,8 @@
 
 use core::arch::x86_64::{
     _mm512_loadu_si512, _mm512_mask_mov_epi64, _mm512_permutex_epi64, _mm512_shuffle_epi32,
-    _mm512_shuffle_i64x2, _mm512_test_epi64_mask, _mm512_testn_epi64_mask, _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
+    _mm512_shuffle_i64x2, _mm512_test_epi64_mask, _mm512_testn_epi64_mask, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi64,
 };
 
 use super::super::field::{FOLD, FieldElement};

@@ -68,6 +68,12 @@ impl Step {
         }
     }
 
+    /// Takes the entry of another step in one lane.
+    #[cfg(test)]
+    pub(super) fn copy_lane(&mut self, other: &Self, lane: usize) {
+        self.entries[lane] = other.entries[lane];
+    }
+
     fn prefetch_own(&self, tables: &[&SignerTable; 8]) {
         for (table, entry) in tables.iter().zip(self.entries) {
             prefetch(&table.points[entry as usize]);

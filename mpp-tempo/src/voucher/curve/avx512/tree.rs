@@ -84,7 +84,11 @@ impl<const GROUPS: usize> Forest<GROUPS> {
     }
 
     /// The points left at a position of a grown forest, whose sum is wanted.
-    pub(super) fn left(&self, group: usize, position: usize) -> impl Iterator<Item = &AffineVector> {
+    pub(super) fn left(
+        &self,
+        group: usize,
+        position: usize,
+    ) -> impl Iterator<Item = &AffineVector> {
         let places = LEFT[levels_for(self.groups) - 1].iter();
         places.map(move |place| self.point(group, position, *place))
     }

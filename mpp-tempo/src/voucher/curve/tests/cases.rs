@@ -228,8 +228,8 @@ impl Nonce {
     fn case(&self, key: usize, u1: Reference, u2: Reference) -> Option<Case> {
         let s = self.r * Option::<Reference>::from(u2.invert_vartime())?;
         let digest = (u1 * s).to_bytes().into();
-        let signature = signature(&self.r, &s, self.odd)
-            .or_else(|| signature(&self.r, &-s, self.odd ^ 1))?;
+        let signature =
+            signature(&self.r, &s, self.odd).or_else(|| signature(&self.r, &-s, self.odd ^ 1))?;
         Some(Case {
             key,
             digest,
