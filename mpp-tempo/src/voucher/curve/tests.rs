@@ -14,6 +14,7 @@ use super::*;
 mod cases;
 mod oracle;
 mod reduced_x;
+mod wycheproof;
 
 use cases::{Case, Cases};
 
