@@ -103,12 +103,12 @@ impl SignerState {
             // The table exists and an exceptional addition came here.
             return;
         }
+        self.engine.arena.note_miss();
         let accepted = self.accepted.fetch_add(1, Ordering::Relaxed);
-        if accepted.saturating_add(1) >= VOUCHERS_BEFORE_TABLE {
-            // If there is no room now, the next vouchers count again. That bounds how often
-            // signers that share too little memory rebuild each other's tables.
+        let due = accepted.saturating_add(1) >= VOUCHERS_BEFORE_TABLE;
+        if due && self.engine.arena.build(&self.ticket, &key.point) {
+            // Whoever loses the table starts again.
             self.accepted.store(0, Ordering::Relaxed);
-            self.engine.arena.build(&self.ticket, &key.point);
         }
     }
 
