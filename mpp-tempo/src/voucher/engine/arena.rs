@@ -128,6 +128,14 @@ impl Arena {
         })
     }
 
+    /// Reads what [`acquire`](Self::acquire) will need, so that it is near.
+    ///
+    /// Plain reads of many slots overlap; the locked operations of `acquire` wait for each other.
+    pub(super) fn touch(&self, ticket: &Ticket) -> u64 {
+        let slot = ticket.read().and_then(|(index, _)| self.slot(index));
+        slot.map_or(0, |(_, slot)| slot.state.load(Ordering::Relaxed))
+    }
+
     /// Takes note of a voucher that was verified without a table.
     pub(super) fn note_miss(&self) {
         // Wrapping around costs one ration.

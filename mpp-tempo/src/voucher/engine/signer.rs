@@ -54,6 +54,11 @@ impl SignerState {
         self.engine.arena.acquire(&self.ticket)
     }
 
+    /// Brings what [`table`](Self::table) needs near.
+    pub(in crate::voucher) fn touch(&self) {
+        core::hint::black_box(self.engine.arena.touch(&self.ticket));
+    }
+
     /// Checks that the account signed the digest, by the fastest means there is now.
     pub(in crate::voucher) fn check(
         &self,

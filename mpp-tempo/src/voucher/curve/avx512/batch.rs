@@ -3,7 +3,7 @@
 use super::super::claim::{Claim, Verdict};
 use super::super::comb::SPACING;
 use super::super::field::FieldElement;
-use super::super::tables::{SignerTable, generator_table};
+use super::super::tables::SignerTable;
 use super::lanes::FieldVector;
 use super::points::XyzzVector;
 use super::scalars::{self, ScalarVector};
@@ -42,7 +42,7 @@ fn verify_groups<const GROUPS: usize>(
     });
     let tables = lanes.map(|claims| claims.map(|claim| claim.table));
     let mut groups = [Group::EMPTY; GROUPS];
-    recode_all(&lanes, count, &tables, &mut groups);
+    recode_all(&lanes, count, &mut groups);
 
     let mut forest = Forest::<GROUPS>::new(count);
     forest.grow(&groups, &tables);
@@ -64,12 +64,11 @@ fn verify_groups<const GROUPS: usize>(
     }
 }
 
-/// Finds out what each claim adds, and asks for those table entries.
+/// Finds out what each claim adds.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn recode_all<const GROUPS: usize>(
     lanes: &[[&Claim<'_>; 8]; GROUPS],
     count: usize,
-    tables: &[[&SignerTable; 8]; GROUPS],
     groups: &mut [Group; GROUPS],
 ) {
     let mut inverses: [ScalarVector; GROUPS] = [[zero(); 5]; GROUPS];
@@ -78,12 +77,10 @@ fn recode_all<const GROUPS: usize>(
         *inverse = scalars::load(&lanes.map(|claim| claim.s));
     }
     scalars::invert_all(&mut inverses[..count], &mut prefixes[..count]);
-    let generator = generator_table();
     for (index, group) in groups[..count].iter_mut().enumerate() {
         let message = scalars::load(&lanes[index].map(|claim| claim.message));
         let r = scalars::load(&lanes[index].map(|claim| claim.r));
         recode::digits(&message, &r, &inverses[index], group);
-        group.prefetch(generator, &tables[index]);
     }
 }
 

@@ -74,7 +74,17 @@ impl Step {
         self.entries[lane] = other.entries[lane];
     }
 
-    fn prefetch_own(&self, tables: &[&SignerTable; 8]) {
+    /// Asks for the entries of the one table that all lanes use.
+    #[inline]
+    pub(super) fn prefetch_shared(&self, table: &[AffinePoint]) {
+        for entry in self.entries {
+            prefetch(&table[entry as usize]);
+        }
+    }
+
+    /// Asks for the entries of each lane's own table.
+    #[inline]
+    pub(super) fn prefetch_own(&self, tables: &[&SignerTable; 8]) {
         for (table, entry) in tables.iter().zip(self.entries) {
             prefetch(&table.points[entry as usize]);
         }
@@ -100,21 +110,5 @@ impl Group {
 
     pub(super) const fn rows(&self) -> &[[Step; COLUMNS]; SPACING] {
         &self.rows
-    }
-
-    /// Asks for all lines of the signers' tables; with many signers they come from far.
-    pub(super) fn prefetch(&self, generator: &[AffinePoint], tables: &[&SignerTable; 8]) {
-        for row in &self.rows {
-            let (first, rest) = row.split_at(GENERATOR_BLOCKS);
-            for step in first {
-                for entry in step.entries {
-                    prefetch(&generator[entry as usize]);
-                }
-            }
-            for step in rest {
-                step.prefetch_own(tables);
-            }
-        }
-        self.correction.prefetch_own(tables);
     }
 }

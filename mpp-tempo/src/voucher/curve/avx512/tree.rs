@@ -17,6 +17,10 @@ use super::words::Mask;
 /// Additions of the first level at one comb position.
 const PAIRS: usize = COLUMNS / 2;
 
+/// Additions of the first level that table entries are asked for in advance: far enough for
+/// memory to answer, and few enough for the nearest cache.
+const AHEAD: usize = 12;
+
 /// An addition: the sum goes to the place of the first point.
 type Pair = (usize, usize);
 
@@ -127,10 +131,35 @@ impl<const GROUPS: usize> Forest<GROUPS> {
         tables: &[[&SignerTable; 8]; GROUPS],
     ) -> FieldVector {
         let generator = generator_table();
+        for (group, tables) in steps[..self.groups].iter().zip(tables) {
+            group.correction.prefetch_own(tables);
+        }
+        let count = self.groups;
+        let mut next = 0;
+        let mut prefetch = || {
+            let (group, rest) = (next / (SPACING * PAIRS), next % (SPACING * PAIRS));
+            next += 1;
+            if group >= count {
+                return;
+            }
+            let column = 2 * (rest % PAIRS);
+            let row = &steps[group].rows()[rest / PAIRS];
+            for step in &row[column..column + 2] {
+                if column < FIRST {
+                    step.prefetch_shared(generator);
+                } else {
+                    step.prefetch_own(&tables[group]);
+                }
+            }
+        };
+        for _ in 0..AHEAD {
+            prefetch();
+        }
         let mut product = FieldVector::one();
         for group in 0..self.groups {
             for (position, row) in steps[group].rows().iter().enumerate() {
                 for (index, pair) in row.as_chunks::<2>().0.iter().enumerate() {
+                    prefetch();
                     for (place, step) in pair.iter().enumerate() {
                         let point = if 2 * index < FIRST {
                             step.shared(generator)
