@@ -74,6 +74,9 @@ fn judge(vouchers: &[Entry<'_>], digests: &[[u8; 32]; CHUNK]) -> [Seen; CHUNK] {
     let Some(kernel) = kernel else {
         return seen;
     };
+    for (verifier, _) in vouchers {
+        verifier.state().touch();
+    }
     let tables: [Option<TableGuard<'_>>; CHUNK] =
         core::array::from_fn(|index| table(kernel, vouchers.get(index)?));
     let claims = || {

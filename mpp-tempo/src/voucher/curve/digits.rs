@@ -9,7 +9,7 @@ use super::tables::{CORRECTIONS, GENERATOR_BLOCKS, GeneratorShape, SIGNER_BLOCKS
 /// A table entry, added or subtracted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Digit {
-    pub(super) index: u16,
+    pub(super) index: u32,
     pub(super) negative: bool,
 }
 
@@ -49,34 +49,27 @@ impl Digits {
     }
 }
 
-/// u1 or, if it is even, u1 + n: the same multiple of G and odd, below 2^257.
+/// u1 or, if it is even, minus n - u1: the same multiple of G, of an odd number below 2^256.
 fn generator_digits(u1: &Scalar, rows: &mut [Row; SPACING]) {
-    let (odd, carry) = if u1.is_even() {
-        limbs::add(&u1.0, &ORDER)
+    let even = u1.is_even();
+    let odd = if even {
+        limbs::sub(&ORDER, &u1.0).0
     } else {
-        (u1.0, false)
+        u1.0
     };
-    // odd >> 1, with the bit that the recoding sets at the top (259).
-    let v = [
+    // odd >> 1, with the bit that the recoding sets at the top. A block is 16 teeth at distance
+    // 4: one word.
+    let blocks = [
         (odd[0] >> 1) | (odd[1] << 63),
         (odd[1] >> 1) | (odd[2] << 63),
         (odd[2] >> 1) | (odd[3] << 63),
-        (odd[3] >> 1) | (u64::from(carry) << 63),
-    ];
-    // A block is 13 teeth at distance 4: 52 bits.
-    const MASK: u64 = (1 << 52) - 1;
-    let blocks = [
-        v[0] & MASK,
-        ((v[0] >> 52) | (v[1] << 12)) & MASK,
-        ((v[1] >> 40) | (v[2] << 24)) & MASK,
-        ((v[2] >> 28) | (v[3] << 36)) & MASK,
-        (v[3] >> 16) | (1 << 51),
+        (odd[3] >> 1) | (1 << 63),
     ];
     for (position, row) in rows.iter_mut().enumerate() {
         for (block, (digit, bits)) in row.generator.iter_mut().zip(blocks).enumerate() {
             let teeth = every_fourth_bit(bits, position);
-            let teeth = (teeth | (teeth >> 24)) & 0x1fff;
-            *digit = entry(teeth, 13, block * GeneratorShape::BLOCK, false);
+            let teeth = (teeth | (teeth >> 24)) & 0xffff;
+            *digit = entry(teeth, 16, block * GeneratorShape::BLOCK, even);
         }
     }
 }
@@ -114,7 +107,7 @@ fn entry(teeth: u64, count: u32, first: usize, flip: bool) -> Digit {
         teeth & low
     };
     Digit {
-        index: (index as usize + first) as u16,
+        index: (index as usize + first) as u32,
         negative: top_negative ^ flip,
     }
 }
@@ -130,7 +123,7 @@ fn correction(first: &Half, second: &Half) -> Option<Digit> {
         (true, true) => (3, !first.negative),
     };
     Some(Digit {
-        index: (CORRECTIONS + offset) as u16,
+        index: (CORRECTIONS + offset) as u32,
         negative,
     })
 }

@@ -1,7 +1,7 @@
 //! secp256k1 arithmetic for one question: does this signature recover to this known key?
 //!
 //! A channel's signer never changes, so its key is recovered once by a library and a comb table
-//! is kept for it. From then on a voucher costs 52 additions and no square root. The answers equal
+//! is kept for it. From then on a voucher costs 48 additions and no square root. The answers equal
 //! those of `ecrecover`: the parity is checked, r stands for x(R) itself, and where the incomplete
 //! additions used here can not decide, the answer is [`Verdict::Undecided`], never a guess.
 //!

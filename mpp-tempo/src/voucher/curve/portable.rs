@@ -30,7 +30,7 @@ pub(super) fn combine(digits: &Digits, table: &SignerTable) -> XyzzPoint {
 
 /// Reads a word of every entry, so that the cache misses overlap instead of following each other.
 fn fetch(digits: &Digits, generator: &[AffinePoint], table: &SignerTable) {
-    let word = |table: &[AffinePoint], digit: &Digit| table[usize::from(digit.index)].x.0[0];
+    let word = |table: &[AffinePoint], digit: &Digit| table[digit.index as usize].x.0[0];
     let mut words = 0;
     for row in &digits.rows {
         for digit in &row.generator {
@@ -61,5 +61,5 @@ fn add_halves(
 
 #[inline(always)]
 fn take(table: &[AffinePoint], digit: Digit) -> AffinePoint {
-    table[usize::from(digit.index)].neg_if(digit.negative)
+    table[digit.index as usize].neg_if(digit.negative)
 }

@@ -8,9 +8,9 @@ use super::comb::{self, Shape};
 use super::field::FieldElement;
 use super::point::{AffinePoint, GENERATOR, XyzzPoint};
 
-/// The generator's comb: 260 bits in 5 blocks of 13 teeth, 1.25 MiB, one for the process.
-pub(super) type GeneratorShape = Shape<13, GENERATOR_BLOCKS>;
-pub(super) const GENERATOR_BLOCKS: usize = 5;
+/// The generator's comb: 256 bits in 4 blocks of 16 teeth, 8 MiB, one for the process.
+pub(super) type GeneratorShape = Shape<16, GENERATOR_BLOCKS>;
+pub(super) const GENERATOR_BLOCKS: usize = 4;
 
 /// A signer's comb: 128 bits in 4 blocks of 8 teeth, 32 KiB.
 pub(super) type SignerShape = Shape<8, SIGNER_BLOCKS>;

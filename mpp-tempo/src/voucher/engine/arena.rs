@@ -3,9 +3,13 @@
 //! A verifier holds a [`Ticket`]: the number of its slot and the generation of the slot's content.
 //! Reading pins the slot by an atomic count, without a lock; building takes a slot that nobody
 //! pins, gives it the next generation, and so makes the old ticket stale.
+//!
+//! A table costs about as much as two vouchers without one. When more signers are active than
+//! there are slots, a table may be gone before it has paid, so evictions are rationed: at most one
+//! for every [`MISSES_PER_EVICTION`] vouchers that had no table.
 
 use core::ops::Deref;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::boxed::Box;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -20,6 +24,10 @@ mod chunk;
 
 /// Slots that one search looks at: bounds the work, and leaves tables alone that are all in use.
 const SWEEP: usize = 32;
+
+/// Vouchers verified without a table for each table that displaces another. Bounds what building
+/// in vain adds to their time to less than a tenth.
+pub(super) const MISSES_PER_EVICTION: u32 = 32;
 
 /// State of a slot: the generation above, a bit for a writer, and the count of readers below.
 const GENERATION_SHIFT: u32 = 32;
@@ -48,6 +56,10 @@ pub(super) struct Arena {
     chunks: Box<[OnceLock<Option<Chunk>>]>,
     capacity: usize,
     clock: Mutex<Clock>,
+    /// Vouchers verified without a table since the last eviction.
+    misses: AtomicU32,
+    /// Slots of signers that are gone, as far as they were not reused.
+    abandoned: AtomicU32,
 }
 
 /// A pinned table.
@@ -82,6 +94,8 @@ impl Arena {
                 .collect(),
             capacity,
             clock: Mutex::default(),
+            misses: AtomicU32::new(0),
+            abandoned: AtomicU32::new(0),
         }
     }
 
@@ -114,22 +128,39 @@ impl Arena {
         })
     }
 
+    /// Reads what [`acquire`](Self::acquire) will need, so that it is near.
+    ///
+    /// Plain reads of many slots overlap; the locked operations of `acquire` wait for each other.
+    pub(super) fn touch(&self, ticket: &Ticket) -> u64 {
+        let slot = ticket.read().and_then(|(index, _)| self.slot(index));
+        slot.map_or(0, |(_, slot)| slot.state.load(Ordering::Relaxed))
+    }
+
+    /// Takes note of a voucher that was verified without a table.
+    pub(super) fn note_miss(&self) {
+        // Wrapping around costs one ration.
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Builds the table of a key and notes it in the ticket, if a slot can be had at once.
     ///
-    /// Gives up when another thread is looking for a slot or all slots near the hand are in use:
-    /// a table saves time, so nobody waits for one.
-    pub(super) fn build(&self, ticket: &Ticket, key: &AffinePoint) {
+    /// Gives up when evictions are used up, another thread is looking for a slot or all slots near
+    /// the hand are in use: a table saves time, so nobody waits for one.
+    #[must_use]
+    pub(super) fn build(&self, ticket: &Ticket, key: &AffinePoint) -> bool {
         let Some((index, generation)) = self.take_slot() else {
-            return;
+            return false;
         };
-        if let Some((chunk, slot)) = self.slot(index) {
-            chunk.build(index % CHUNK_SLOTS, key);
-            slot.referenced.store(true, Ordering::Relaxed);
-            // Release: the table is complete before anybody can pin it.
-            let state = generation << GENERATION_SHIFT;
-            slot.state.store(state, Ordering::Release);
-            ticket.write(index, generation);
-        }
+        let Some((chunk, slot)) = self.slot(index) else {
+            return false;
+        };
+        chunk.build(index % CHUNK_SLOTS, key);
+        slot.referenced.store(true, Ordering::Relaxed);
+        // Release: the table is complete before anybody can pin it.
+        let state = generation << GENERATION_SHIFT;
+        slot.state.store(state, Ordering::Release);
+        ticket.write(index, generation);
+        true
     }
 
     /// Lets the slot of a ticket be reused next.
@@ -139,6 +170,24 @@ impl Arena {
             && slot.state.load(Ordering::Relaxed) >> GENERATION_SHIFT == generation
         {
             slot.referenced.store(false, Ordering::Relaxed);
+            self.abandoned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a table may displace another now.
+    fn may_evict(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed) > 0
+            || self.misses.load(Ordering::Relaxed) >= MISSES_PER_EVICTION
+    }
+
+    /// Takes note of an eviction: the slots of gone signers are not rationed.
+    fn note_eviction(&self) {
+        let one_less = |count: u32| count.checked_sub(1);
+        let reused = self
+            .abandoned
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        if reused.is_err() {
+            self.misses.store(0, Ordering::Relaxed);
         }
     }
 
@@ -154,6 +203,9 @@ impl Arena {
             clock.used = index.saturating_add(1);
             return Some((index, generation));
         }
+        if !self.may_evict() {
+            return None;
+        }
         for _ in 0..SWEEP.min(self.capacity) {
             let index = clock.hand;
             let next = index.saturating_add(1);
@@ -162,6 +214,7 @@ impl Arena {
             if !slot.referenced.swap(false, Ordering::Relaxed)
                 && let Some(generation) = slot.start_writing()
             {
+                self.note_eviction();
                 return Some((index, generation));
             }
         }

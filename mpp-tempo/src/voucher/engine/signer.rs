@@ -54,6 +54,11 @@ impl SignerState {
         self.engine.arena.acquire(&self.ticket)
     }
 
+    /// Brings what [`table`](Self::table) needs near.
+    pub(in crate::voucher) fn touch(&self) {
+        core::hint::black_box(self.engine.arena.touch(&self.ticket));
+    }
+
     /// Checks that the account signed the digest, by the fastest means there is now.
     pub(in crate::voucher) fn check(
         &self,
@@ -103,12 +108,12 @@ impl SignerState {
             // The table exists and an exceptional addition came here.
             return;
         }
+        self.engine.arena.note_miss();
         let accepted = self.accepted.fetch_add(1, Ordering::Relaxed);
-        if accepted.saturating_add(1) >= VOUCHERS_BEFORE_TABLE {
-            // If there is no room now, the next vouchers count again. That bounds how often
-            // signers that share too little memory rebuild each other's tables.
+        let due = accepted.saturating_add(1) >= VOUCHERS_BEFORE_TABLE;
+        if due && self.engine.arena.build(&self.ticket, &key.point) {
+            // Whoever loses the table starts again.
             self.accepted.store(0, Ordering::Relaxed);
-            self.engine.arena.build(&self.ticket, &key.point);
         }
     }
 

@@ -74,6 +74,13 @@ impl Payer {
         }
     }
 
+    /// Accepts vouchers until the table of another signer may go.
+    fn warm_by_eviction(&self) {
+        for cumulative in 1..=2 * u128::from(arena::MISSES_PER_EVICTION) {
+            self.verifier.verify(&self.voucher(cumulative)).unwrap();
+        }
+    }
+
     fn has_table(&self) -> bool {
         self.verifier.state().table().is_some()
     }
@@ -139,7 +146,7 @@ fn every_tier_gives_the_library_s_answers_and_errors() {
 fn signers_that_share_too_little_memory_take_turns_and_all_verify() {
     for engine in engines(2) {
         let payers: Vec<Payer> = (1..=5).map(|seed| Payer::new(seed, &engine)).collect();
-        for round in 1..=12 {
+        for round in 1..=24 {
             for payer in &payers {
                 payer.verifier.verify(&payer.voucher(round)).unwrap();
                 payer.verifier.verify(&payer.flipped(round)).unwrap_err();
@@ -162,9 +169,30 @@ fn a_pinned_table_is_not_evicted() {
         assert!(!second.has_table());
     }
     drop(pinned);
-    second.warm();
-    second.warm();
+    second.warm_by_eviction();
     assert!(second.has_table() && !first.has_table());
+}
+
+#[test]
+fn evictions_are_rationed_while_more_signers_are_active_than_fit() {
+    let engine = Arc::new(VerifierEngine::with_tier(Tier::Portable, room(2)).unwrap());
+    let payers: Vec<Payer> = (1..=20).map(|seed| Payer::new(seed, &engine)).collect();
+    let mut holders: Vec<bool> = payers.iter().map(Payer::has_table).collect();
+    let (mut misses, mut built) = (0, 0);
+    for round in 1..=20 {
+        for (payer, held) in payers.iter().zip(&mut holders) {
+            misses += u32::from(!payer.has_table());
+            payer.verifier.verify(&payer.voucher(round)).unwrap();
+            let holds = payer.has_table();
+            built += u32::from(holds && !*held);
+            *held = holds;
+        }
+    }
+    assert!(built > 4, "{built}");
+    assert!(
+        built <= 2 + misses / arena::MISSES_PER_EVICTION,
+        "{built} of {misses}"
+    );
 }
 
 #[test]

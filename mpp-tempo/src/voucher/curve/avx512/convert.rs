@@ -1,8 +1,9 @@
 //! Between field elements and lanes: loading, storing, canonical values.
 
 use core::arch::x86_64::{
-    _mm512_loadu_si512, _mm512_mask_mov_epi64, _mm512_shuffle_i64x2, _mm512_test_epi64_mask,
-    _mm512_testn_epi64_mask, _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
+    _mm512_loadu_si512, _mm512_mask_mov_epi64, _mm512_permutex_epi64, _mm512_shuffle_epi32,
+    _mm512_shuffle_i64x2, _mm512_test_epi64_mask, _mm512_testn_epi64_mask, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi64,
 };
 
 use super::super::field::{FOLD, FieldElement};
@@ -48,6 +49,20 @@ impl FieldVector {
         core::array::from_fn(|lane| FieldElement(join(core::array::from_fn(|i| limbs[i][lane]))))
     }
 
+    /// The inverse of each lane with one inversion: the product of all lanes is inverted, and each
+    /// lane gets it times the product of the others. No lane may be zero.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn invert_lanes(&self) -> Self {
+        let exchanged = Self(exchange::<1>(&self.0));
+        let pairs = self.mul(&exchanged);
+        let other_pairs = Self(exchange::<2>(&pairs.0));
+        let halves = pairs.mul(&other_pairs);
+        let other_half = Self(exchange::<4>(&halves.0));
+        let [product, ..] = halves.mul(&other_half).to_lanes();
+        let inverse = Self::splat(&product.invert());
+        inverse.mul(&other_half).mul(&other_pairs).mul(&exchanged)
+    }
+
     /// The canonical representatives of a weak value.
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub(super) fn normalize(&self) -> Self {
@@ -77,6 +92,21 @@ impl FieldVector {
     pub(super) fn odd_lanes(&self) -> Mask {
         _mm512_test_epi64_mask(self.normalize().0[0], splat(1))
     }
+}
+
+/// Exchanges each lane with the one whose number differs by `DISTANCE`: 1, 2 or 4.
+#[target_feature(enable = "avx512f,avx512ifma")]
+#[inline]
+pub(super) fn exchange<const DISTANCE: usize>(limbs: &[Word; 5]) -> [Word; 5] {
+    let mut exchanged = *limbs;
+    for limb in &mut exchanged {
+        *limb = match DISTANCE {
+            1 => _mm512_shuffle_epi32::<0b01_00_11_10>(*limb),
+            2 => _mm512_permutex_epi64::<0b01_00_11_10>(*limb),
+            _ => _mm512_shuffle_i64x2::<0b01_00_11_10>(*limb, *limb),
+        };
+    }
+    exchanged
 }
 
 /// [`limbs52`] in every lane.

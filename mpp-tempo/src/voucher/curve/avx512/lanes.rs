@@ -178,6 +178,17 @@ impl FieldVector {
         t
     }
 
+    /// The limbs of `4 p - self - other` for weak values.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(super) fn negated_sum(&self, other: &Self) -> Limbs {
+        let mut t = zeros();
+        for i in 0..5 {
+            t[i] = sub(splat(4 * P[i]), add(self.0[i], other.0[i]));
+        }
+        t
+    }
+
     /// The limbs of `8 p - self - 2 other` for weak values.
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
@@ -195,6 +206,19 @@ impl FieldVector {
     #[inline]
     pub(super) fn sub_input(&self, other: &Self) -> Self {
         self.add_input(other.negated())
+    }
+
+    /// `self - other`, or `-self - other` in the lanes of `mask`, of weak values, as a multiplier
+    /// input.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(super) fn signed_sub_input(&self, mask: Mask, other: &Self) -> Self {
+        let mut t = zeros();
+        for i in 0..5 {
+            let lifted = sub(splat(4 * P[i]), other.0[i]);
+            t[i] = _mm512_mask_sub_epi64(add(lifted, self.0[i]), mask, lifted, self.0[i]);
+        }
+        carry(t)
     }
 
     /// `self + addend` of a weak value and limbs below 2^54, as a multiplier input.

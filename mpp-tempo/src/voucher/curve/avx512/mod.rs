@@ -20,6 +20,7 @@ mod single;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod words;
 
 /// Claims that [`Avx512::verify_batch`] takes at once; more are no faster and need more stack.
@@ -41,7 +42,7 @@ impl Avx512 {
         each::verify(claims, verdicts, |digits, table| {
             // SAFETY: `self` proves that the CPU has the features.
             let positions = unsafe { single::combine(digits, table) };
-            single::join(&positions)
+            single::join(&positions, digits, table)
         });
     }
 

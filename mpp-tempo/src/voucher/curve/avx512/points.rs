@@ -1,11 +1,11 @@
-//! Points in eight lanes, in the incomplete XYZZ formulas of the scalar code.
+//! Points in eight lanes, in the incomplete formulas of the scalar code.
 
 use super::super::point::AffinePoint;
 use super::convert::load_points;
 use super::lanes::FieldVector;
 use super::words::Mask;
 
-/// Eight affine points to add, each with its sign.
+/// Eight affine points; y is negated in the lanes of `negative`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AffineVector {
     pub(super) x: FieldVector,
@@ -33,16 +33,6 @@ impl AffineVector {
         Self { x, y, negative }
     }
 
-    /// The points times lambda.
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    #[inline]
-    pub(super) fn endomorphism(&self, beta: &FieldVector) -> Self {
-        Self {
-            x: self.x.mul(beta),
-            ..*self
-        }
-    }
-
     /// Sums of points with different x.
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
@@ -52,7 +42,9 @@ impl AffineVector {
         let slope = other.y.add_input(minus_y.0);
         let square = delta_x.square();
         let cube = delta_x.mul(&square);
-        let (x, y) = chord(&self.x.mul(&square), &minus_y, &slope, &cube);
+        let base = self.x.mul(&square);
+        let x = slope.square_add(cube.negated_with_double(&base));
+        let y = FieldVector::sum_of_products(&minus_y, &cube, &slope, &base.sub_input(&x));
         XyzzVector {
             x,
             y,
@@ -61,26 +53,61 @@ impl AffineVector {
             negative: other.negative,
         }
     }
+
+    /// Adds points with different x, given the inverse of `other.x - self.x`.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    pub(super) fn add_with_inverse(&mut self, other: &Self, inverse: &FieldVector) {
+        // The slope up to the sign of this point, which stays noted.
+        let flipped = self.negative ^ other.negative;
+        let slope = other.y.signed_sub_input(flipped, &self.y).mul(inverse);
+        let x = slope.square_add(self.x.negated_sum(&other.x));
+        self.y = slope.mul_add(&self.x.sub_input(&x), self.y.negated());
+        self.x = x;
+    }
 }
 
 impl XyzzVector {
-    /// Adds affine points.
+    /// A value to be replaced.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn unset() -> Self {
+        let one = FieldVector::one();
+        Self {
+            x: one,
+            y: one,
+            zz: one,
+            zzz: one,
+            negative: 0,
+        }
+    }
+
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
-    pub(super) fn add_affine(&self, other: &AffineVector) -> Self {
+    pub(super) fn from_affine(point: &AffineVector) -> Self {
+        Self {
+            x: point.x,
+            y: point.y,
+            zz: FieldVector::one(),
+            zzz: FieldVector::one(),
+            negative: point.negative,
+        }
+    }
+
+    /// Adds affine points.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn add_affine(&mut self, other: &AffineVector) {
         let minus_y = self.y.negate_input(!(self.negative ^ other.negative));
         let delta_x = other.x.mul_add(&self.zz, self.x.negated());
         let slope = other.y.mul_add(&self.zzz, minus_y.0);
         let square = delta_x.square();
+        let base = self.x.mul(&square);
         let cube = delta_x.mul(&square);
-        let (x, y) = chord(&self.x.mul(&square), &minus_y, &slope, &cube);
-        Self {
-            x,
-            y,
-            zz: self.zz.mul(&square),
-            zzz: self.zzz.mul(&cube),
-            negative: other.negative,
-        }
+        self.zz = self.zz.mul(&square);
+        self.x = slope.square_add(cube.negated_with_double(&base));
+        self.zzz = self.zzz.mul(&cube);
+        let fall = base.sub_input(&self.x);
+        self.y = FieldVector::sum_of_products(&minus_y, &cube, &slope, &fall);
+        self.negative = other.negative;
     }
 
     /// Adds points in XYZZ coordinates; neither side has a noted sign.
@@ -94,7 +121,9 @@ impl XyzzVector {
         let slope = other.y.mul_add(&self.zzz, minus_y.0);
         let square = delta_x.square();
         let cube = delta_x.mul(&square);
-        let (x, y) = chord(&own_x.mul(&square), &minus_y, &slope, &cube);
+        let base = own_x.mul(&square);
+        let x = slope.square_add(cube.negated_with_double(&base));
+        let y = FieldVector::sum_of_products(&minus_y, &cube, &slope, &base.sub_input(&x));
         Self {
             x,
             y,
@@ -104,63 +133,39 @@ impl XyzzVector {
         }
     }
 
-    /// Twice the points.
+    /// Doubles the points.
     #[target_feature(enable = "avx512f,avx512ifma")]
-    #[inline]
-    pub(super) fn double(&self) -> Self {
+    pub(super) fn double(&mut self) {
         let twice_y = self.y.add_input(self.y.0);
         let square = twice_y.square();
+        let x_square = self.x.square();
         let cube = twice_y.mul(&square);
         let base = self.x.mul(&square);
-        let x_square = self.x.square();
         let slope = x_square.add_input(x_square.add_input(x_square.0).0);
-        let x = slope.square_add(base.negated_double());
+        self.zz = square.mul(&self.zz);
+        self.x = slope.square_add(base.negated_double());
+        self.zzz = cube.mul(&self.zzz);
         let minus_y = self.y.negate_input(0xff);
-        let y = FieldVector::sum_of_products(&slope, &base.sub_input(&x), &cube, &minus_y);
-        Self {
-            x,
-            y,
-            zz: square.mul(&self.zz),
-            zzz: cube.mul(&self.zzz),
-            negative: self.negative,
-        }
+        let fall = base.sub_input(&self.x);
+        self.y = FieldVector::sum_of_products(&cube, &minus_y, &slope, &fall);
     }
 
     /// Carries out the noted signs.
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
-    pub(super) fn with_signs(&self) -> Self {
-        Self {
-            y: self.y.negate(self.negative),
-            negative: 0,
-            ..*self
-        }
+    pub(super) fn apply_signs(&mut self) {
+        self.y = self.y.negate(self.negative);
+        self.negative = 0;
     }
 
-    /// `other` in the lanes of `mask`, else `self`.
+    /// Takes `other` in the lanes of `mask`.
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
-    pub(super) fn blend(&self, mask: Mask, other: &Self) -> Self {
-        Self {
-            x: self.x.blend(mask, &other.x),
-            y: self.y.blend(mask, &other.y),
-            zz: self.zz.blend(mask, &other.zz),
-            zzz: self.zzz.blend(mask, &other.zzz),
-            negative: (self.negative & !mask) | (other.negative & mask),
-        }
+    pub(super) fn replace_lanes(&mut self, mask: Mask, other: &Self) {
+        self.x = self.x.blend(mask, &other.x);
+        self.y = self.y.blend(mask, &other.y);
+        self.zz = self.zz.blend(mask, &other.zz);
+        self.zzz = self.zzz.blend(mask, &other.zzz);
+        self.negative = (self.negative & !mask) | (other.negative & mask);
     }
-}
-
-/// X and Y of a sum, as in the scalar code; `minus_y` is Y1 negated.
-#[target_feature(enable = "avx512f,avx512ifma")]
-#[inline]
-fn chord(
-    base: &FieldVector,
-    minus_y: &FieldVector,
-    slope: &FieldVector,
-    cube: &FieldVector,
-) -> (FieldVector, FieldVector) {
-    let x = slope.square_add(cube.negated_with_double(base));
-    let y = FieldVector::sum_of_products(slope, &base.sub_input(&x), minus_y, cube);
-    (x, y)
 }

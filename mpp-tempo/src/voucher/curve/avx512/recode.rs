@@ -1,7 +1,7 @@
 //! The comb digits of eight claims: u1, the split of u2, and the recoding of both.
 
 use core::arch::x86_64::{
-    _mm512_mask_add_epi64, _mm512_mask_mov_epi64, _mm512_mask_xor_epi64, _mm512_srai_epi64,
+    _mm512_mask_mov_epi64, _mm512_mask_sub_epi64, _mm512_mask_xor_epi64, _mm512_srai_epi64,
     _mm512_test_epi64_mask, _mm512_testn_epi64_mask,
 };
 
@@ -9,8 +9,8 @@ use super::super::glv;
 use super::super::tables::CORRECTIONS;
 use super::convert::limbs52;
 use super::lanes::LIMB;
-use super::scalars::{N, ScalarVector, carry, montgomery_mul};
-use super::steps::{Group, Step};
+use super::scalars::{N, ScalarVector, montgomery_mul};
+use super::steps::{FIRST, Group, SECOND, Step};
 use super::words::{Mask, Word, add, and, mul_high, mul_low, or, shl, shr, splat, sub, zero};
 
 const ESTIMATES: [[u64; 5]; 2] = [limbs52(&glv::estimates()[0]), limbs52(&glv::estimates()[1])];
@@ -34,8 +34,8 @@ pub(super) fn digits(
     generator_digits(&reduce(&montgomery_mul(message, inverse_s)), group);
     let u2 = reduce(&montgomery_mul(r, inverse_s));
     let [first, second] = split_halves(&u2);
-    half_digits::<5>(&first, group);
-    half_digits::<9>(&second, group);
+    half_digits::<FIRST>(&first, group);
+    half_digits::<SECOND>(&second, group);
     correction(&first, &second, group);
 }
 
@@ -145,29 +145,31 @@ fn carry_signed(t: [Word; 3]) -> [Word; 3] {
     [and(t[0], mask), and(t1, mask), and(t2, mask)]
 }
 
-/// u1, or u1 + n where it is even, recoded as in the scalar code.
+/// u1, or minus n - u1 where it is even, recoded as in the scalar code.
 #[target_feature(enable = "avx512f,avx512ifma")]
 #[inline]
 fn generator_digits(u1: &ScalarVector, group: &mut Group) {
     let even = _mm512_testn_epi64_mask(u1[0], splat(1));
     let mut odd = *u1;
     for i in 0..5 {
-        odd[i] = _mm512_mask_add_epi64(odd[i], even, odd[i], splat(N[i]));
+        odd[i] = _mm512_mask_sub_epi64(odd[i], even, splat(N[i]), odd[i]);
     }
-    let odd = carry(odd);
-    for block in 0..5 {
-        let bits = if block < 4 {
-            and(
-                or(shr::<1>(odd[block]), shl::<51>(odd[block + 1])),
-                splat(LIMB),
-            )
-        } else {
-            or(shr::<1>(odd[block]), splat(1 << 51))
-        };
-        let first = (block as u64) << 12;
+    for i in 0..4 {
+        odd[i + 1] = add(odd[i + 1], _mm512_srai_epi64::<52>(odd[i]));
+        odd[i] = and(odd[i], splat(LIMB));
+    }
+    // The words of odd >> 1, with the bit that the recoding sets at the top.
+    let blocks = [
+        or(shr::<1>(odd[0]), shl::<51>(odd[1])),
+        or(shr::<13>(odd[1]), shl::<39>(odd[2])),
+        or(shr::<25>(odd[2]), shl::<27>(odd[3])),
+        or(or(shr::<37>(odd[3]), shl::<15>(odd[4])), splat(1 << 63)),
+    ];
+    for (block, bits) in blocks.into_iter().enumerate() {
+        let first = (block as u64) << 15;
         let mut put = |position: usize, teeth: Word| {
-            let teeth = and(or(teeth, shr::<24>(teeth)), splat(0x1fff));
-            *group.step(position, block) = entry::<13>(teeth, first, 0);
+            let teeth = and(or(teeth, shr::<24>(teeth)), splat(0xffff));
+            *group.step(position, block) = entry::<16>(teeth, first, even);
         };
         put(0, every_fourth_bit::<0>(bits));
         put(1, every_fourth_bit::<1>(bits));

@@ -4,8 +4,8 @@
 //! below n + 2^253 is again below that bound.
 
 use super::super::field::FieldElement;
-use super::super::scalar::{self, ORDER, Scalar};
-use super::convert::{join, limbs52};
+use super::super::scalar::{ORDER, Scalar};
+use super::convert::{exchange, join, limbs52};
 use super::lanes::{FieldVector, LIMB};
 use super::words::{Word, add, and, mul_high, mul_low, shr, splat, store_words, zero};
 
@@ -87,9 +87,7 @@ pub(super) fn invert_all(values: &mut [ScalarVector], prefixes: &mut [ScalarVect
         *prefix = product;
         product = montgomery_mul(&product, value);
     }
-    let mut lanes = to_scalars(&product);
-    scalar::invert_all(&mut lanes, &mut [Scalar::ONE; 8]);
-    let mut inverse = load(&lanes.map(|lane| lane.mul(&one)));
+    let mut inverse = invert_lanes(&product, &one);
     for (value, prefix) in values.iter_mut().zip(prefixes.iter()).rev() {
         let own = montgomery_mul(prefix, &inverse);
         inverse = montgomery_mul(&inverse, value);
@@ -97,15 +95,27 @@ pub(super) fn invert_all(values: &mut [ScalarVector], prefixes: &mut [ScalarVect
     }
 }
 
-/// The lanes reduced below n.
+/// `factor` over each lane, with one inversion: the product of all lanes is inverted, and each
+/// lane gets it times the product of the others.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn to_scalars(value: &ScalarVector) -> [Scalar; 8] {
-    let mut limbs = [[0; 8]; 5];
-    for (limbs, word) in limbs.iter_mut().zip(value) {
-        *limbs = store_words(*word);
+fn invert_lanes(value: &ScalarVector, factor: &Scalar) -> ScalarVector {
+    // Every Montgomery product divides by R; those of the way up and down cancel.
+    let pairs = montgomery_mul(value, &exchange::<1>(value));
+    let halves = montgomery_mul(&pairs, &exchange::<2>(&pairs));
+    let all = montgomery_mul(&halves, &exchange::<4>(&halves));
+    let inverse = first_lane(&all).invert().mul(factor);
+    let mut inverse = load(&[inverse; 8]);
+    inverse = montgomery_mul(&inverse, &exchange::<4>(&halves));
+    inverse = montgomery_mul(&inverse, &exchange::<2>(&pairs));
+    montgomery_mul(&inverse, &exchange::<1>(value))
+}
+
+/// The first lane, reduced below n.
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn first_lane(value: &ScalarVector) -> Scalar {
+    let mut limbs = [0; 5];
+    for (limb, word) in limbs.iter_mut().zip(value) {
+        *limb = store_words(*word)[0];
     }
-    core::array::from_fn(|lane| {
-        let c: [u64; 5] = core::array::from_fn(|i| limbs[i][lane]);
-        Scalar::with_bit_256(join(c), c[4] >> 48 != 0)
-    })
+    Scalar::with_bit_256(join(limbs), limbs[4] >> 48 != 0)
 }

@@ -1,6 +1,6 @@
 //! The additions of eight claims, in the order in which they are made.
 
-use core::arch::x86_64::{_mm_storeu_si128, _mm512_cvtepi64_epi16};
+use core::arch::x86_64::{_mm256_storeu_si256, _mm512_cvtepi64_epi32};
 
 use super::super::comb::SPACING;
 use super::super::point::AffinePoint;
@@ -10,12 +10,16 @@ use super::prefetch;
 use super::words::{Mask, Word};
 
 /// Additions at one comb position: u1, the first half of u2, the second half.
-pub(super) const COLUMNS: usize = GENERATOR_BLOCKS + 2 * SIGNER_BLOCKS;
+pub(super) const COLUMNS: usize = SECOND + SIGNER_BLOCKS;
+/// The first column of the first half of u2.
+pub(super) const FIRST: usize = GENERATOR_BLOCKS;
+/// The first column of the second half of u2.
+pub(super) const SECOND: usize = FIRST + SIGNER_BLOCKS;
 
 /// One table entry per lane, each added or subtracted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Step {
-    entries: [u16; 8],
+    entries: [u32; 8],
     negative: Mask,
 }
 
@@ -33,10 +37,10 @@ impl Step {
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
     pub(super) fn new(index: Word, negative: Mask) -> Self {
-        let mut entries = [0u16; 8];
-        let narrow = _mm512_cvtepi64_epi16(index);
-        // SAFETY: writes the 16 bytes of the array.
-        unsafe { _mm_storeu_si128(entries.as_mut_ptr().cast(), narrow) };
+        let mut entries = [0u32; 8];
+        let narrow = _mm512_cvtepi64_epi32(index);
+        // SAFETY: writes the 32 bytes of the array.
+        unsafe { _mm256_storeu_si256(entries.as_mut_ptr().cast(), narrow) };
         Self { entries, negative }
     }
 
@@ -44,7 +48,7 @@ impl Step {
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
     pub(super) fn shared(&self, table: &[AffinePoint]) -> AffineVector {
-        let point = |lane: usize| &table[usize::from(self.entries[lane])];
+        let point = |lane: usize| &table[self.entries[lane] as usize];
         AffineVector::load(core::array::from_fn(point), self.negative)
     }
 
@@ -52,7 +56,7 @@ impl Step {
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
     pub(super) fn own(&self, tables: &[&SignerTable; 8]) -> AffineVector {
-        let point = |lane: usize| &tables[lane].points[usize::from(self.entries[lane])];
+        let point = |lane: usize| &tables[lane].points[self.entries[lane] as usize];
         AffineVector::load(core::array::from_fn(point), self.negative)
     }
 
@@ -64,9 +68,25 @@ impl Step {
         }
     }
 
-    fn prefetch_own(&self, tables: &[&SignerTable; 8]) {
+    /// Takes the entry of another step in one lane.
+    #[cfg(test)]
+    pub(super) fn copy_lane(&mut self, other: &Self, lane: usize) {
+        self.entries[lane] = other.entries[lane];
+    }
+
+    /// Asks for the entries of the one table that all lanes use.
+    #[inline]
+    pub(super) fn prefetch_shared(&self, table: &[AffinePoint]) {
+        for entry in self.entries {
+            prefetch(&table[entry as usize]);
+        }
+    }
+
+    /// Asks for the entries of each lane's own table.
+    #[inline]
+    pub(super) fn prefetch_own(&self, tables: &[&SignerTable; 8]) {
         for (table, entry) in tables.iter().zip(self.entries) {
-            prefetch(&table.points[usize::from(entry)]);
+            prefetch(&table.points[entry as usize]);
         }
     }
 }
@@ -90,21 +110,5 @@ impl Group {
 
     pub(super) const fn rows(&self) -> &[[Step; COLUMNS]; SPACING] {
         &self.rows
-    }
-
-    /// Asks for all lines of the signers' tables; with many signers they come from far.
-    pub(super) fn prefetch(&self, generator: &[AffinePoint], tables: &[&SignerTable; 8]) {
-        for row in &self.rows {
-            let (first, rest) = row.split_at(GENERATOR_BLOCKS);
-            for step in first {
-                for entry in step.entries {
-                    prefetch(&generator[usize::from(entry)]);
-                }
-            }
-            for step in rest {
-                step.prefetch_own(tables);
-            }
-        }
-        self.correction.prefetch_own(tables);
     }
 }

@@ -2,14 +2,20 @@
 
 use proptest::prelude::*;
 
+use std::vec::Vec;
+
+use super::super::comb::SPACING;
 use super::super::digits::{Digit, Digits};
 use super::super::field::FieldElement;
 use super::super::limbs;
+use super::super::point::XyzzPoint;
 use super::super::scalar::Scalar;
+use super::super::tables::{SignerTable, generator_table};
 use super::super::testing::bytes32;
 use super::lanes::FieldVector;
-use super::steps::Group;
-use super::words::Mask;
+use super::steps::{COLUMNS, FIRST, Group, SECOND, Step};
+use super::tree::Forest;
+use super::words::{Mask, load_words};
 use super::*;
 use super::{recode, scalars};
 
@@ -43,6 +49,9 @@ fn check_field(a: &Lanes, b: &Lanes) {
     let combined = x.square_add(y.negated_with_double(&x));
     let expected = minus(&minus(&minus(&each(a, a, FieldElement::mul), b), a), a);
     assert_eq!(combined.to_lanes(), expected);
+    let summed = x.square_add(x.negated_sum(&y));
+    let expected = minus(&minus(&each(a, a, FieldElement::mul), a), b);
+    assert_eq!(summed.to_lanes(), expected);
     let doubled = x.square_add(y.negated_double());
     let expected = minus(&minus(&each(a, a, FieldElement::mul), b), b);
     assert_eq!(doubled.to_lanes(), expected);
@@ -62,6 +71,9 @@ fn check_field(a: &Lanes, b: &Lanes) {
 
     const SOME: Mask = 0b0101_1010;
     let signed: Lanes = core::array::from_fn(|i| a[i].neg_if(SOME >> i & 1 == 1));
+    let fall = x.signed_sub_input(SOME, &y);
+    let expected = each(&minus(&signed, b), b, FieldElement::mul);
+    assert_eq!(fall.mul(&y).to_lanes(), expected);
     assert_eq!(x.negate(SOME).to_lanes(), signed);
     assert_eq!(
         x.negate_input(SOME).mul(&FieldVector::one()).to_lanes(),
@@ -69,6 +81,12 @@ fn check_field(a: &Lanes, b: &Lanes) {
     );
     let blended: Lanes = core::array::from_fn(|i| if SOME >> i & 1 == 1 { b[i] } else { a[i] });
     assert_eq!(x.blend(SOME, &y).to_lanes(), blended);
+
+    let nonzero: Lanes = core::array::from_fn(|i| if a[i].is_zero() { b[i] } else { a[i] });
+    if nonzero.iter().all(|element| !element.is_zero()) {
+        let inverses = FieldVector::from_lanes(&nonzero).invert_lanes().to_lanes();
+        assert_eq!(inverses, nonzero.map(|element| element.invert()));
+    }
 
     let bits = |f: &dyn Fn(&FieldElement) -> bool| {
         (0..8).fold(0u8, |mask, i| mask | u8::from(f(&a[i])) << i)
@@ -128,6 +146,111 @@ proptest! {
             // SAFETY: the CPU has the features.
             unsafe { check_digits(&lanes(&e), &lanes(&r), &lanes(&s)) }
         }
+    }
+}
+
+/// The table entries of one lane at one position, as scalar points.
+fn entries(
+    group: &Group,
+    tables: &[&SignerTable; 8],
+    position: usize,
+    lane: usize,
+) -> Vec<AffinePoint> {
+    let steps = group.rows()[position].iter().enumerate();
+    let point = |(column, step): (usize, &Step)| {
+        let digit = step.digit(lane);
+        let index = digit.index as usize;
+        let point = if column < FIRST {
+            generator_table()[index]
+        } else {
+            tables[lane].points[index]
+        };
+        let point = point.neg_if(digit.negative);
+        if column < SECOND {
+            point
+        } else {
+            point.endomorphism()
+        }
+    };
+    steps.map(point).collect()
+}
+
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn check_forest<const GROUPS: usize>(count: usize, collisions: &[(usize, usize, usize, usize)]) {
+    let key = |index: usize| generator_table()[1000 * index + 7];
+    let owned: [_; 8] = core::array::from_fn(|lane| SignerTable::boxed(&key(lane)));
+    let tables: [&SignerTable; 8] = core::array::from_fn(|lane| &*owned[lane]);
+    let mut groups = [Group::EMPTY; GROUPS];
+    let mut state = 1u64;
+    for group in &mut groups {
+        for position in 0..SPACING {
+            for column in 0..COLUMNS {
+                // Every column has a block of its own, as real digits do.
+                let size = if column < FIRST { 1 << 15 } else { 1 << 7 };
+                let indices = core::array::from_fn(|_| {
+                    state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(99);
+                    (column as u64 % 4) * size + (state >> 33) % size
+                });
+                let step = Step::new(load_words(&indices), (state >> 20) as u8);
+                *group.step(position, column) = step;
+            }
+        }
+    }
+    let mut exceptional = [0; GROUPS];
+    for &(group, position, column, lane) in collisions {
+        // The left entry of a pair again: a doubling, or infinity if the signs differ.
+        let left = *groups[group].step(position, column);
+        groups[group]
+            .step(position, column + 1)
+            .copy_lane(&left, lane);
+        exceptional[group] |= 1 << lane;
+    }
+    let mut forest = Forest::<GROUPS>::new(count);
+    forest.grow(&groups, &[tables; GROUPS]);
+    assert_eq!(forest.exceptional, exceptional);
+    for (group, steps) in groups[..count].iter().enumerate() {
+        for position in 0..SPACING {
+            let left: Vec<_> = forest.left(group, position).collect();
+            for lane in (0..8).filter(|lane| exceptional[group] >> lane & 1 == 0) {
+                let got = left.iter().map(|point| AffinePoint {
+                    x: point.x.to_lanes()[lane],
+                    y: point.y.to_lanes()[lane].neg_if(point.negative >> lane & 1 == 1),
+                });
+                let got: Vec<_> = got.collect();
+                let expected = total(&entries(steps, &tables, position, lane));
+                assert_eq!(total(&got), expected, "{group} {position} {lane}");
+            }
+        }
+    }
+}
+
+/// The sum of points of which no partial sum is exceptional.
+fn total(points: &[AffinePoint]) -> AffinePoint {
+    let [first, rest @ ..] = points else {
+        panic!("no points");
+    };
+    let sum = rest
+        .iter()
+        .fold(XyzzPoint::from_affine(first), |sum, point| {
+            sum.add_affine(point)
+        });
+    sum.to_affine(&sum.zzz.invert())
+}
+
+#[test]
+fn trees_of_every_height_add_up_beside_exceptional_lanes() {
+    if Avx512::detect().is_none() {
+        return;
+    }
+    // SAFETY: the CPU has the features.
+    unsafe {
+        check_forest::<1>(1, &[]);
+        check_forest::<1>(1, &[(0, 2, 4, 5)]);
+        check_forest::<2>(2, &[(1, 0, 8, 0), (0, 3, 10, 7)]);
+        check_forest::<4>(3, &[(2, 1, 0, 3)]);
+        check_forest::<4>(4, &[(0, 1, 2, 3), (1, 1, 2, 3)]);
+        check_forest::<8>(7, &[(6, 3, 10, 1), (6, 0, 6, 2)]);
+        check_forest::<8>(8, &[]);
     }
 }
 

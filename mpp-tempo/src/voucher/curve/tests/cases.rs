@@ -24,11 +24,27 @@ pub(super) struct Case {
 /// A repeatable source of cases.
 pub(super) struct Cases {
     state: u64,
-    secrets: Vec<Reference>,
+    keys: Vec<Key>,
+    nonces: Vec<Nonce>,
     oracle: Oracle,
 }
 
+struct Key {
+    secret: Reference,
+    inverse: Reference,
+}
+
+/// A scalar k with what a signature shows of k G.
+#[derive(Clone, Copy)]
+struct Nonce {
+    scalar: Reference,
+    r: Reference,
+    odd: u8,
+}
+
 const KEYS: usize = 24;
+/// Nonce points to choose from: they cost more than all other parts of a case.
+const NONCES: usize = 256;
 
 impl Cases {
     pub(super) fn new(seed: u64) -> Self {
@@ -38,45 +54,52 @@ impl Cases {
         secrets.extend([-small(1), -small(2), lambda, -lambda, lambda.square()]);
         let mut source = Self {
             state: seed,
-            secrets,
+            keys: Vec::new(),
+            nonces: Vec::new(),
             oracle: Oracle::default(),
         };
-        while source.secrets.len() < KEYS {
-            let secret = scalar(&source.bytes());
-            source.secrets.push(secret);
+        while secrets.len() < KEYS {
+            secrets.push(scalar(&source.bytes()));
         }
-        for secret in &source.secrets {
-            source.oracle.add_key(&uncompressed(&point(secret)));
+        for secret in secrets {
+            source.oracle.add_key(&uncompressed(&point(&secret)));
+            let inverse = secret.invert().unwrap();
+            source.keys.push(Key { secret, inverse });
+        }
+        while source.nonces.len() < NONCES {
+            let scalar = source.multiplier();
+            source.nonces.extend(Nonce::new(scalar));
         }
         source
     }
 
     /// The tables of all keys.
     pub(super) fn tables(&self) -> Vec<Box<SignerTable>> {
-        let table = |secret| {
+        let table = |secret: &Reference| {
             let bytes = uncompressed(&point(secret));
             let (x, y) = (bytes[1..33].try_into(), bytes[33..].try_into());
             let key = AffinePoint::from_coordinates(&x.unwrap(), &y.unwrap()).unwrap();
             SignerTable::boxed(&key)
         };
-        self.secrets.iter().map(table).collect()
+        self.keys.iter().map(|key| table(&key.secret)).collect()
     }
 
-    /// What `ecrecover` and a comparison of keys answer.
+    /// What `ecrecover` and a comparison of keys answer, by libsecp256k1.
     pub(super) fn expected(&self, case: &Case) -> bool {
         self.oracle.recovers(case)
+    }
+
+    /// The same by two libraries.
+    pub(super) fn expected_by_both(&self, case: &Case) -> bool {
+        self.oracle.both_recover(case)
     }
 
     /// A valid signature of a random digest.
     pub(super) fn honest(&mut self) -> Case {
         loop {
-            let nonce = scalar(&self.bytes());
-            let message = scalar(&self.bytes());
             let key = self.below(KEYS);
-            // R = k G is u1 G + u2 Q for any u2 and u1 = k - u2 d.
-            let u2 = message;
-            let u1 = nonce - u2 * self.secrets[key];
-            if let Some(case) = self.with_multipliers(key, u1, u2) {
+            let u2 = scalar(&self.bytes());
+            if let Some(case) = self.with_second(key, u2) {
                 return case;
             }
         }
@@ -86,18 +109,12 @@ impl Cases {
     pub(super) fn next(&mut self) -> Case {
         loop {
             let key = self.below(KEYS);
-            let case = match self.below(3) {
-                0 => Some(self.honest()),
-                _ => {
-                    let u2 = self.multiplier();
-                    let u1 = match self.below(6) {
-                        // u1 G = u2 Q: the last addition of a plain sum would be a doubling.
-                        0 => u2 * self.secrets[key],
-                        1 => Reference::ZERO,
-                        _ => self.multiplier(),
-                    };
-                    self.with_multipliers(key, u1, u2)
-                }
+            let multiplier = self.multiplier();
+            let case = match self.below(8) {
+                0..3 => Some(self.honest()),
+                3..5 => self.with_second(key, multiplier),
+                5..7 => self.with_first(key, multiplier),
+                _ => self.colliding(key, multiplier),
             };
             if let Some(case) = case.and_then(|case| self.altered(case)) {
                 return case;
@@ -105,23 +122,37 @@ impl Cases {
         }
     }
 
-    /// The valid signature whose verification computes u1 G + u2 Q.
-    fn with_multipliers(&self, key: usize, u1: Reference, u2: Reference) -> Option<Case> {
-        let nonce_point = point(&(u1 + u2 * self.secrets[key]));
-        if bool::from(nonce_point.is_identity()) {
-            return None;
-        }
-        let bytes = uncompressed(&nonce_point);
-        let r = scalar(&bytes[1..33].try_into().unwrap());
-        let s = r * Option::<Reference>::from(u2.invert())?;
-        let digest = (u1 * s).to_bytes().into();
-        let odd = bytes[64] & 1;
-        let signature = signature(&r, &s, odd).or_else(|| signature(&r, &-s, odd ^ 1))?;
-        Some(Case {
-            key,
-            digest,
-            signature,
-        })
+    /// A valid signature with this u2: R = k G is u1 G + u2 Q for u1 = k - u2 d.
+    fn with_second(&mut self, key: usize, u2: Reference) -> Option<Case> {
+        let nonce = self.nonce();
+        let u1 = nonce.scalar - u2 * self.keys[key].secret;
+        nonce.case(key, u1, u2)
+    }
+
+    fn nonce(&mut self) -> Nonce {
+        let index = self.below(NONCES);
+        self.nonces[index]
+    }
+
+    /// A valid signature with this u1.
+    fn with_first(&mut self, key: usize, u1: Reference) -> Option<Case> {
+        let nonce = self.nonce();
+        let u2 = (nonce.scalar - u1) * self.keys[key].inverse;
+        nonce.case(key, u1, u2)
+    }
+
+    /// A valid signature with both multipliers at an edge.
+    fn colliding(&mut self, key: usize, u2: Reference) -> Option<Case> {
+        let product = u2 * self.keys[key].secret;
+        let u1 = match self.below(4) {
+            // u1 G = u2 Q: the last addition of a plain sum would be a doubling.
+            0 => product,
+            // u1 G is almost -u2 Q: the sum is a small multiple of G.
+            1 => Reference::from(1 + self.below(20) as u64) - product,
+            2 => Reference::ZERO,
+            _ => self.multiplier(),
+        };
+        Nonce::new(u1 + product)?.case(key, u1, u2)
     }
 
     /// The case as it is or changed in one place, if that can still be a signature.
@@ -179,12 +210,40 @@ impl Cases {
     }
 }
 
+impl Nonce {
+    fn new(scalar_k: Reference) -> Option<Self> {
+        let nonce_point = point(&scalar_k);
+        if bool::from(nonce_point.is_identity()) {
+            return None;
+        }
+        let bytes = uncompressed(&nonce_point);
+        Some(Self {
+            scalar: scalar_k,
+            r: scalar(&bytes[1..33].try_into().unwrap()),
+            odd: bytes[64] & 1,
+        })
+    }
+
+    /// The valid signature whose verification computes u1 G + u2 Q, if that is this nonce's point.
+    fn case(&self, key: usize, u1: Reference, u2: Reference) -> Option<Case> {
+        let s = self.r * Option::<Reference>::from(u2.invert_vartime())?;
+        let digest = (u1 * s).to_bytes().into();
+        let signature =
+            signature(&self.r, &s, self.odd).or_else(|| signature(&self.r, &-s, self.odd ^ 1))?;
+        Some(Case {
+            key,
+            digest,
+            signature,
+        })
+    }
+}
+
 pub(super) fn scalar(bytes: &[u8; 32]) -> Reference {
     <Reference as Reduce<U256>>::reduce(&U256::from_be_slice(bytes))
 }
 
 pub(super) fn point(secret: &Reference) -> ProjectivePoint {
-    ProjectivePoint::GENERATOR * secret
+    ProjectivePoint::mul_by_generator(secret)
 }
 
 pub(super) fn uncompressed(point: &ProjectivePoint) -> [u8; 65] {
