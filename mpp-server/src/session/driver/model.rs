@@ -23,7 +23,7 @@ use crate::{
         record::{HoldId, LedgerEntry},
         restart::after_restart,
     },
-    store::{Claim, ClaimKey, LedgerPage, Numbered, OutcomeKey, Scan, Versioned},
+    store::{Claim, ClaimKey, Durability, LedgerPage, Numbered, OutcomeKey, Scan, Versioned},
     testing::{NOW_SECS, amount, challenge_id, now, open_record, terms, verified},
 };
 
@@ -166,6 +166,10 @@ impl ChannelStore for Stepped {
 
     async fn ledger(&self, page: LedgerPage) -> Result<Vec<Numbered>, StoreFault> {
         self.inner.ledger(page).await
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::Memory
     }
 }
 
