@@ -125,8 +125,8 @@ fn photo_offer(server: &PaymentServer, protocol: SessionProtocol) -> SessionOffe
     offer.suggested_deposit("1")
 }
 
-async fn serve_nothing(_paid: Paid) -> axum::http::StatusCode {
-    axum::http::StatusCode::INTERNAL_SERVER_ERROR
+async fn serve_nothing(_paid: Paid) -> http::StatusCode {
+    http::StatusCode::INTERNAL_SERVER_ERROR
 }
 
 /// Reserves three cents and uses a part of them.
