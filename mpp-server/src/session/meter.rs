@@ -113,7 +113,7 @@ impl Meter {
     ///
     /// The unit that the request itself paid for is used up first. When the
     /// balance is short, asks the client for a voucher once and waits for it,
-    /// at most for [`StreamOptions::max_pause`]. Should other requests on the
+    /// at most for [`StreamOptions::max_pause`](crate::StreamOptions::max_pause). Should other requests on the
     /// channel make the shortage greater meanwhile, that is a new one.
     ///
     /// # Errors
