@@ -5,6 +5,7 @@
 //! the median of the rounds counts. The binary of this crate measures this repository and the
 //! signature libraries; `benches/peers`, a workspace of its own, adds other implementations of
 //! the protocol. `cargo xtask bench` runs both and puts the results next to each other.
+#![forbid(unsafe_code)]
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

@@ -14,6 +14,9 @@ use super::Client;
 use super::answer::read;
 use super::manage::request;
 
+/// How many answers may be lost before a request fails.
+const MAX_LOST: u32 = 3;
+
 /// Who takes charges only, and buys nothing, asks to be recognized.
 const ACCEPT_PROOF: HeaderValue = HeaderValue::from_static("tempo/charge");
 
@@ -31,19 +34,37 @@ impl Client {
         let Some(resume) = self.payer.resume(site, offer).await? else {
             return Ok(());
         };
+        let mut lost = 0;
+        let answer = loop {
+            match self.introduce(url, &resume).await {
+                // Nothing is paid, so it can be asked again; a proof that was used is not.
+                Err(ClientError::Transport(_)) if lost < MAX_LOST => lost = lost.saturating_add(1),
+                answer => break answer?,
+            }
+        };
+        match answer {
+            Some(response) => settle(resume, &response).await,
+            None => {
+                resume.none();
+                Ok(())
+            }
+        }
+    }
+
+    /// Proves who is asking, and returns the answer to that; `None` from a server that asks for
+    /// something else, because it knows nothing of this.
+    async fn introduce(&self, url: &Url, resume: &Resume) -> Result<Option<Response>, ClientError> {
         let response = self.ask_to_be_known(url, None).await?;
         if response.status() != 402 {
-            return settle(resume, &response).await;
+            return Ok(Some(response));
         }
         let (answer, _content) = read(response).await;
         let Some(proof) = resume.proof(&answer.challenges).await? else {
-            // It asks for something else: it knows nothing of this.
-            resume.none();
-            return Ok(());
+            return Ok(None);
         };
         let response = self.ask_to_be_known(url, Some(&proof)).await?;
         if response.status().is_success() {
-            return settle(resume, &response).await;
+            return Ok(Some(response));
         }
         Err(ClientError::Status {
             status: response.status().as_u16(),

@@ -10,6 +10,7 @@ use std::{
 
 use axum::{Router, extract::Request};
 use futures_util::future::join_all;
+use http::Method;
 use mpp_client::ClientError;
 use mpp_core::{Amount, Receipt};
 use mpp_http::{client::PaidResponse, server::Paid};
@@ -21,13 +22,18 @@ use crate::{
 };
 
 /// Serves `app` and loses the answers whose number `lose` picks, by breaking
-/// the connection after the work was done.
+/// the connection after the work was done. Requests that only manage a channel
+/// do not count.
 fn losing(app: Router, lose: fn(u32) -> bool) -> Router {
     let answers = Arc::new(AtomicU32::new(0));
     Router::new().fallback(move |request: Request| {
         let (app, answers) = (app.clone(), Arc::clone(&answers));
         async move {
+            let is_management = request.method() == Method::HEAD;
             let answer = app.oneshot(request).await;
+            if is_management {
+                return answer;
+            }
             let number = answers.fetch_add(1, Ordering::SeqCst);
             assert!(!lose(number), "answer {number} is lost on purpose");
             answer
@@ -191,4 +197,31 @@ async fn a_client_pays_for_use_as_far_as_its_policy_allows() {
         let response = client.get(pair.url("/photo")).send().await.unwrap();
         assert_eq!(spent(&response), number * 1_500);
     }
+}
+
+// Asking whether there is a channel to resume pays nothing, so it survives what a payment survives.
+#[tokio::test]
+async fn a_lost_answer_about_an_older_channel_does_not_end_the_request() {
+    let (pair, visits) = (Pair::new().await, Visits::default());
+    let offer = pair.offer(BOTH[1]).build().unwrap();
+    let app = sell(&pair.server, "/photo", [offer], anything(&visits));
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&asked);
+    let losing = Router::new().fallback(move |request: Request| {
+        let (app, counted) = (app.clone(), Arc::clone(&counted));
+        async move {
+            let is_question = request.method() == Method::HEAD;
+            let answer = app.oneshot(request).await;
+            // The first challenge, and the answer to the first proof.
+            let number = is_question.then(|| counted.fetch_add(1, Ordering::SeqCst));
+            assert!(!matches!(number, Some(0 | 2)), "lost on purpose");
+            answer
+        }
+    });
+    pair.socket.serve(losing);
+    let response = pair.client().get(pair.url("/photo")).send().await.unwrap();
+    assert_eq!(spent(&response), PRICE);
+    assert_eq!(asked.load(Ordering::SeqCst), 5);
+    assert_eq!(visits.count(), 1);
+    assert_eq!(pair.chain.transactions_mined(), 1);
 }

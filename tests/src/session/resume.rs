@@ -1,6 +1,10 @@
 //! Sessions that survive restarts of both sides, and the loss of the client's book (PROTOCOL 5.8).
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -17,7 +21,7 @@ use mpp_core::{
     header::{challenge, credential, names, session},
 };
 use mpp_http::client::Client;
-use mpp_server::PaymentServer;
+use mpp_server::{EmbeddedStore, PaymentServer};
 use mpp_tempo::{
     LocalSigner, SessionProtocol, Signer as _,
     charge::ProofTerms,
@@ -112,6 +116,39 @@ async fn restarts_of_either_side_and_of_both_continue_on_the_channel() {
         session.close().await.unwrap();
         let record = server.channel(channel).await.unwrap();
         assert_eq!(record.settled.base_units(), 4 * PRICE);
+    }
+}
+
+/// The store in a file, as soon as the server before has let go of it.
+async fn opened(file: &Path) -> EmbeddedStore {
+    for _ in 0..500 {
+        if let Ok(store) = EmbeddedStore::open(file) {
+            return store;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the store is not closed");
+}
+
+// What a server has acknowledged is in its file, and all that the next one needs.
+#[tokio::test]
+async fn a_server_that_opens_its_file_again_continues_on_the_channel() {
+    for protocol in BOTH {
+        let pair = Pair::trading(protocol).await;
+        let folder = Folder::new(&format!("server-{protocol}"));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        let client = forgetful(&pair);
+        for number in 1..=3 {
+            let store = opened(&folder.0.join("channels.store")).await;
+            let server = pair.configure().store(store).build().unwrap();
+            server.catch_up().await.unwrap();
+            pair.socket.serve(pair.goods(&server, protocol));
+            assert_eq!(buy(&client, &pair).await, number * PRICE);
+            pair.socket.serve(Router::new());
+            server.shutdown().await;
+        }
+        assert_eq!(pair.chain.transactions_mined(), 1);
+        assert_eq!(client.channels().unwrap().len(), 1);
     }
 }
 
