@@ -103,12 +103,13 @@ async fn measure_all(folder: &Path) {
         }
         #[cfg(all(feature = "postgres", feature = "redis"))]
         {
+            let each = (4 * STRICT_VOUCHERS / channels).min(VOUCHERS);
             if let Some((server, store)) = servers::Postgres::open(channels).await {
-                rates.push(row("postgres", store, payers).await);
+                rates.push(row("postgres", store, payers, each).await);
                 server.clean().await;
             }
             if let Some((server, store)) = servers::Redis::open(channels).await {
-                rates.push(row("redis", store, payers).await);
+                rates.push(row("redis", store, payers, each).await);
                 server.clean().await;
             }
         }

@@ -43,15 +43,14 @@ pub(crate) fn voucher_digest(
         Some(terms.escrow),
         None,
     );
-    let channel_id = voucher.channel_id.into();
     Ok(match terms.protocol {
         SessionProtocol::V1 => v1::Voucher {
-            channelId: channel_id,
+            channelId: voucher.channel_id,
             cumulativeAmount: voucher.cumulative.base_units(),
         }
         .eip712_signing_hash(&domain),
         SessionProtocol::V2 => v2::Voucher {
-            channelId: channel_id,
+            channelId: voucher.channel_id,
             cumulativeAmount: to_uint96(voucher.cumulative)
                 .map_err(|_| VoucherError::AmountTooLarge)?,
         }

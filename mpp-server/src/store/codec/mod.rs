@@ -7,7 +7,7 @@
 //! The checksum covers the kind of the value, the version and the payload: a
 //! ledger entry is never read as a record. Every version that was ever
 //! released stays readable. A new variant at the end of an enum keeps the
-//! version; any other change gets a new module beside [`v1`], and the old one
+//! version; any other change gets a new module beside `v1`, and the old one
 //! only still decodes.
 
 mod v1;

@@ -68,10 +68,10 @@ pub async fn no_update_is_lost(backend: &impl Backend) {
                     let now = found(&*store, id).await;
                     let charge = sample::charge(now.version, &now.record);
                     // Others come between load and commit.
-                    match together.take() {
-                        Some(barrier) => drop(barrier.wait().await),
-                        None => tokio::task::yield_now().await,
+                    if let Some(barrier) = together.take() {
+                        barrier.wait().await;
                     }
+                    tokio::task::yield_now().await;
                     if let Commit::Done(_) = healthy(store.commit(charge).await) {
                         break;
                     }
