@@ -182,7 +182,7 @@ impl Flow {
             400..=499 if self.in_doubt => Action::Deliver(Booking::Doubt),
             400..=499 => Action::Deliver(Booking::Dismiss),
             500..=599 => Action::Deliver(Booking::Doubt),
-            _ => on_success(answer, is_repeat),
+            _ => on_success(stake, answer, is_repeat),
         }
     }
 
@@ -328,11 +328,14 @@ fn again(count: &mut u32, most: u32, asked: Option<Duration>) -> Option<Duration
     Some(asked.unwrap_or_default().max(grown).min(LONGEST_PAUSE))
 }
 
-/// `is_repeat`: an earlier sending of this very request was lost, so that a replay is its answer.
-fn on_success(answer: &Answer, is_repeat: bool) -> Action {
+/// `is_repeat`: an earlier sending of this very request was lost, so that a replay is its answer,
+/// unless it confirms less than that sending has presented: then the caller has used the key
+/// before, and neither sending was charged.
+fn on_success(stake: Stake, answer: &Answer, is_repeat: bool) -> Action {
     match (&answer.receipt, answer.is_stream) {
         (ReceiptField::Session(receipt), _)
-            if answer.repetition == Repetition::Replayed && !is_repeat =>
+            if answer.repetition == Repetition::Replayed
+                && (!is_repeat || receipt.accepted_cumulative < stake.presented) =>
         {
             Action::Deliver(Booking::Replayed(receipt.clone()))
         }

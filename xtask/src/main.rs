@@ -8,10 +8,14 @@
 mod account;
 mod bench;
 mod counted;
+mod crash;
 mod demo;
 mod devnet;
 mod e2e;
+mod ledger;
+mod lossy;
 mod node;
+mod raw;
 mod shop;
 mod store;
 
@@ -31,6 +35,8 @@ struct Arguments {
 enum Command {
     /// Measure the voucher verifier and the request path against others.
     Bench(bench::Options),
+    /// Kill a real server again and again while it is paid, and look for losses.
+    Crash(crash::Options),
     /// Sell a poem word by word on a local chain, and watch it being paid.
     Demo {
         /// Milliseconds between two words, so that the eye can follow.
@@ -52,6 +58,8 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Buy through a proxy that cuts connections, and count the cents.
+    Lossy(lossy::Options),
     /// Look at the file of a server's store.
     Store {
         #[command(subcommand)]
@@ -63,9 +71,11 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Bench(options) => bench::run(&options),
+        Command::Crash(options) => crash::run(&options).await,
         Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
         Command::Devnet { listen } => devnet::run(listen).await,
         Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
+        Command::Lossy(options) => lossy::run(&options).await,
         Command::Store { command } => store::run(command),
     }
 }

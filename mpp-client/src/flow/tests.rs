@@ -449,6 +449,15 @@ fn a_replay_is_booked_once() {
     assert!(matches!(action, Action::Deliver(Booking::Replayed(_))));
 }
 
+// The caller has bought under this key before and asks again, and that sending is lost, too.
+#[test]
+fn a_replay_of_an_older_voucher_confirms_no_newer_one() {
+    let mut flow = Flow::new();
+    flow.on_lost().unwrap();
+    let action = flow.on_answer(sent(2, 2), &replay());
+    assert!(matches!(action, Action::Deliver(Booking::Replayed(_))));
+}
+
 // PROTOCOL 5.6: in flight -> 409; it is the server's own word, not the resource's.
 #[test]
 fn a_busy_server_is_asked_again_within_bounds() {

@@ -75,7 +75,7 @@ pub(super) async fn forced(case: &Case<'_>) -> anyhow::Result<()> {
     let url = case.url("photo");
     let signer = case.payer().await?;
     let payer = Raw::new(signer.clone());
-    let (challenge, terms) = payer.open_channel(case, &url, dollars(1)).await?;
+    let (challenge, terms) = payer.open_channel(case.node, &url, dollars(1)).await?;
     let context = account::context(case.node, gas::REQUEST_CLOSE).await?;
     account::send(case.node, build::request_close(&context, &terms)?, &signer).await?;
     case.shop().server.catch_up().await?;

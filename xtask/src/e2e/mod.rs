@@ -5,7 +5,6 @@ mod hold;
 mod market;
 mod money;
 mod open;
-mod raw;
 mod resume;
 mod stream;
 mod table;
@@ -20,7 +19,7 @@ use mpp_http::client::Client;
 use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 
 use self::{market::Market, table::Table};
-use crate::{account, node::Node, shop::Shop};
+use crate::{account, node::Node, raw, shop::Shop};
 
 /// One check on one protocol.
 type Check = for<'a> fn(&'a Case<'a>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;

@@ -81,7 +81,7 @@ pub(super) async fn bad_credentials(case: &Case<'_>) -> anyhow::Result<()> {
 pub(super) async fn other_route(case: &Case<'_>) -> anyhow::Result<()> {
     let payer = Raw::new(case.payer().await?);
     let (challenge, terms) = payer
-        .open_channel(case, &case.url("photo"), dollars(1))
+        .open_channel(case.node, &case.url("photo"), dollars(1))
         .await?;
     let signed = payer.sign(&terms, cents(2)).await?;
     let other = case.url("other");
@@ -104,7 +104,7 @@ pub(super) async fn opens_once(case: &Case<'_>) -> anyhow::Result<()> {
     let payer = Raw::new(case.payer().await?);
     let before = case.market.chain.sent();
     let challenge = payer.challenge(&url).await?;
-    let prepared = payer.prepare(case, &challenge, dollars(1)).await?;
+    let prepared = payer.prepare(case.node, &challenge, dollars(1)).await?;
     let first = payer.sign(&prepared.terms, cents(1)).await?;
     let open = payer.open(&prepared, &first);
     let response = payer.send(Method::GET, &url, &challenge, &open).await?;
@@ -138,7 +138,7 @@ pub(super) async fn bad_open_is_not_sent(case: &Case<'_>) -> anyhow::Result<()> 
     let payer = Raw::new(signer.clone());
     let before = case.node.balance(signer.address()).await?;
     let challenge = payer.challenge(&url).await?;
-    let prepared = payer.prepare(case, &challenge, dollars(1)).await?;
+    let prepared = payer.prepare(case.node, &challenge, dollars(1)).await?;
 
     let stranger = Raw::new(account::signer_for("stranger")?);
     let foreign = stranger.forge(&prepared.terms, cents(1));

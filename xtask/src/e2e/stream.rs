@@ -109,7 +109,7 @@ async fn read_unanswered(case: &Case<'_>, path: &str) -> anyhow::Result<String> 
     let url = case.url(path);
     let payer = Raw::new(case.payer().await?);
     let challenge = payer.challenge(&url).await?;
-    let prepared = payer.prepare(case, &challenge, dollars(1)).await?;
+    let prepared = payer.prepare(case.node, &challenge, dollars(1)).await?;
     let first = payer.sign(&prepared.terms, Amount::new(WORD)).await?;
     let open = payer.open(&prepared, &first);
     let response = payer.send(Method::GET, &url, &challenge, &open).await?;
@@ -125,7 +125,7 @@ pub(super) async fn disconnect(case: &Case<'_>) -> anyhow::Result<()> {
     let url = case.url("endless");
     let payer = Raw::new(case.payer().await?);
     let challenge = payer.challenge(&url).await?;
-    let prepared = payer.prepare(case, &challenge, dollars(5)).await?;
+    let prepared = payer.prepare(case.node, &challenge, dollars(5)).await?;
     // Everything is authorized at once, so only the server can stop itself.
     let first = payer.sign(&prepared.terms, dollars(5)).await?;
     let open = payer.open(&prepared, &first);
@@ -157,7 +157,7 @@ pub(super) async fn superseded(case: &Case<'_>) -> anyhow::Result<()> {
     let url = case.url("endless");
     let payer = Raw::new(case.payer().await?);
     let challenge = payer.challenge(&url).await?;
-    let prepared = payer.prepare(case, &challenge, dollars(5)).await?;
+    let prepared = payer.prepare(case.node, &challenge, dollars(5)).await?;
     let first = payer.sign(&prepared.terms, dollars(4)).await?;
     let open = payer.open(&prepared, &first);
     let old = payer.send(Method::GET, &url, &challenge, &open).await?;

@@ -91,7 +91,7 @@ pub(super) async fn no_rpc(case: &Case<'_>) -> anyhow::Result<()> {
     const VOUCHERS: u64 = 1_000;
     let url = case.url("photo");
     let payer = Raw::new(case.payer().await?);
-    let (challenge, terms) = payer.open_channel(case, &url, dollars(15)).await?;
+    let (challenge, terms) = payer.open_channel(case.node, &url, dollars(15)).await?;
     // At the server on any node; at the node itself where it can be asked.
     let counted = || {
         let node = case.node.embedded.as_ref();

@@ -16,7 +16,7 @@ use crate::account;
 pub(super) async fn rules(case: &Case<'_>) -> anyhow::Result<()> {
     let url = case.url("photo");
     let payer = Raw::new(case.payer().await?);
-    let (challenge, terms) = payer.open_channel(case, &url, dollars(1)).await?;
+    let (challenge, terms) = payer.open_channel(case.node, &url, dollars(1)).await?;
     let send = async |method: Method, signed: &SignedVoucher| {
         payer.pay(method, &url, &challenge, signed, &terms).await
     };
@@ -96,7 +96,7 @@ async fn high_s(
 pub(super) async fn minimum_delta(case: &Case<'_>) -> anyhow::Result<()> {
     let url = case.url("steps");
     let payer = Raw::new(case.payer().await?);
-    let (challenge, terms) = payer.open_channel(case, &url, dollars(1)).await?;
+    let (challenge, terms) = payer.open_channel(case.node, &url, dollars(1)).await?;
     let small = payer.sign(&terms, cents(5)).await?;
     let response = payer
         .pay(Method::GET, &url, &challenge, &small, &terms)

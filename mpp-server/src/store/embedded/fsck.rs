@@ -12,7 +12,7 @@ use super::file::{StoreFile, Values, Visit};
 use crate::{
     session::record::{ChannelRecord, LedgerEntry, Phase},
     store::{
-        Numbered, OutcomeKey, StoreFault,
+        Numbered, OutcomeKey, StoreFault, Versioned,
         codec::{self, CodecError},
         export::{ExportError, Format},
     },
@@ -156,6 +156,14 @@ impl StoreReader {
         written?;
         out.flush()?;
         Ok(count)
+    }
+
+    /// Reads the records of all channels.
+    ///
+    /// # Errors
+    /// When the file or one of them can not be read.
+    pub fn channels(&self) -> Result<Vec<Versioned>, StoreFault> {
+        self.0.decoded_records()
     }
 
     /// Checks every value by itself and against the others.

@@ -14,25 +14,24 @@ use mpp_tempo::{
 };
 use reqwest::{Method, Response};
 
-use super::Case;
-use crate::account;
+use crate::{account, node::Node};
 
 /// A payer without judgment.
 #[derive(Debug)]
-pub(super) struct Raw {
-    pub(super) signer: LocalSigner,
+pub(crate) struct Raw {
+    pub(crate) signer: LocalSigner,
     http: reqwest::Client,
 }
 
 /// A channel that was prepared, perhaps opened.
 #[derive(Clone, Debug)]
-pub(super) struct Prepared {
-    pub(super) terms: ChannelTerms,
-    pub(super) transaction: alloy_primitives::Bytes,
+pub(crate) struct Prepared {
+    pub(crate) terms: ChannelTerms,
+    pub(crate) transaction: alloy_primitives::Bytes,
 }
 
 impl Raw {
-    pub(super) fn new(signer: LocalSigner) -> Self {
+    pub(crate) fn new(signer: LocalSigner) -> Self {
         Self {
             signer,
             http: reqwest::Client::new(),
@@ -40,7 +39,7 @@ impl Raw {
     }
 
     /// The challenge of an unpaid request.
-    pub(super) async fn challenge(&self, url: &str) -> anyhow::Result<Challenge> {
+    pub(crate) async fn challenge(&self, url: &str) -> anyhow::Result<Challenge> {
         let response = self.http.get(url).send().await?;
         let [challenge] = challenges(&response)?
             .try_into()
@@ -50,9 +49,9 @@ impl Raw {
     }
 
     /// Signs an open transaction for `deposit`.
-    pub(super) async fn prepare(
+    pub(crate) async fn prepare(
         &self,
-        case: &Case<'_>,
+        node: &Node,
         challenge: &Challenge,
         deposit: Amount,
     ) -> anyhow::Result<Prepared> {
@@ -68,7 +67,7 @@ impl Raw {
             salt: B256::random(),
             authorized_signer: Address::ZERO,
         };
-        let context = account::context(case.node, gas::open(protocol)).await?;
+        let context = account::context(node, gas::open(protocol)).await?;
         let unsigned: UnsignedTx = build::open(&context, &params)?;
         let terms = unsigned.open_terms(&params, self.signer.address());
         let transaction = unsigned.sign(&self.signer).await?.encode();
@@ -76,7 +75,7 @@ impl Raw {
     }
 
     /// The open payload with this first voucher.
-    pub(super) fn open(&self, prepared: &Prepared, first: &SignedVoucher) -> SessionPayload {
+    pub(crate) fn open(&self, prepared: &Prepared, first: &SignedVoucher) -> SessionPayload {
         SessionPayload::Open {
             channel_id: prepared.terms.id(),
             transaction: prepared.transaction.clone(),
@@ -88,7 +87,7 @@ impl Raw {
     }
 
     /// A voucher of this payer.
-    pub(super) async fn sign(
+    pub(crate) async fn sign(
         &self,
         terms: &ChannelTerms,
         cumulative: Amount,
@@ -97,7 +96,7 @@ impl Raw {
     }
 
     /// A voucher of this payer for anybody's channel.
-    pub(super) fn forge(&self, terms: &ChannelTerms, cumulative: Amount) -> SignedVoucher {
+    pub(crate) fn forge(&self, terms: &ChannelTerms, cumulative: Amount) -> SignedVoucher {
         let digest = VoucherVerifier::new(terms).digest(cumulative);
         SignedVoucher {
             voucher: Voucher {
@@ -109,24 +108,33 @@ impl Raw {
     }
 
     /// Sends a payload with the challenge it answers.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         url: &str,
         challenge: &Challenge,
         payload: &SessionPayload,
     ) -> anyhow::Result<Response> {
+        let credential = self.credential(challenge, payload)?;
+        self.present(method, url, &credential).await
+    }
+
+    /// A payload with the challenge it answers.
+    pub(crate) fn credential(
+        &self,
+        challenge: &Challenge,
+        payload: &SessionPayload,
+    ) -> anyhow::Result<Credential> {
         let request: SessionRequest = challenge.request.decode()?;
         let chain_id = request.method_details.chain_id;
         let address = format!("{:#x}", self.signer.address());
         let source = DidPkh::new(chain_id, &address)?.to_string();
         let credential = Credential::new(challenge.clone(), payload.to_value());
-        self.present(method, url, &credential.with_source(source))
-            .await
+        Ok(credential.with_source(source))
     }
 
     /// Sends any credential.
-    pub(super) async fn present(
+    pub(crate) async fn present(
         &self,
         method: Method,
         url: &str,
@@ -137,7 +145,7 @@ impl Raw {
     }
 
     /// Sends any `Authorization` value.
-    pub(super) async fn authorize(
+    pub(crate) async fn authorize(
         &self,
         method: Method,
         url: &str,
@@ -148,15 +156,15 @@ impl Raw {
     }
 
     /// Opens a channel with a content request that pays for one unit.
-    pub(super) async fn open_channel(
+    pub(crate) async fn open_channel(
         &self,
-        case: &Case<'_>,
+        node: &Node,
         url: &str,
         deposit: Amount,
     ) -> anyhow::Result<(Challenge, ChannelTerms)> {
         let challenge = self.challenge(url).await?;
         let request: SessionRequest = challenge.request.decode()?;
-        let prepared = self.prepare(case, &challenge, deposit).await?;
+        let prepared = self.prepare(node, &challenge, deposit).await?;
         let first = self.sign(&prepared.terms, request.amount).await?;
         let payload = self.open(&prepared, &first);
         let response = self.send(Method::GET, url, &challenge, &payload).await?;
@@ -170,7 +178,7 @@ impl Raw {
     }
 
     /// Sends a voucher for `cumulative`.
-    pub(super) async fn pay(
+    pub(crate) async fn pay(
         &self,
         method: Method,
         url: &str,
@@ -184,7 +192,7 @@ impl Raw {
 }
 
 /// The voucher payload.
-pub(super) fn voucher(terms: &ChannelTerms, signed: &SignedVoucher) -> SessionPayload {
+pub(crate) fn voucher(terms: &ChannelTerms, signed: &SignedVoucher) -> SessionPayload {
     SessionPayload::Voucher {
         channel_id: terms.id(),
         descriptor: descriptor(terms),
@@ -193,12 +201,12 @@ pub(super) fn voucher(terms: &ChannelTerms, signed: &SignedVoucher) -> SessionPa
     }
 }
 
-pub(super) fn descriptor(terms: &ChannelTerms) -> Option<mpp_tempo::ChannelDescriptor> {
+pub(crate) fn descriptor(terms: &ChannelTerms) -> Option<mpp_tempo::ChannelDescriptor> {
     (terms.protocol == SessionProtocol::V2).then_some(terms.descriptor)
 }
 
 /// All challenges of a response.
-pub(super) fn challenges(response: &Response) -> anyhow::Result<Vec<Challenge>> {
+pub(crate) fn challenges(response: &Response) -> anyhow::Result<Vec<Challenge>> {
     let values = response.headers().get_all("www-authenticate").iter();
     let values: Vec<_> = values
         .map(|value| value.to_str())
@@ -208,7 +216,7 @@ pub(super) fn challenges(response: &Response) -> anyhow::Result<Vec<Challenge>> 
 }
 
 /// The session receipt of a response.
-pub(super) fn receipt(response: &Response) -> anyhow::Result<SessionReceipt> {
+pub(crate) fn receipt(response: &Response) -> anyhow::Result<SessionReceipt> {
     let value = response
         .headers()
         .get("payment-receipt")
@@ -217,7 +225,7 @@ pub(super) fn receipt(response: &Response) -> anyhow::Result<SessionReceipt> {
 }
 
 /// Expects a refusal of this kind, with a fresh challenge and no receipt.
-pub(super) async fn refused(response: Response, kind: ProblemKind) -> anyhow::Result<Problem> {
+pub(crate) async fn refused(response: Response, kind: ProblemKind) -> anyhow::Result<Problem> {
     let status = response.status().as_u16();
     let fresh = challenges(&response)?.len();
     let receipt = response.headers().contains_key("payment-receipt");
@@ -240,7 +248,7 @@ pub(super) async fn refused(response: Response, kind: ProblemKind) -> anyhow::Re
 }
 
 /// The session receipt in a receipt.
-pub(super) fn session_receipt(receipt: &Receipt) -> anyhow::Result<&SessionReceipt> {
+pub(crate) fn session_receipt(receipt: &Receipt) -> anyhow::Result<&SessionReceipt> {
     match receipt {
         Receipt::Session(receipt) => Ok(receipt),
         Receipt::Charge(_) => anyhow::bail!("not a session receipt"),
