@@ -230,7 +230,7 @@ fn sums_that_collide_are_never_guessed() {
     let small = [1u64, 2, 3, 4, 7].map(Reference::from);
     let secrets = small.into_iter().chain([lambda, lambda.square()]);
     let mut claims = Claims::default();
-    let multipliers: Vec<Reference> = multipliers().into_iter().step_by(7).collect();
+    let multipliers: Vec<Reference> = multipliers().into_iter().step_by(17).collect();
     for secret in secrets.flat_map(|secret| [secret, -secret]) {
         let key = claims.key(&point(&secret));
         for u2 in &multipliers {
@@ -245,7 +245,7 @@ fn sums_that_collide_are_never_guessed() {
         }
     }
     let made = claims.cases.len();
-    assert!(made > 2_000, "{made}");
+    assert!(made > 1_000, "{made}");
     assert_eq!(claims.valid(false), made);
 }
 
