@@ -68,6 +68,10 @@ impl VoucherSignature {
     /// [`SignatureFormatError`]; text longer than any signature is refused before it is decoded.
     pub fn from_hex(text: &str) -> Result<Self, SignatureFormatError> {
         let digits = text.strip_prefix("0x").unwrap_or(text);
+        // The decoder would cut off one more prefix, in either case.
+        if let [b'0', b'x' | b'X', ..] = digits.as_bytes() {
+            return Err(SignatureFormatError::Hex);
+        }
         let mut buffer = [0; 65];
         // The hot path decodes into the stack.
         for length in [65, 64] {

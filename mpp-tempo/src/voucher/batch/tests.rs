@@ -57,6 +57,33 @@ fn mixed_batches_answer_as_single_verification_does() {
     }
 }
 
+/// From one bad voucher to the next: they meet every lane of eight and every place of a group.
+const STRIDE: usize = 9;
+
+#[test]
+fn bad_vouchers_at_any_position_of_any_size_change_no_other_answer() {
+    for engine in engines(8).into_iter().skip(1) {
+        let payers = payers(&engine);
+        let warm = &payers[..6];
+        let payer = |index: usize| &warm[index % 6];
+        let good: Vec<_> = (0..130).map(|at| payer(at).voucher(at as u128)).collect();
+        let flipped: Vec<_> = (0..130).map(|at| payer(at).flipped(at as u128)).collect();
+        for size in 1..=130 {
+            for first_bad in 0..size.min(STRIDE) {
+                let is_bad = |index: usize| index % STRIDE == first_bad;
+                let entry = |index: usize| {
+                    let vouchers = if is_bad(index) { &flipped } else { &good };
+                    (&payer(index).verifier, &vouchers[index])
+                };
+                let entries: Vec<Entry<'_>> = (0..size).map(entry).collect();
+                for (index, answer) in batch(&entries).iter().enumerate() {
+                    assert_eq!(answer.is_ok(), !is_bad(index), "{engine:?} {size} {index}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn one_bad_voucher_changes_no_other_answer() {
     for engine in engines(8) {

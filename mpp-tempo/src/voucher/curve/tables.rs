@@ -41,6 +41,12 @@ impl SignerTable {
         table
     }
 
+    /// The key whose multiples these are.
+    #[cfg(test)]
+    pub(crate) const fn key(&self) -> &AffinePoint {
+        &self.points[CORRECTIONS]
+    }
+
     /// Precomputes the multiples of a key; about a hundred microseconds, no allocation.
     pub(crate) fn build(&mut self, key: &AffinePoint) {
         let (entries, corrections) = self.points.split_at_mut(COMB_ENTRIES);

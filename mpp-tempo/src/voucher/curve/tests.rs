@@ -11,6 +11,7 @@ use std::vec::Vec;
 use super::tables::SignerTable;
 use super::*;
 
+mod adversarial;
 mod cases;
 mod oracle;
 mod reduced_x;

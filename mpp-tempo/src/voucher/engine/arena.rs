@@ -7,6 +7,10 @@
 //! A table costs about as much as two vouchers without one. When more signers are active than
 //! there are slots, a table may be gone before it has paid, so evictions are rationed: at most one
 //! for every [`MISSES_PER_EVICTION`] vouchers that had no table.
+//!
+//! Its tests run in Miri, which finds data races and bad pointers:
+//! `MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p mpp-tempo --features std --lib
+//! arena`.
 
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -264,3 +268,6 @@ impl Ticket {
             .store((number << GENERATION_SHIFT) | generation, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Forms of voucher signatures: what is read, what is refused, and that each has one encoding.
 
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -106,6 +107,23 @@ fn text_is_hex_of_bounded_length() {
         VoucherSignature::from_hex(&bomb),
         Err(SignatureFormatError::Length(1_000_000))
     );
+}
+
+#[test]
+fn text_has_at_most_one_prefix() {
+    let bytes = payer().sign_digest_sync(&B256::ZERO).to_bytes();
+    let p256 = typed(TYPE_P256, &[1; 129]);
+    let webauthn = typed(TYPE_WEBAUTHN, &[1; 128]);
+    for form in [&bytes[..], &bytes[..64], &p256, &webauthn] {
+        let digits = hex::encode(form);
+        let read = |prefix: &str| VoucherSignature::from_hex(&format!("{prefix}{digits}"));
+        // Without its v the signature has the length of the compact form.
+        assert_eq!(read("0x"), VoucherSignature::parse(form));
+        assert_eq!(read(""), VoucherSignature::parse(form));
+        for prefix in ["0x0x", "0X", "0x0X", "x", "0x0x0x"] {
+            assert_eq!(read(prefix), Err(SignatureFormatError::Hex), "{prefix}");
+        }
+    }
 }
 
 #[test]

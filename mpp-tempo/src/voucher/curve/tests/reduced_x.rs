@@ -9,7 +9,7 @@ use super::super::{limbs, scalar};
 use super::*;
 
 /// The point with this x and an even or odd y, if there is one.
-fn lift(x: &[u8; 32], odd: bool) -> Option<ProjectivePoint> {
+pub(super) fn lift(x: &[u8; 32], odd: bool) -> Option<ProjectivePoint> {
     let mut bytes = [2 + u8::from(odd); 33];
     bytes[1..].copy_from_slice(x);
     let encoded = Sec1Point::from_bytes(bytes).unwrap();
