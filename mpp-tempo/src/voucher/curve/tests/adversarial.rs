@@ -5,6 +5,7 @@ use alloy_primitives::hex;
 use k256::elliptic_curve::ops::Reduce;
 use k256::{ProjectivePoint, Scalar as Reference, U256};
 
+use super::super::digits::{Digit, Digits};
 use super::super::testing::LAMBDA;
 use super::cases::{point, scalar, signature, uncompressed};
 use super::oracle::Oracle;
@@ -222,8 +223,8 @@ fn chosen_multipliers_are_judged_right() {
     assert_eq!(claims.valid(true), made);
 }
 
-// Keys whose tables meet the generator's: incomplete additions are likely, wrong answers are not
-// allowed. u1 G = u2 Q would be a doubling at the end of a plain sum, and u1 = 0 leaves out G.
+// Keys whose tables hold the generator's points. u1 G = u2 Q would be a doubling at the end of a
+// plain sum, u1 = 0 leaves out G, and the last three make R a tiny multiple of G or add it once.
 #[test]
 fn sums_that_collide_are_never_guessed() {
     let lambda = scalar(&LAMBDA.to_be_bytes());
@@ -264,4 +265,59 @@ fn a_sum_at_infinity_is_never_valid() {
     }
     assert!(claims.cases.len() > 200, "{}", claims.cases.len());
     assert_eq!(claims.valid(false), 0);
+}
+
+/// What a digit of a comb with this many teeth multiplies its point by.
+fn coefficient(digit: &Digit, teeth: usize) -> Reference {
+    let entries = 1 << (teeth - 1);
+    let index = digit.index as usize;
+    let (block, positive) = (index / entries, (index % entries) | entries);
+    let terms = (0..teeth).map(|tooth| {
+        let position = (block * teeth + tooth) * 4;
+        let mut power = [0; 32];
+        power[31 - position / 8] = 1 << (position % 8);
+        let term = scalar(&power);
+        if positive >> tooth & 1 == 1 {
+            term
+        } else {
+            -term
+        }
+    });
+    let sum: Reference = terms.sum();
+    if digit.negative { -sum } else { sum }
+}
+
+// A payer may choose its key so that an addition inside the sum is a doubling, or is infinity:
+// the incomplete formulas then give nonsense, which must not become an answer.
+#[test]
+fn keys_chosen_for_an_exceptional_addition_are_left_to_the_library() {
+    let mut claims = Claims::default();
+    for _ in 0..24 {
+        let (u1, u2) = (claims.any(), claims.any());
+        let own = |value: Reference| {
+            super::scalar::Scalar::from_be_bytes_reduced(&value.to_bytes().into())
+        };
+        let digits = Digits::new(&own(u1), &own(u2));
+        let top = &digits.rows[digits.rows.len() - 1];
+        let before: Reference = top
+            .generator
+            .iter()
+            .map(|digit| coefficient(digit, 16))
+            .sum();
+        let next = coefficient(&top.first[0], 8);
+        let secret = before * next.invert().unwrap();
+        for secret in [secret, -secret] {
+            let key = claims.key(&point(&secret));
+            claims.try_push(key, u1, u2, &point(&(u1 + u2 * secret)));
+        }
+    }
+    let made = claims.cases.len();
+    assert!(made > 12, "{made}");
+    assert_eq!(claims.valid(false), made);
+    // The vector code adds in another order.
+    let all = super::claims(&claims.cases, &claims.tables);
+    assert_eq!(
+        verdicts(Kernel::Portable, &all, 8),
+        vec![Verdict::Undecided; made]
+    );
 }
