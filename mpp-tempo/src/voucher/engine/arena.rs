@@ -10,7 +10,7 @@
 //!
 //! Its tests run in Miri, which finds data races and bad pointers:
 //! `MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test -p mpp-tempo --features std --lib
-//! arena`.
+//! arena::tests`. They take a few minutes.
 
 use core::ops::Deref;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

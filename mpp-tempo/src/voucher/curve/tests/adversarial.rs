@@ -5,6 +5,9 @@ use alloy_primitives::hex;
 use k256::elliptic_curve::ops::Reduce;
 use k256::{ProjectivePoint, Scalar as Reference, U256};
 
+use super::super::comb::SPACING;
+use super::super::digits::{Digit, Digits, Row};
+use super::super::scalar::Scalar as Multiplier;
 use super::super::testing::LAMBDA;
 use super::cases::{point, scalar, signature, uncompressed};
 use super::oracle::Oracle;
@@ -222,8 +225,8 @@ fn chosen_multipliers_are_judged_right() {
     assert_eq!(claims.valid(true), made);
 }
 
-// Keys whose tables meet the generator's: incomplete additions are likely, wrong answers are not
-// allowed. u1 G = u2 Q would be a doubling at the end of a plain sum, and u1 = 0 leaves out G.
+// Keys whose tables hold the generator's points. u1 G = u2 Q would be a doubling at the end of a
+// plain sum, u1 = 0 leaves out G, and the last three make R a tiny multiple of G or add it once.
 #[test]
 fn sums_that_collide_are_never_guessed() {
     let lambda = scalar(&LAMBDA.to_be_bytes());
@@ -264,4 +267,76 @@ fn a_sum_at_infinity_is_never_valid() {
     }
     assert!(claims.cases.len() > 200, "{}", claims.cases.len());
     assert_eq!(claims.valid(false), 0);
+}
+
+/// What a digit of a comb with this many teeth multiplies its point by.
+fn coefficient(digit: &Digit, teeth: usize) -> Reference {
+    let entries = 1 << (teeth - 1);
+    let index = digit.index as usize;
+    let (block, positive) = (index / entries, (index % entries) | entries);
+    let terms = (0..teeth).map(|tooth| {
+        let position = (block * teeth + tooth) * 4;
+        let mut power = [0; 32];
+        power[31 - position / 8] = 1 << (position % 8);
+        let term = scalar(&power);
+        if positive >> tooth & 1 == 1 {
+            term
+        } else {
+            -term
+        }
+    });
+    let sum: Reference = terms.sum();
+    if digit.negative { -sum } else { sum }
+}
+
+/// What the generator's entries of a row add up to, over what the signer's entries that meet them
+/// add up to: by the order of the portable code, of a tree and of one claim in all lanes.
+fn collisions(row: &Row) -> [Reference; 3] {
+    let lambda = scalar(&LAMBDA.to_be_bytes());
+    let signer =
+        |digits: &[Digit]| -> Reference { digits.iter().map(|digit| coefficient(digit, 8)).sum() };
+    let generator: Reference = row
+        .generator
+        .iter()
+        .map(|digit| coefficient(digit, 16))
+        .sum();
+    let (beside, opposite) = row.second.split_at(2);
+    let across = signer(&row.first) + lambda * (signer(opposite) - signer(beside));
+    [signer(&row.first[..1]), signer(&row.first), across]
+        .map(|met| generator * met.invert().unwrap())
+}
+
+// A payer may choose its key so that an addition inside the sum is a doubling: the incomplete
+// formulas then give nonsense, which must not become an answer. Each code has its own order.
+#[test]
+fn keys_chosen_for_an_exceptional_addition_are_left_to_the_library() {
+    let mut orders: [Claims; 3] = Default::default();
+    let mut multipliers = Claims::default();
+    for _ in 0..100 {
+        let (u1, u2) = (multipliers.any(), multipliers.any());
+        let own = |value: Reference| Multiplier::from_be_bytes_reduced(&value.to_bytes().into());
+        let digits = Digits::new(&own(u1), &own(u2));
+        let secrets = collisions(&digits.rows[SPACING - 1]);
+        for (claims, secret) in orders.iter_mut().zip(secrets) {
+            let key = claims.key(&point(&secret));
+            claims.try_push(key, u1, u2, &point(&(u1 + u2 * secret)));
+        }
+    }
+    let best = Kernel::detect();
+    let victims = [(Kernel::Portable, 8), (best, 64), (best, 1)];
+    for (claims, (kernel, size)) in orders.iter().zip(victims) {
+        let made = claims.cases.len();
+        assert!(made > 25, "{made}");
+        assert_eq!(claims.valid(false), made);
+        // Without vector code only the first order exists.
+        if size == 8 || kernel != Kernel::Portable {
+            let all = super::claims(&claims.cases[..made.min(64)], &claims.tables);
+            let got = verdicts(kernel, &all, size);
+            assert_eq!(
+                got,
+                vec![Verdict::Undecided; all.len()],
+                "{kernel:?} {size}"
+            );
+        }
+    }
 }
