@@ -139,7 +139,7 @@ impl Audit {
         // The server is dead: whatever it has charged was begun before.
         let accounts = self.known.channels().clone();
         let contents = Contents::read(file)?;
-        if cycle % LEDGER_EVERY == 0 {
+        if cycle.is_multiple_of(LEDGER_EVERY) {
             self.check_ledger(file, &accounts)?;
         }
         for (id, record) in &contents.channels {
