@@ -13,13 +13,11 @@ use mpp_server::{
 };
 use serde::Deserialize;
 
-/// A file that was checked and holds together.
+/// The records of a file that was checked and holds together.
 #[derive(Debug)]
 pub(crate) struct Contents {
     /// The records, by channel id.
     pub(crate) channels: HashMap<String, ChannelRecord>,
-    /// The ledger, in order.
-    pub(crate) entries: Vec<Entry>,
 }
 
 /// An exported ledger entry.
@@ -44,11 +42,8 @@ impl Contents {
         }
         let records = reader.channels()?.into_iter();
         let channels = records.map(|found| (found.record.id.to_string(), found.record));
-        let mut lines = Vec::new();
-        reader.export(Format::JsonLines, &mut lines)?;
         Ok(Self {
             channels: channels.collect(),
-            entries: parse(&lines)?,
         })
     }
 
@@ -57,6 +52,13 @@ impl Contents {
         let record = self.channels.get(id);
         record.with_context(|| format!("channel {id} is lost"))
     }
+}
+
+/// Reads the whole ledger of a file.
+pub(crate) fn read(file: &Path) -> anyhow::Result<Vec<Entry>> {
+    let mut lines = Vec::new();
+    StoreReader::open(file)?.export(Format::JsonLines, &mut lines)?;
+    parse(&lines)
 }
 
 /// Reads an export in JSON Lines.

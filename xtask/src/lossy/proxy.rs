@@ -15,10 +15,10 @@ use tokio::{
     task::JoinSet,
 };
 
-/// A cut comes after no more than so many bytes of answers: about six photos.
-const ANSWERS: u64 = 16_000;
-/// Or after no more than so many bytes of requests: about four.
-const ASKS: u64 = 6_000;
+/// A cut comes after no more than so many bytes of answers: about a dozen photos.
+const ANSWERS: u64 = 32_000;
+/// Or after no more than so many bytes of requests: about eight.
+const ASKS: u64 = 12_000;
 
 /// Passes bytes on, both ways, for a while.
 #[derive(Debug)]
