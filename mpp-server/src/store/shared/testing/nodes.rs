@@ -80,7 +80,10 @@ where
             let mut served = 0;
             for _ in 0..EACH {
                 match world.buy(route, &payload).await {
-                    Decision::Grant(_) => served += 1,
+                    Decision::Grant(grant) => {
+                        grant.capture(None).await.unwrap();
+                        served += 1;
+                    }
                     other => {
                         let problem = refused(other).problem;
                         assert_eq!(problem.kind, ProblemKind::InsufficientBalance);
@@ -114,7 +117,9 @@ where
     let terms = here.open(&route, V2, 0).await;
     let pays = |units: u128| voucher_payload(&terms, &here.voucher(&terms, units * PRICE));
     let grant = granted(here.buy(&route, &pays(1)).await);
-    let mut stream = grant.tab().unwrap().stream(|mut meter| async move {
+    let tab = Arc::clone(grant.tab().unwrap());
+    grant.capture(None).await.unwrap();
+    let mut stream = tab.stream(|mut meter| async move {
         for word in 0..3 {
             meter.charge().await?;
             meter.send(format!("word {word}")).await;
