@@ -15,6 +15,7 @@ mod e2e;
 mod ledger;
 mod lossy;
 mod node;
+mod nodes;
 mod raw;
 mod shop;
 mod store;
@@ -60,6 +61,11 @@ enum Command {
     },
     /// Buy through a proxy that cuts connections, and count the cents.
     Lossy(lossy::Options),
+    /// Buy at two server processes over one PostgreSQL, and count the cents.
+    Nodes(nodes::Options),
+    /// One of the servers of `nodes`.
+    #[command(hide = true)]
+    ServeNode(nodes::ServeOptions),
     /// Look at the file of a server's store.
     Store {
         #[command(subcommand)]
@@ -76,6 +82,8 @@ async fn main() -> anyhow::Result<()> {
         Command::Devnet { listen } => devnet::run(listen).await,
         Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
         Command::Lossy(options) => lossy::run(&options).await,
+        Command::Nodes(options) => nodes::run(&options).await,
+        Command::ServeNode(options) => nodes::serve(&options).await,
         Command::Store { command } => store::run(command),
     }
 }
