@@ -13,6 +13,7 @@
 pub mod clock;
 pub mod error;
 pub mod event;
+pub mod exchange;
 pub mod flow;
 pub mod offer;
 pub mod origin;
