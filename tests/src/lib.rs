@@ -23,6 +23,8 @@ mod link;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod musts;
 #[cfg(test)]
 mod pair;

@@ -59,6 +59,12 @@ impl Presented {
         .peer(self.peer.map(|address| address.ip()))
     }
 
+    /// Who is asking, if that is known.
+    #[cfg(feature = "ws")]
+    pub(super) fn peer_ip(&self) -> Option<std::net::IpAddr> {
+        self.peer.map(|address| address.ip())
+    }
+
     /// Whether it asks for content.
     pub(super) fn is_content(&self) -> bool {
         self.purpose == Purpose::Content

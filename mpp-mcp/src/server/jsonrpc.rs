@@ -1,6 +1,6 @@
 //! Serving plain JSON-RPC: a message in, its answer out.
 
-use std::net::IpAddr;
+use std::{future::Future, net::IpAddr};
 
 use serde_json::{Value, json};
 
@@ -94,17 +94,25 @@ impl Catalog {
     ///
     /// let call = json!({"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber"});
     /// let answer = catalog
-    ///     .serve(call, None, async |request: Request| match &*request.method {
-    ///         "eth_blockNumber" => Ok(json!("0x10")),
-    ///         _ => Err(RpcError::method_not_found()),
+    ///     .serve(call, None, |request: Request| async move {
+    ///         match &*request.method {
+    ///             "eth_blockNumber" => Ok(json!("0x10")),
+    ///             _ => Err(RpcError::method_not_found()),
+    ///         }
     ///     })
     ///     .await;
     /// # drop(answer);
     /// # }
     /// ```
-    pub async fn serve<F>(&self, message: Value, peer: Option<IpAddr>, handler: F) -> Option<Value>
+    pub async fn serve<F, Fut>(
+        &self,
+        message: Value,
+        peer: Option<IpAddr>,
+        handler: F,
+    ) -> Option<Value>
     where
-        F: AsyncFn(Request) -> Result<Value, RpcError>,
+        F: Fn(Request) -> Fut,
+        Fut: Future<Output = Result<Value, RpcError>>,
     {
         let Value::Array(batch) = message else {
             return self.answer(message, peer, &handler).await;
@@ -119,9 +127,15 @@ impl Catalog {
         (!answers.is_empty()).then_some(Value::Array(answers))
     }
 
-    async fn answer<F>(&self, message: Value, peer: Option<IpAddr>, handler: &F) -> Option<Value>
+    async fn answer<F, Fut>(
+        &self,
+        message: Value,
+        peer: Option<IpAddr>,
+        handler: &F,
+    ) -> Option<Value>
     where
-        F: AsyncFn(Request) -> Result<Value, RpcError>,
+        F: Fn(Request) -> Fut,
+        Fut: Future<Output = Result<Value, RpcError>>,
     {
         let mut message = match Message::read(message) {
             Ok(message) => message,

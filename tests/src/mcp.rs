@@ -1,0 +1,10 @@
+//! The binding to JSON-RPC and MCP (PROTOCOL 6).
+
+mod client;
+mod counter;
+mod notices;
+mod peers;
+mod placement;
+mod refusals;
+mod results;
+mod tools;
