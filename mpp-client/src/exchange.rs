@@ -5,6 +5,7 @@
 //! down how its transport carries credentials and answers, and nothing else.
 
 mod close;
+mod feed;
 mod manage;
 mod resume;
 mod top_up;
@@ -50,11 +51,24 @@ pub struct Acquaintance {
     pub snapshot: Result<Option<serde_json::Value>, SnapshotRefused>,
 }
 
+/// A way to the server by which channels are managed.
+pub trait ManageWire: Send {
+    /// Sends a request that only manages a channel.
+    ///
+    /// # Cancel safety
+    /// Dropped, the request may have arrived.
+    fn manage(
+        &mut self,
+        probe: Probe,
+        field: Option<&CredentialField>,
+    ) -> impl Future<Output = Result<Answer, SendError>> + Send;
+}
+
 /// One call of a server, as its transport sends it.
 ///
 /// # Cancel safety
 /// Dropped, a request may have arrived.
-pub trait Wire: Send {
+pub trait Wire: ManageWire {
     /// What the caller gets in the end.
     type Content: Send;
 
@@ -63,13 +77,6 @@ pub trait Wire: Send {
         &mut self,
         field: Option<&CredentialField>,
     ) -> impl Future<Output = Result<(Answer, Self::Content), SendError>> + Send;
-
-    /// Sends a request that only manages a channel, to the same place.
-    fn manage(
-        &mut self,
-        probe: Probe,
-        field: Option<&CredentialField>,
-    ) -> impl Future<Output = Result<Answer, SendError>> + Send;
 
     /// Asks the server which channel of ours it knows, with the proof of who
     /// we are once it has asked for that.
@@ -216,7 +223,8 @@ impl<'a, W: Wire> Exchange<'a, W> {
             return Ok(None);
         };
         if self.repeat.is_none() {
-            let field = manage::credential(self.payer, &self.site, self.wire, payment).await?;
+            let (payer, site) = (self.payer, &self.site);
+            let field = payer.credential_over(site, self.wire, payment).await?;
             self.repeat = Some(field);
         }
         Ok(self.repeat.clone())

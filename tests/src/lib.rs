@@ -33,6 +33,8 @@ mod session;
 #[cfg(test)]
 mod shop;
 #[cfg(test)]
+mod socket;
+#[cfg(test)]
 mod stream;
 #[cfg(test)]
 mod tidy;

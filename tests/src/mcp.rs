@@ -8,3 +8,5 @@ mod placement;
 mod refusals;
 mod results;
 mod tools;
+
+pub(crate) use self::tools::{Tools, catalog, over_http};

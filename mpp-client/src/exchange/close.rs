@@ -4,7 +4,7 @@ use mpp_core::{ProblemKind, SessionReceipt};
 use mpp_tempo::ChannelId;
 
 use super::{
-    Wire,
+    ManageWire,
     manage::{Managed, refusal},
 };
 use crate::error::ClientError;
@@ -28,7 +28,7 @@ impl Payer {
     /// # Cancel safety
     /// Dropped, the channel may be closed and takes no requests; close again
     /// to find out.
-    pub async fn close_over<W: Wire>(
+    pub async fn close_over<W: ManageWire>(
         &self,
         site: &Site,
         wire: &mut W,

@@ -5,7 +5,7 @@ use std::future::{Future, ready};
 
 use mpp_core::{Problem, SessionReceipt};
 
-use super::{SendError, Wire};
+use super::{ManageWire, SendError};
 use crate::error::{ClientError, TransportError};
 use crate::flow::{ManageAction, Management};
 use crate::offer::Offer;
@@ -75,27 +75,8 @@ pub fn refusal(status: u16, problem: Option<Box<Problem>>) -> ClientError {
     problem.map_or(ClientError::Status { status }, ClientError::Problem)
 }
 
-/// The credential of a payment, after the top-ups that it needs.
-pub(super) async fn credential<W: Wire>(
-    payer: &Payer,
-    site: &Site,
-    wire: &mut W,
-    payment: &mut Payment,
-) -> Result<CredentialField, ClientError> {
-    for _ in 0..MAX_TOP_UPS {
-        match payment.prepare().await? {
-            Next::Send(field) => return Ok(field),
-            Next::TopUp(top_up) => {
-                let offer = payment.offer().clone();
-                send_top_up(payer, site, wire, (offer, *top_up)).await?;
-            }
-        }
-    }
-    Err(ClientError::Protocol("no top-up is enough for it"))
-}
-
 /// Sends a top-up.
-pub(super) async fn send_top_up<W: Wire>(
+pub(super) async fn send_top_up<W: ManageWire>(
     payer: &Payer,
     site: &Site,
     wire: &mut W,
@@ -112,6 +93,31 @@ pub(super) async fn send_top_up<W: Wire>(
 }
 
 impl Payer {
+    /// The credential of a payment, after the top-ups that it needs.
+    ///
+    /// # Errors
+    /// As [`Payment::prepare`], and those of a top-up.
+    ///
+    /// # Cancel safety
+    /// Dropped, a top-up may happen; the next one finds out.
+    pub async fn credential_over<W: ManageWire>(
+        &self,
+        site: &Site,
+        wire: &mut W,
+        payment: &mut Payment,
+    ) -> Result<CredentialField, ClientError> {
+        for _ in 0..MAX_TOP_UPS {
+            match payment.prepare().await? {
+                Next::Send(field) => return Ok(field),
+                Next::TopUp(top_up) => {
+                    let offer = payment.offer().clone();
+                    send_top_up(self, site, wire, (offer, *top_up)).await?;
+                }
+            }
+        }
+        Err(ClientError::Protocol("no top-up is enough for it"))
+    }
+
     /// Sends a management request, again under a fresh challenge when the
     /// first one is no good.
     ///
@@ -121,7 +127,7 @@ impl Payer {
     ///
     /// # Cancel safety
     /// Dropped, the request may have been carried out.
-    pub async fn manage<W: Wire>(
+    pub async fn manage<W: ManageWire>(
         &self,
         site: &Site,
         wire: &mut W,
@@ -167,7 +173,7 @@ impl Payer {
     ///
     /// # Cancel safety
     /// Buys nothing.
-    pub async fn any_offer<W: Wire>(
+    pub async fn any_offer<W: ManageWire>(
         &self,
         site: &Site,
         wire: &mut W,

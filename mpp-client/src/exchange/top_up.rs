@@ -3,7 +3,7 @@
 use mpp_core::{Amount, SessionReceipt};
 use mpp_tempo::ChannelId;
 
-use super::{Wire, manage::send_top_up};
+use super::{ManageWire, manage::send_top_up};
 use crate::error::ClientError;
 use crate::origin::Site;
 use crate::payer::Payer;
@@ -22,7 +22,7 @@ impl Payer {
     ///
     /// # Cancel safety
     /// Dropped, the top-up may happen; the next one finds out.
-    pub async fn top_up_over<W: Wire>(
+    pub async fn top_up_over<W: ManageWire>(
         &self,
         site: &Site,
         wire: &mut W,

@@ -13,6 +13,8 @@ mod request;
 mod response;
 mod resume;
 mod session;
+#[cfg(feature = "ws")]
+mod socket;
 mod stream;
 mod transport;
 
@@ -24,6 +26,8 @@ use mpp_tempo::ChannelId;
 use reqwest::IntoUrl;
 
 use self::transport::Transport;
+#[cfg(feature = "ws")]
+pub use self::socket::WsStream;
 pub use self::{
     builder::ClientBuilder,
     request::RequestBuilder,

@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use mpp_client::{
     TransportError,
-    exchange::{Acquaintance, SendError, Wire},
+    exchange::{Acquaintance, ManageWire, SendError, Wire},
     flow::{Answer, Probe},
     session::payment::CredentialField,
 };
@@ -124,6 +124,18 @@ pub(crate) fn unwritten(_: mpp_client::ClientError) -> SendError {
     SendError::NotSent(TransportError::new("the credential can not be written"))
 }
 
+impl<T: Transport> ManageWire for RpcWire<'_, T> {
+    async fn manage(
+        &mut self,
+        _: Probe,
+        field: Option<&CredentialField>,
+    ) -> Result<Answer, SendError> {
+        let payment = Credentials::management(field).map_err(unwritten)?;
+        let reply = self.call(payment).await?;
+        Ok(reply.answer(self.operation))
+    }
+}
+
 impl<T: Transport> Wire for RpcWire<'_, T> {
     type Content = Reply;
 
@@ -134,16 +146,6 @@ impl<T: Transport> Wire for RpcWire<'_, T> {
         let payment = self.credentials.content(field).map_err(unwritten)?;
         let reply = self.call(payment).await?;
         Ok((reply.answer(self.operation), reply))
-    }
-
-    async fn manage(
-        &mut self,
-        _: Probe,
-        field: Option<&CredentialField>,
-    ) -> Result<Answer, SendError> {
-        let payment = Credentials::management(field).map_err(unwritten)?;
-        let reply = self.call(payment).await?;
-        Ok(reply.answer(self.operation))
     }
 
     async fn introduce(

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use mpp_client::{Origin, Policy};
+use mpp_client::{Origin, Payer, Policy};
 use mpp_core::Amount;
 use mpp_mcp::{
     rmcp::{PaidServer, PayingPeer, advertise},
@@ -21,6 +21,9 @@ use rmcp::{
         ServerCapabilities, ServerConfig, Tool,
     },
     service::{NotificationContext, RequestContext, RunningService},
+    transport::streamable_http_client::{
+        StreamableHttpClientTransport, StreamableHttpClientTransportConfig,
+    },
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -184,4 +187,19 @@ impl Connected {
         let peer = PayingPeer::new(connected.client.peer().clone(), payer, origin);
         (connected, peer)
     }
+}
+
+/// A client of a server at this URL, over Streamable HTTP.
+pub(crate) async fn over_http(
+    url: String,
+    payer: Payer,
+    origin: Origin,
+) -> (RunningService<RoleClient, ClientConfig>, PayingPeer) {
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let config = StreamableHttpClientTransportConfig::with_uri(url);
+    let transport = StreamableHttpClientTransport::with_client(http, config);
+    let client = advertise(ClientConfig::default());
+    let running = client.serve(transport).await.unwrap();
+    let peer = PayingPeer::new(running.peer().clone(), payer, origin);
+    (running, peer)
 }

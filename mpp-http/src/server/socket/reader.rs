@@ -138,7 +138,7 @@ where
         }
     }
 
-    async fn confirm(&self, receipt: Receipt) {
+    async fn confirm(&mut self, receipt: Receipt) {
         match receipt {
             Receipt::Session(data) => self.say(Frame::Receipt { data }).await,
             // Only sessions have streams, and only they are managed.
@@ -167,25 +167,25 @@ where
         }
     }
 
-    async fn fail(&self, message: &str) {
+    async fn fail(&mut self, message: &str) {
         let status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
         let message = message.to_owned();
         self.say(Frame::Error { status, message }).await;
         self.close(FAILED).await;
     }
 
-    async fn say(&self, frame: Frame) {
+    async fn say(&mut self, frame: Frame) {
         self.order(Order::Say(frame)).await;
     }
 
     /// Has the socket closed, and reads no more.
-    async fn close(&self, code: u16) {
+    async fn close(&mut self, code: u16) {
         self.order(Order::Close(code)).await;
         // The writer ends, and this with it.
         std::future::pending().await
     }
 
-    async fn order(&self, order: Order) {
+    async fn order(&mut self, order: Order) {
         // A writer that is gone ends this as well.
         drop(self.orders.send(order).await);
     }

@@ -9,7 +9,7 @@ use ::rmcp::{
 };
 use mpp_client::{
     TransportError,
-    exchange::{Acquaintance, SendError, Wire},
+    exchange::{Acquaintance, ManageWire, SendError, Wire},
     flow::{Answer, Probe},
     session::payment::CredentialField,
 };
@@ -86,6 +86,17 @@ fn read(reply: &Reply) -> Answer {
     answer::of_result(meta_of(reply), verdict)
 }
 
+impl ManageWire for PeerWire<'_> {
+    async fn manage(
+        &mut self,
+        _: Probe,
+        field: Option<&CredentialField>,
+    ) -> Result<Answer, SendError> {
+        let payment = Credentials::management(field).map_err(unwritten)?;
+        Ok(read(&self.call(payment).await?))
+    }
+}
+
 impl Wire for PeerWire<'_> {
     type Content = Reply;
 
@@ -96,15 +107,6 @@ impl Wire for PeerWire<'_> {
         let payment = self.credentials.content(field).map_err(unwritten)?;
         let reply = self.call(payment).await?;
         Ok((read(&reply), reply))
-    }
-
-    async fn manage(
-        &mut self,
-        _: Probe,
-        field: Option<&CredentialField>,
-    ) -> Result<Answer, SendError> {
-        let payment = Credentials::management(field).map_err(unwritten)?;
-        Ok(read(&self.call(payment).await?))
     }
 
     async fn introduce(
