@@ -3,20 +3,22 @@
 //! Nothing is stored and no route is matched: this is what any server has to compute. Peers do
 //! the same steps (`benches/peers`).
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use alloy_primitives::hex;
+use alloy_primitives::{
+    hex,
+    map::{B256Map, HashMap},
+};
 use mpp_core::header::credential::sole_token;
 use mpp_core::header::receipt::ReceiptWriter;
 use mpp_core::{
-    ChallengeDraft, ChallengeTemplate, ChallengeText, CredentialReader, DidPkh, KeyRing,
-    KnownChallenge, Proof, SessionReceiptText, Timestamp,
+    ChallengeForm, ChallengeTemplate, CredentialReader, DidPkh, KeyRing, KnownChallenge, Proof,
+    SessionReceiptText, Timestamp,
 };
 use mpp_tempo::voucher::{VerifierEngine, VoucherError, verify_batch};
-use mpp_tempo::wire::SessionPayload;
-use mpp_tempo::{ChannelId, SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier};
+use mpp_tempo::wire::{SessionPayload, VoucherForm};
+use mpp_tempo::{SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier};
 
 use crate::fixture::{self, Case};
 use crate::report::Work;
@@ -31,11 +33,14 @@ const KEY: usize = 136;
 #[derive(Debug)]
 pub struct Server {
     keys: KeyRing,
-    draft: ChallengeDraft,
     template: ChallengeTemplate,
-    channels: HashMap<ChannelId, VoucherVerifier>,
-    /// Challenges that were verified before; empty in a server that verifies every time.
-    known: HashMap<[u8; KEY], KnownChallenge>,
+    channels: B256Map<VoucherVerifier>,
+    /// How the client writes challenges of this offer: learned from one that
+    /// it paid for, as the gate of mpp-server does.
+    form: Option<ChallengeForm>,
+    /// Challenges that were verified before, and how the vouchers under them
+    /// are written; empty in a server that verifies every time.
+    known: HashMap<[u8; KEY], (KnownChallenge, VoucherForm)>,
 }
 
 /// A request that answers a challenge of ours, with a voucher nobody has verified yet.
@@ -67,19 +72,30 @@ impl Server {
         protocol: SessionProtocol,
         engine: &Arc<VerifierEngine>,
     ) -> Self {
-        let mut channels = HashMap::new();
+        let mut channels = B256Map::default();
         for case in cases {
             let verifier = || VoucherVerifier::with_engine(&case.terms, engine);
             channels.entry(case.terms.id()).or_insert_with(verifier);
         }
-        let (keys, draft) = (fixture::keys(), fixture::draft(protocol));
+        let keys = fixture::keys();
         Self {
-            template: keys.template(draft.clone()),
+            template: keys.template(fixture::draft(protocol)),
             keys,
-            draft,
             channels,
-            known: HashMap::new(),
+            form: None,
+            known: HashMap::default(),
         }
+    }
+
+    /// The same server, after it was paid by a client of this kind: it knows
+    /// how that writes challenges.
+    #[must_use]
+    pub fn having_served(mut self, header: &str) -> Self {
+        let mut reader = CredentialReader::default();
+        let text = reader.read(sole_token(header).expect("a credential"));
+        self.form = self.template.learn(&text.expect("the common form"));
+        assert!(self.form.is_some(), "the usual order");
+        self
     }
 
     /// The same server, which remembers the challenges of these credentials.
@@ -90,7 +106,9 @@ impl Server {
             let token = sole_token(value).expect("a credential");
             let text = reader.read(token).expect("the common form");
             let known = self.keys.recognize(&text).expect("our challenge");
-            self.known.insert(key(token), known);
+            let rest = text.rest().expect("a challenge first");
+            let form = VoucherForm::learn(rest, &text.proof).expect("the usual order");
+            self.known.insert(key(token), (known, form));
         }
         self
     }
@@ -99,34 +117,44 @@ impl Server {
     #[must_use]
     pub fn read<'t>(&'t self, value: &'t str, reader: &'t mut CredentialReader) -> Bound<'t> {
         let token = sole_token(value).expect("a credential");
-        let known = self.known.get(&key(token));
-        let (challenge_id, proof) = if let Some(known) = known {
+        if let Some((known, form)) = self.known.get(&key(token)) {
             self.check_terms(known);
-            let proof = reader.read_known(known, token).expect("the same opening");
-            (known.challenge().id.as_str(), proof)
-        } else {
-            let text = reader.read(token).expect("the common form");
-            self.check(&text.challenge);
-            (text.challenge.id.as_str(), text.proof)
+            let text = reader.open_known(known, token).expect("the same opening");
+            let (payload, source) = form.read(text.rest()).expect("the same form");
+            black_box(source);
+            return Bound {
+                challenge_id: known.challenge().id.as_str(),
+                signed: payload.voucher().expect("a voucher"),
+            };
+        }
+        let (challenge_id, expires, proof) = match &self.form {
+            Some(form) => {
+                // Realm, request and all the rest are equal in this form.
+                let text = reader.read_formed(form, token).expect("the same form");
+                form.verify(&text).expect("our challenge");
+                (text.id, text.expires, text.proof)
+            }
+            None => {
+                let text = reader.read(token).expect("the common form");
+                let challenge = text.challenge;
+                self.template
+                    .verify_text(&challenge)
+                    .expect("our challenge");
+                (challenge.id, challenge.expires.expect("an end"), text.proof)
+            }
         };
+        let expires = Timestamp::parse(expires.as_str()).expect("a time");
+        assert!(fixture::now() < expires);
         Bound {
-            challenge_id,
+            challenge_id: challenge_id.as_str(),
             signed: voucher(&proof),
         }
     }
 
-    fn check(&self, echoed: &ChallengeText<'_>) {
-        self.keys.verify_text(echoed).expect("our challenge");
-        assert_eq!(echoed.realm.as_str(), self.draft.realm.as_str());
-        assert_eq!(echoed.request.as_str(), self.draft.request.as_str());
-        let expires = Timestamp::parse(echoed.expires.expect("an end").as_str());
-        assert!(fixture::now() < expires.expect("a time"));
-    }
-
     fn check_terms(&self, known: &KnownChallenge) {
-        let challenge = known.challenge();
-        assert_eq!(challenge.realm, self.draft.realm);
-        assert_eq!(challenge.request, self.draft.request);
+        let (challenge, draft) = (known.challenge(), self.template.draft());
+        assert_eq!(challenge.realm, draft.realm);
+        assert_eq!(challenge.request, draft.request);
         assert!(fixture::now() < known.expires_at().expect("a time"));
     }
 

@@ -52,7 +52,7 @@ pub fn libraries(effort: Effort) -> Run {
     host::pin(0);
     let cases = fixture::vouchers(SessionProtocol::V2, CHANNELS, effort.vouchers);
     let headers = fixture::headers(&cases);
-    let server = Server::new(&cases, SessionProtocol::V2);
+    let server = Server::new(&cases, SessionProtocol::V2).having_served(&headers[0]);
     let remembering = Server::new(&cases, SessionProtocol::V2).remembering(&headers);
     let mut candidates = libraries::candidates(&cases);
     candidates.extend(own::candidates(&cases, CHANNELS));

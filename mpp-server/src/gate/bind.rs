@@ -7,13 +7,13 @@ use std::{
 };
 
 use mpp_core::{
-    Challenge, CredentialReader, IntentName, KnownChallenge, MethodName, Proof, Timestamp,
+    Challenge, ChallengeForm, CredentialReader, IntentName, MethodName, Proof, Timestamp,
     challenge::ExpiryError, header::credential::sole_token, source::DidPkh,
 };
-use mpp_tempo::wire::{PayloadError, SessionPayload};
+use mpp_tempo::wire::{PayloadError, SessionPayload, VoucherForm};
 use serde_json::Value;
 
-use super::{Gate, Offer, Purpose, Route, attempt::Presented};
+use super::{Gate, Offer, Purpose, Route, attempt::Presented, known::Remembered};
 use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.
@@ -28,11 +28,17 @@ pub struct BoundCredential {
 
 enum Echo {
     Read(Box<Challenge>),
-    Known {
-        known: Arc<KnownChallenge>,
-        /// Whether its MAC was verified for this credential.
-        fresh: bool,
-    },
+    /// Verified before.
+    Known(Arc<Remembered>),
+    /// Verified for this credential.
+    Fresh(Box<Fresh>),
+}
+
+/// What may be remembered once a credential has paid.
+pub(super) struct Fresh {
+    pub(super) remembered: Arc<Remembered>,
+    /// How the credential writes its challenge, when that is new.
+    form: Option<ChallengeForm>,
 }
 
 #[expect(
@@ -51,7 +57,8 @@ impl BoundCredential {
     pub fn challenge(&self) -> &Challenge {
         match &self.challenge {
             Echo::Read(challenge) => challenge,
-            Echo::Known { known, .. } => known.challenge(),
+            Echo::Known(found) => found.known.challenge(),
+            Echo::Fresh(fresh) => fresh.remembered.known.challenge(),
         }
     }
 
@@ -81,12 +88,15 @@ impl BoundCredential {
         self.source.as_ref()
     }
 
-    /// The challenge, if it should be remembered once the credential has paid.
-    pub(super) fn fresh(&self) -> Option<Arc<KnownChallenge>> {
-        match &self.challenge {
-            Echo::Known { known, fresh: true } => Some(Arc::clone(known)),
-            Echo::Known { fresh: false, .. } | Echo::Read(_) => None,
-        }
+    /// What should be remembered once the credential has paid.
+    pub(super) fn take_fresh(&mut self) -> Option<Fresh> {
+        let Echo::Fresh(fresh) = &mut self.challenge else {
+            return None;
+        };
+        Some(Fresh {
+            remembered: Arc::clone(&fresh.remembered),
+            form: fresh.form.take(),
+        })
     }
 }
 
@@ -146,36 +156,106 @@ fn bind_voucher<'r>(
     at: (Purpose, Timestamp),
 ) -> Option<(&'r Offer, BoundCredential)> {
     let token = sole_token(value)?;
-    let found = gate.issuer.known().find(token);
-    let fresh = found.is_none();
-    let (known, (payload, source)) = READER.with_borrow_mut(|reader| match found {
-        Some(known) => {
-            let voucher = read_voucher(&reader.read_known(&known, token)?)?;
-            Some((known, voucher))
-        }
-        None => {
-            let text = reader.read(token)?;
-            let voucher = read_voucher(&text.proof)?;
-            let known = gate.issuer.keys().recognize(&text)?;
-            Some((Arc::new(known), voucher))
-        }
-    })?;
-    let challenge = known.challenge();
+    let (echo, (payload, source)) =
+        READER.with_borrow_mut(|reader| match gate.issuer.known().find(token) {
+            Some(found) => {
+                let voucher = read_known(reader, &found, token)?;
+                Some((Echo::Known(found), voucher))
+            }
+            None => {
+                let (fresh, voucher) = read_fresh(gate, route, reader, token)?;
+                Some((Echo::Fresh(Box::new(fresh)), voucher))
+            }
+        })?;
+    let bound = BoundCredential {
+        challenge: echo,
+        payload: Payload::Voucher(payload, OnceLock::new()),
+        source,
+    };
+    let challenge = bound.challenge();
     let is_session =
         challenge.method == MethodName::tempo() && challenge.intent == IntentName::session();
     if !is_session {
         return None;
     }
-    let offer = check_echo(gate, route, challenge, known.expires_at(), at).ok()?;
-    let bound = BoundCredential {
-        challenge: Echo::Known { known, fresh },
-        payload: Payload::Voucher(payload, OnceLock::new()),
-        source,
+    let expires = match &bound.challenge {
+        Echo::Known(found) => found.known.expires_at(),
+        Echo::Fresh(fresh) => fresh.remembered.known.expires_at(),
+        Echo::Read(challenge) => challenge.expires_at(),
     };
+    let offer = check_echo(gate, route, challenge, expires, at).ok()?;
     Some((offer, bound))
 }
 
-fn read_voucher(proof: &Proof<'_>) -> Option<(SessionPayload, Option<DidPkh>)> {
+/// A voucher and who claims to send it.
+type Voucher = (SessionPayload, Option<DidPkh>);
+
+/// Reads the voucher behind a challenge that was verified before.
+fn read_known(reader: &mut CredentialReader, found: &Remembered, token: &str) -> Option<Voucher> {
+    let text = reader.open_known(&found.known, token)?;
+    let formed = found.form.as_ref().and_then(|form| form.read(text.rest()));
+    formed.or_else(|| read_voucher(&text.proof()?))
+}
+
+/// Reads a credential and verifies the MAC of its challenge.
+fn read_fresh(
+    gate: &Gate,
+    route: &Route,
+    reader: &mut CredentialReader,
+    token: &str,
+) -> Option<(Fresh, Voucher)> {
+    let models = route.models(&gate.issuer);
+    for form in models.iter().flat_map(|model| model.forms()) {
+        let Some(text) = reader.read_formed(form, token) else {
+            continue;
+        };
+        let Some(known) = form.recognize(&text) else {
+            // Of another offer with the same form, or of the secret before.
+            continue;
+        };
+        let form = VoucherForm::learn(text.rest()?, &text.proof);
+        let fresh = Fresh {
+            remembered: Arc::new(Remembered { known, form }),
+            form: None,
+        };
+        return Some((fresh, read_voucher(&text.proof)?));
+    }
+    let text = reader.read(token)?;
+    let voucher = read_voucher(&text.proof)?;
+    let mut templates = models.iter().map(|model| model.template());
+    let own = templates.find_map(|template| Some((template.recognize(&text)?, template)));
+    let (known, form) = match own {
+        Some((known, template)) => (known, template.learn(&text)),
+        // Of the secret before, or of another route: the rest tells.
+        None => (gate.issuer.keys().recognize(&text)?, None),
+    };
+    let voucher_form = text
+        .rest()
+        .and_then(|rest| VoucherForm::learn(rest, &text.proof));
+    let remembered = Arc::new(Remembered {
+        known,
+        form: voucher_form,
+    });
+    Some((Fresh { remembered, form }, voucher))
+}
+
+impl Fresh {
+    /// Remembers what was verified, for the credentials that follow.
+    pub(super) fn remember(self, gate: &Gate, route: &Route) {
+        if let Some(form) = self.form {
+            let models = route.models(&gate.issuer);
+            let model = models
+                .iter()
+                .find(|model| model.template().is(form.template()));
+            if let Some(model) = model {
+                model.keep(form);
+            }
+        }
+        gate.issuer.known().remember(self.remembered);
+    }
+}
+
+fn read_voucher(proof: &Proof<'_>) -> Option<Voucher> {
     let source = match proof.source {
         Some(text) => Some(text.as_str().parse().ok()?),
         None => None,

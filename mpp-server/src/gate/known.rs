@@ -6,6 +6,7 @@ use std::{
 };
 
 use mpp_core::KnownChallenge;
+use mpp_tempo::wire::VoucherForm;
 
 /// How many challenges are remembered. Each takes about 2 KiB when used.
 const PLACES: usize = 16_384;
@@ -13,6 +14,14 @@ const PLACES: usize = 16_384;
 const INDEX_CHARACTERS: usize = 136;
 /// Longer beginnings are not remembered; ours have about 1 KiB.
 const MAX_OPENING: usize = 4_096;
+
+/// A challenge that was verified in a credential.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) known: KnownChallenge,
+    /// How its vouchers are written.
+    pub(super) form: Option<VoucherForm>,
+}
 
 /// A table in which a newcomer takes the place of whoever is there.
 ///
@@ -25,7 +34,7 @@ pub(super) struct KnownChallenges {
     places: Box<[Place]>,
 }
 
-type Place = Mutex<Option<Arc<KnownChallenge>>>;
+type Place = Mutex<Option<Arc<Remembered>>>;
 
 impl Default for KnownChallenges {
     fn default() -> Self {
@@ -37,22 +46,22 @@ impl Default for KnownChallenges {
 
 impl KnownChallenges {
     /// The challenge with which this credential begins.
-    pub(super) fn find(&self, token68: &str) -> Option<Arc<KnownChallenge>> {
+    pub(super) fn find(&self, token68: &str) -> Option<Arc<Remembered>> {
         let place = self.place(token68)?;
-        let known = place
+        let found = place
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()?;
-        token68.starts_with(known.opening()).then_some(known)
+        token68.starts_with(found.known.opening()).then_some(found)
     }
 
     /// Remembers a challenge that was paid.
-    pub(super) fn remember(&self, known: Arc<KnownChallenge>) {
-        if known.opening().len() > MAX_OPENING {
+    pub(super) fn remember(&self, remembered: Arc<Remembered>) {
+        if remembered.known.opening().len() > MAX_OPENING {
             return;
         }
-        if let Some(place) = self.place(known.opening()) {
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        if let Some(place) = self.place(remembered.known.opening()) {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(remembered);
         }
     }
 
