@@ -220,7 +220,7 @@ impl Shop {
         let text = self.reader.read_formed(form, token).unwrap();
         form.verify(&text).unwrap();
         assert!(NOW < Timestamp::parse(text.expires.as_str()).unwrap());
-        let accepted = accept(&self.verifier, &text.proof);
+        let accepted = accept(&self.verifier, &text.behind.proof().unwrap());
         self.write_receipt(accepted);
     }
 

@@ -52,6 +52,12 @@ impl VoucherForm {
         })
     }
 
+    /// What stands before the amount, the same in all vouchers of this form.
+    #[must_use]
+    pub fn opening(&self) -> &[u8] {
+        self.form.opening()
+    }
+
     /// Reads a voucher and its source; `None` wherever the general reader has
     /// to decide.
     #[must_use]
