@@ -7,13 +7,13 @@ use std::{
 };
 
 use mpp_core::{
-    Challenge, ChallengeForm, CredentialReader, IntentName, MethodName, Proof, Timestamp,
-    challenge::ExpiryError, header::credential::sole_token, source::DidPkh,
+    Challenge, ChallengeForm, CredentialReader, IntentName, KnownChallenge, KnownText, MethodName,
+    Proof, Timestamp, challenge::ExpiryError, header::credential::sole_token, source::DidPkh,
 };
 use mpp_tempo::wire::{PayloadError, SessionPayload, VoucherForm};
 use serde_json::Value;
 
-use super::{Gate, Offer, Purpose, Route, attempt::Presented, known::Remembered};
+use super::{Gate, Offer, Purpose, Route, attempt::Presented, issuer::Model};
 use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.
@@ -29,16 +29,18 @@ pub struct BoundCredential {
 enum Echo {
     Read(Box<Challenge>),
     /// Verified before.
-    Known(Arc<Remembered>),
+    Known(Arc<KnownChallenge>),
     /// Verified for this credential.
     Fresh(Box<Fresh>),
 }
 
 /// What may be remembered once a credential has paid.
 pub(super) struct Fresh {
-    pub(super) remembered: Arc<Remembered>,
+    known: Arc<KnownChallenge>,
     /// How the credential writes its challenge, when that is new.
     form: Option<ChallengeForm>,
+    /// How it writes its voucher, when that is new.
+    voucher: Option<Arc<VoucherForm>>,
 }
 
 #[expect(
@@ -57,8 +59,8 @@ impl BoundCredential {
     pub fn challenge(&self) -> &Challenge {
         match &self.challenge {
             Echo::Read(challenge) => challenge,
-            Echo::Known(found) => found.known.challenge(),
-            Echo::Fresh(fresh) => fresh.remembered.known.challenge(),
+            Echo::Known(known) => known.challenge(),
+            Echo::Fresh(fresh) => fresh.known.challenge(),
         }
     }
 
@@ -94,8 +96,9 @@ impl BoundCredential {
             return None;
         };
         Some(Fresh {
-            remembered: Arc::clone(&fresh.remembered),
+            known: Arc::clone(&fresh.known),
             form: fresh.form.take(),
+            voucher: fresh.voucher.take(),
         })
     }
 }
@@ -157,10 +160,10 @@ fn bind_voucher<'r>(
 ) -> Option<(&'r Offer, BoundCredential)> {
     let token = sole_token(value)?;
     let (echo, (payload, source)) =
-        READER.with_borrow_mut(|reader| match gate.issuer.known().find(token) {
-            Some(found) => {
-                let voucher = read_known(reader, &found, token)?;
-                Some((Echo::Known(found), voucher))
+        READER.with_borrow_mut(|reader| match gate.issuer.known().challenge(token) {
+            Some(known) => {
+                let (voucher, _) = read_behind(gate, reader.open_known(&known, token)?)?;
+                Some((Echo::Known(known), voucher))
             }
             None => {
                 let (fresh, voucher) = read_fresh(gate, route, reader, token)?;
@@ -179,8 +182,8 @@ fn bind_voucher<'r>(
         return None;
     }
     let expires = match &bound.challenge {
-        Echo::Known(found) => found.known.expires_at(),
-        Echo::Fresh(fresh) => fresh.remembered.known.expires_at(),
+        Echo::Known(known) => known.expires_at(),
+        Echo::Fresh(fresh) => fresh.known.expires_at(),
         Echo::Read(challenge) => challenge.expires_at(),
     };
     let offer = check_echo(gate, route, challenge, expires, at).ok()?;
@@ -190,11 +193,16 @@ fn bind_voucher<'r>(
 /// A voucher and who claims to send it.
 type Voucher = (SessionPayload, Option<DidPkh>);
 
-/// Reads the voucher behind a challenge that was verified before.
-fn read_known(reader: &mut CredentialReader, found: &Remembered, token: &str) -> Option<Voucher> {
-    let text = reader.open_known(&found.known, token)?;
-    let formed = found.form.as_ref().and_then(|form| form.read(text.rest()));
-    formed.or_else(|| read_voucher(&text.proof()?))
+/// Reads the voucher behind a challenge. When its form is new, also that.
+fn read_behind(gate: &Gate, text: KnownText<'_>) -> Option<(Voucher, Option<Arc<VoucherForm>>)> {
+    let rest = text.rest();
+    let formed = gate.issuer.known().voucher(rest);
+    if let Some(voucher) = formed.and_then(|form| form.read(rest)) {
+        return Some((voucher, None));
+    }
+    let proof = text.proof()?;
+    let form = VoucherForm::learn(rest, &proof).map(Arc::new);
+    Some((read_voucher(&proof)?, form))
 }
 
 /// Reads a credential and verifies the MAC of its challenge.
@@ -209,19 +217,20 @@ fn read_fresh(
         let Some(text) = reader.read_formed(form, token) else {
             continue;
         };
+        // Of another offer that is written alike, or of the secret before.
         let Some(known) = form.recognize(&text) else {
-            // Of another offer with the same form, or of the secret before.
             continue;
         };
-        let form = VoucherForm::learn(text.rest()?, &text.proof);
+        let (read, voucher) = read_behind(gate, text.behind)?;
         let fresh = Fresh {
-            remembered: Arc::new(Remembered { known, form }),
+            known: Arc::new(known),
             form: None,
+            voucher,
         };
-        return Some((fresh, read_voucher(&text.proof)?));
+        return Some((fresh, read));
     }
     let text = reader.read(token)?;
-    let voucher = read_voucher(&text.proof)?;
+    let read = read_voucher(&text.proof)?;
     let mut templates = models.iter().map(|model| model.template());
     let own = templates.find_map(|template| Some((template.recognize(&text)?, template)));
     let (known, form) = match own {
@@ -229,29 +238,30 @@ fn read_fresh(
         // Of the secret before, or of another route: the rest tells.
         None => (gate.issuer.keys().recognize(&text)?, None),
     };
-    let voucher_form = text
-        .rest()
-        .and_then(|rest| VoucherForm::learn(rest, &text.proof));
-    let remembered = Arc::new(Remembered {
-        known,
-        form: voucher_form,
-    });
-    Some((Fresh { remembered, form }, voucher))
+    let voucher = VoucherForm::learn(text.rest()?, &text.proof).map(Arc::new);
+    let fresh = Fresh {
+        known: Arc::new(known),
+        form,
+        voucher,
+    };
+    Some((fresh, read))
 }
 
 impl Fresh {
     /// Remembers what was verified, for the credentials that follow.
     pub(super) fn remember(self, gate: &Gate, route: &Route) {
+        let known = gate.issuer.known();
         if let Some(form) = self.form {
             let models = route.models(&gate.issuer);
-            let model = models
-                .iter()
-                .find(|model| model.template().is(form.template()));
-            if let Some(model) = model {
+            let is_of = |model: &&Model| model.template().is(form.template());
+            if let Some(model) = models.iter().find(is_of) {
                 model.keep(form);
             }
         }
-        gate.issuer.known().remember(self.remembered);
+        if let Some(voucher) = self.voucher {
+            known.keep_voucher(voucher);
+        }
+        known.keep_challenge(self.known);
     }
 }
 

@@ -9,7 +9,7 @@ use mpp_core::{
     ChallengeDraft, ChallengeForm, ChallengeTemplate, IssuedChallenge, KeyRing, Realm, Timestamp,
 };
 
-use super::{Offer, Reuse, Route, known::KnownChallenges};
+use super::{Offer, Reuse, Route, known::Known};
 
 /// One realm and one key ring, which stay what they are.
 ///
@@ -22,7 +22,7 @@ pub(crate) struct Issuer(Arc<Inner>);
 pub(crate) struct Inner {
     realm: Realm,
     keys: KeyRing,
-    known: KnownChallenges,
+    known: Known,
 }
 
 impl Issuer {
@@ -30,7 +30,7 @@ impl Issuer {
         Self(Arc::new(Inner {
             realm,
             keys,
-            known: KnownChallenges::default(),
+            known: Known::default(),
         }))
     }
 
@@ -78,8 +78,8 @@ impl Inner {
         &self.keys
     }
 
-    /// The challenges that were verified under these keys.
-    pub(super) fn known(&self) -> &KnownChallenges {
+    /// What was verified under these keys.
+    pub(super) fn known(&self) -> &Known {
         &self.known
     }
 
