@@ -105,7 +105,7 @@ impl Workload {
         let engine = Arc::new(engine);
         let header = fixture::headers(&cases[..1]).remove(0);
         let server = Server::with_engine(cases, SessionProtocol::V2, &engine);
-        let server = server.having_served(&header);
+        let server = server.having_served(std::slice::from_ref(&header));
         let token = header.strip_prefix("Payment ").expect("the scheme");
         let token = token.to_owned();
         let credential = header::credential::parse(&token).expect("well-formed");

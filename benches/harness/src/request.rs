@@ -7,17 +7,17 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use alloy_primitives::{
-    hex,
-    map::{B256Map, HashMap},
+    FixedBytes, hex,
+    map::{B256Map, FbHashMap},
 };
 use mpp_core::header::credential::sole_token;
 use mpp_core::header::receipt::ReceiptWriter;
 use mpp_core::{
-    ChallengeForm, ChallengeTemplate, CredentialReader, DidPkh, KeyRing, KnownChallenge, Proof,
+    ChallengeForm, ChallengeTemplate, CredentialReader, KeyRing, KnownChallenge,
     SessionReceiptText, Timestamp,
 };
 use mpp_tempo::voucher::{VerifierEngine, VoucherError, verify_batch};
-use mpp_tempo::wire::{SessionPayload, VoucherForm};
+use mpp_tempo::wire::VoucherForm;
 use mpp_tempo::{SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier};
 
 use crate::fixture::{self, Case};
@@ -28,6 +28,8 @@ use crate::rounds::Candidate;
 const BATCH: usize = 64;
 /// Characters of a credential that tell one challenge of ours from another: the id is in them.
 const KEY: usize = 136;
+/// Bytes behind a challenge that tell one channel from another: the id is in them.
+const CHANNEL: usize = 112;
 
 /// What a server knows before the request comes.
 #[derive(Debug)]
@@ -38,9 +40,10 @@ pub struct Server {
     /// How the client writes challenges of this offer: learned from one that
     /// it paid for, as the gate of mpp-server does.
     form: Option<ChallengeForm>,
-    /// Challenges that were verified before, and how the vouchers under them
-    /// are written; empty in a server that verifies every time.
-    known: HashMap<[u8; KEY], (KnownChallenge, VoucherForm)>,
+    /// How the clients write the vouchers of their channels, learned likewise.
+    vouchers: FbHashMap<8, VoucherForm>,
+    /// Challenges that were verified before; empty in a server that verifies every time.
+    known: FbHashMap<8, KnownChallenge>,
 }
 
 /// A request that answers a challenge of ours, with a voucher nobody has verified yet.
@@ -83,18 +86,26 @@ impl Server {
             keys,
             channels,
             form: None,
-            known: HashMap::default(),
+            vouchers: FbHashMap::default(),
+            known: FbHashMap::default(),
         }
     }
 
-    /// The same server, after it was paid by a client of this kind: it knows
-    /// how that writes challenges.
+    /// The same server, after it was paid by these clients: it knows how they
+    /// write challenges and vouchers.
     #[must_use]
-    pub fn having_served(mut self, header: &str) -> Self {
+    pub fn having_served(mut self, headers: &[String]) -> Self {
         let mut reader = CredentialReader::default();
-        let text = reader.read(sole_token(header).expect("a credential"));
-        self.form = self.template.learn(&text.expect("the common form"));
-        assert!(self.form.is_some(), "the usual order");
+        for value in headers {
+            let token = sole_token(value).expect("a credential");
+            let text = reader.read(token).expect("the common form");
+            let rest = text.rest().expect("a challenge first");
+            let form = VoucherForm::learn(rest, &text.proof).expect("the usual order");
+            self.vouchers.insert(place::<CHANNEL>(rest), form);
+            if self.form.is_none() {
+                self.form = self.template.learn(&text);
+            }
+        }
         self
     }
 
@@ -106,9 +117,7 @@ impl Server {
             let token = sole_token(value).expect("a credential");
             let text = reader.read(token).expect("the common form");
             let known = self.keys.recognize(&text).expect("our challenge");
-            let rest = text.rest().expect("a challenge first");
-            let form = VoucherForm::learn(rest, &text.proof).expect("the usual order");
-            self.known.insert(key(token), (known, form));
+            self.known.insert(place::<KEY>(token.as_bytes()), known);
         }
         self
     }
@@ -117,37 +126,28 @@ impl Server {
     #[must_use]
     pub fn read<'t>(&'t self, value: &'t str, reader: &'t mut CredentialReader) -> Bound<'t> {
         let token = sole_token(value).expect("a credential");
-        if let Some((known, form)) = self.known.get(&key(token)) {
-            self.check_terms(known);
-            let text = reader.open_known(known, token).expect("the same opening");
-            let (payload, source) = form.read(text.rest()).expect("the same form");
-            black_box(source);
-            return Bound {
-                challenge_id: known.challenge().id.as_str(),
-                signed: payload.voucher().expect("a voucher"),
-            };
-        }
-        let (challenge_id, expires, proof) = match &self.form {
-            Some(form) => {
+        let (challenge_id, behind) = match self.known.get(&place::<KEY>(token.as_bytes())) {
+            Some(known) => {
+                self.check_terms(known);
+                let behind = reader.open_known(known, token).expect("the same opening");
+                (known.challenge().id.as_str(), behind)
+            }
+            None => {
+                let form = self.form.as_ref().expect("a client that has paid before");
                 // Realm, request and all the rest are equal in this form.
                 let text = reader.read_formed(form, token).expect("the same form");
                 form.verify(&text).expect("our challenge");
-                (text.id, text.expires, text.proof)
-            }
-            None => {
-                let text = reader.read(token).expect("the common form");
-                let challenge = text.challenge;
-                self.template
-                    .verify_text(&challenge)
-                    .expect("our challenge");
-                (challenge.id, challenge.expires.expect("an end"), text.proof)
+                let expires = Timestamp::parse(text.expires.as_str());
+                assert!(fixture::now() < expires.expect("a time"));
+                (text.id.as_str(), text.behind)
             }
         };
-        let expires = Timestamp::parse(expires.as_str()).expect("a time");
-        assert!(fixture::now() < expires);
+        let form = &self.vouchers[&place::<CHANNEL>(behind.rest())];
+        let (payload, source) = form.read(behind.rest()).expect("the same form");
+        black_box(source);
         Bound {
-            challenge_id: challenge_id.as_str(),
-            signed: voucher(&proof),
+            challenge_id,
+            signed: payload.voucher().expect("a voucher"),
         }
     }
 
@@ -242,18 +242,15 @@ pub fn write_receipt(
     writer.write(&receipt, out);
 }
 
-fn voucher(proof: &Proof<'_>) -> SignedVoucher {
-    let source = proof.source.map(|text| {
-        let source = text.as_str().parse::<DidPkh>();
-        source.expect("a did:pkh")
+/// Where a text is kept: what is found there is compared with the whole text.
+fn place<const BYTES: usize>(text: &[u8]) -> FixedBytes<8> {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let opening: &[u8; BYTES] = text.first_chunk().expect("longer than an id");
+    let (words, _) = opening.as_chunks::<8>();
+    let mixed = words.iter().fold(0_u64, |mixed, word| {
+        (mixed.rotate_left(29) ^ u64::from_le_bytes(*word)).wrapping_mul(SPREAD)
     });
-    black_box(source);
-    let payload = SessionPayload::from_flat(proof.payload).expect("the common form");
-    payload.voucher().expect("a voucher")
-}
-
-fn key(token: &str) -> [u8; KEY] {
-    *token.as_bytes().first_chunk().expect("longer than an id")
+    mixed.to_le_bytes().into()
 }
 
 /// Whole requests one by one and in batches, and issuing challenges.
