@@ -18,7 +18,7 @@ use crate::{
     clock::{Clock, SharedClock},
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
-    gate::{Attempt, Decision, Gate, Issuer, Refusal, Route},
+    gate::{Attempt, Decision, Gate, Issuer, Refusal, RequestBody, Route},
     session::{
         BadSignatureLimit, BadSignatures, Engine, SessionContext, SessionOffer, SessionParts, keep,
         record::ChannelRecord,
@@ -153,15 +153,11 @@ impl PaymentServer {
 
     /// The answer to a request that was granted and can not be served after
     /// all: its capture failed, or its handler could not reserve enough.
+    /// `body` is what the attempt said about it.
     #[must_use]
-    pub fn refusal(&self, route: &Route, failure: &Failure) -> Refusal {
+    pub fn refusal(&self, route: &Route, failure: &Failure, body: RequestBody) -> Refusal {
         let gate = &self.0.gate;
-        gate.refusal(
-            route,
-            failure,
-            route.offers().iter().collect(),
-            gate.clock.now(),
-        )
+        gate.refusal(route, failure, route.offers().iter().collect(), body)
     }
 
     /// Compares all live channels with the chain, as the server does when it

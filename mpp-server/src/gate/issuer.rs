@@ -5,7 +5,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use mpp_core::{ChallengeDraft, ChallengeTemplate, IssuedChallenge, KeyRing, Realm, Timestamp};
+use mpp_core::{
+    BodyDigest, ChallengeDraft, ChallengeTemplate, IssuedChallenge, KeyRing, Realm, Timestamp,
+};
 
 use super::{Offer, Reuse, Route, known::KnownChallenges};
 
@@ -37,11 +39,13 @@ impl Issuer {
         &self,
         offer: &Offer,
         route: &Route,
+        digest: Option<BodyDigest>,
         expires: Option<Timestamp>,
     ) -> IssuedChallenge {
-        // What one answer uses up has a text of its own each time.
-        if offer.reuse() == Reuse::Once {
-            return self.template(offer, route).issue(expires);
+        // What one answer uses up has a text of its own each time, and so has
+        // what is good for one body.
+        if offer.reuse() == Reuse::Once || digest.is_some() {
+            return self.template(offer, route, digest).issue(expires);
         }
         let place = route
             .offers()
@@ -50,7 +54,7 @@ impl Issuer {
         let templates = route.templates(self);
         match place.and_then(|place| templates.get(place)) {
             Some(template) => template.issue(expires),
-            None => self.template(offer, route).issue(expires),
+            None => self.template(offer, route, None).issue(expires),
         }
     }
 
@@ -81,7 +85,12 @@ impl Inner {
         &self.known
     }
 
-    fn template(&self, offer: &Offer, route: &Route) -> ChallengeTemplate {
+    fn template(
+        &self,
+        offer: &Offer,
+        route: &Route,
+        digest: Option<BodyDigest>,
+    ) -> ChallengeTemplate {
         let mut draft = ChallengeDraft::new(
             self.realm.clone(),
             offer.method().clone(),
@@ -89,6 +98,7 @@ impl Inner {
             offer.request().clone(),
         );
         draft.description = offer.description().map(str::to_owned);
+        draft.digest = digest;
         draft.opaque = Some(route.opaque(offer.reuse()));
         self.keys.template(draft)
     }
@@ -103,7 +113,9 @@ impl Templates {
     pub(super) fn of(&self, issuer: &Issuer, route: &Route) -> Arc<[ChallengeTemplate]> {
         let make = || {
             let offers = route.offers().iter();
-            offers.map(|offer| issuer.template(offer, route)).collect()
+            offers
+                .map(|offer| issuer.template(offer, route, None))
+                .collect()
         };
         let (first, templates) = self.0.get_or_init(|| (issuer.clone(), make()));
         if first.is(issuer) {

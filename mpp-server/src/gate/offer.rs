@@ -7,6 +7,7 @@ use mpp_core::{Challenge, ChallengeTemplate, EncodedJson, IntentName, MethodName
 
 use super::{
     BoundCredential, Purpose, Redeemed, Repeatable,
+    body::BodyBinding,
     issuer::{Issuer, Templates},
 };
 use crate::error::{Failure, Misuse};
@@ -107,7 +108,7 @@ impl fmt::Debug for Offer {
 /// route never opens another (SECURITY-CASES A3). All methods of a path
 /// share one scope.
 #[derive(Clone, Debug)]
-pub struct Route(Arc<RouteInner>);
+pub struct Route(Arc<RouteInner>, BodyBinding);
 
 #[derive(Debug)]
 struct RouteInner {
@@ -154,13 +155,37 @@ impl Route {
         }
         let scope_json = EncodedJson::from_value(&serde_json::json!({ "scope": scope }))
             .map_err(|_| Misuse::Invalid("the scope can not be encoded"))?;
-        Ok(Self(Arc::new(RouteInner {
+        let inner = RouteInner {
             scope,
             scope_json,
             offers,
             templates: Templates::default(),
             proofs,
-        })))
+        };
+        Ok(Self(Arc::new(inner), BodyBinding::Free))
+    }
+
+    /// Binds each payment to the body of its request: the challenge carries
+    /// the body's digest, and a credential pays for that body only
+    /// (PROTOCOL 1.1).
+    ///
+    /// The transport then reads a body before it asks for payment, up to a
+    /// limit of its own. Requests without a body are not concerned.
+    #[must_use]
+    pub fn bind_body(mut self) -> Self {
+        self.1 = BodyBinding::Bound;
+        self
+    }
+
+    /// Whether [`bind_body`](Self::bind_body) was called, so that the
+    /// transport has to read bodies.
+    #[must_use]
+    pub fn binds_body(&self) -> bool {
+        self.1 == BodyBinding::Bound
+    }
+
+    pub(super) fn body_binding(&self) -> BodyBinding {
+        self.1
     }
 
     /// The scope, such as the route's path.
