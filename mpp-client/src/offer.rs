@@ -40,6 +40,10 @@ pub enum Unpayable {
     /// The challenge is for another request body.
     #[error("the challenge is bound to another request body")]
     Digest,
+    /// The challenge is for one body, and the request's is streamed: neither is it known, nor can
+    /// it be sent again.
+    #[error("the server binds payments to the body, and a streamed body can be sent only once")]
+    StreamedBody,
 }
 
 impl Offer {
@@ -179,13 +183,13 @@ impl Offer {
     /// Checks that the challenge is not bound to another body (PROTOCOL 1.1).
     ///
     /// # Errors
-    /// [`Unpayable::Digest`]; also when the body is not known because it is streamed.
+    /// [`Unpayable::Digest`], or [`Unpayable::StreamedBody`] when the body is not known.
     pub fn check_body(&self, body: Option<&[u8]>) -> Result<(), Unpayable> {
         let Some(digest) = &self.0.challenge.digest else {
             return Ok(());
         };
         let digest: BodyDigest = digest.parse().map_err(|_| Unpayable::Digest)?;
-        let body = body.ok_or(Unpayable::Digest)?;
+        let body = body.ok_or(Unpayable::StreamedBody)?;
         digest.matches(body).map_err(|_| Unpayable::Digest)
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP binding of the server (PROTOCOL 1 and 5.5).
 
+mod bodies;
 mod credentials;
 mod headers;
 mod hostile;

@@ -287,8 +287,10 @@ impl Exchange {
             }
             Action::Renew(offer) => {
                 self.client.payer.learn(&self.site, &offer);
-                offer.check_body(self.order.known_body())?;
                 if let Some(payment) = self.payment.take() {
+                    if let Err(reason) = offer.check_body(self.order.known_body()) {
+                        return Err(payment.refuse(reason.into()));
+                    }
                     self.payment = Some(payment.renew(offer).await?);
                 }
             }
