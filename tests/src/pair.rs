@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::Address;
 use axum::{Router, routing::get};
-use mpp_client::{ChannelBook, ManualClock as ClientClock, MemoryBook, Policy};
 use base64::Engine as _;
 use hmac::{KeyInit as _, Mac as _};
+use mpp_client::{ChannelBook, ManualClock as ClientClock, MemoryBook, Policy};
 use mpp_core::{Amount, Challenge, ChallengeId, Realm, SecretKey, Timestamp};
 use mpp_devnet::{Devnet, DevnetConfig, TimeSource};
 use mpp_http::client::Client;

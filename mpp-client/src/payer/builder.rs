@@ -3,20 +3,26 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use alloy_primitives::{Address, B256};
 use mpp_tempo::chain::{ChainClient, DynChain};
-use mpp_tempo::{DynSigner, Signer};
+use mpp_tempo::{DynSigner, Signature65, Signer, SignerError};
 
 use super::offers::Offers;
 use super::{Inner, Payer};
+use crate::charge::Wallet;
 use crate::clock::{Clock, SystemClock};
 use crate::event::Events;
-use crate::policy::Policy;
+use crate::method::ClientMethod;
+use crate::policy::{IntentPolicy, Policy};
 use crate::session::book::{BookError, ChannelBook, MemoryBook};
 
-/// Collects what a [`Payer`] needs: a signer and a policy, and a chain client to open channels.
+/// Collects what a [`Payer`] needs: a signer and a policy, and a chain client to open channels and
+/// pay charges.
 #[derive(Default)]
 pub struct PayerBuilder {
     signer: Option<DynSigner>,
+    wallet: Option<Arc<dyn Wallet>>,
+    methods: Vec<Arc<dyn ClientMethod>>,
     chain: Option<DynChain>,
     policy: Option<Policy>,
     book: Option<Arc<dyn ChannelBook>>,
@@ -28,7 +34,7 @@ pub struct PayerBuilder {
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no key to pay with.
-    #[error("a signer is required")]
+    #[error("a signer or a wallet is required")]
     Signer,
     /// There is no limit to what may be paid.
     #[error("a policy is required")]
@@ -49,7 +55,23 @@ impl PayerBuilder {
         self
     }
 
-    /// The chain. Needed to open, refill and leave channels, never for a voucher.
+    /// An account that sends payments itself. It pays all charges, by push. Without a signer beside
+    /// it there are no sessions and no proofs of identity.
+    #[must_use]
+    pub fn wallet(mut self, wallet: impl Wallet) -> Self {
+        self.wallet = Some(Arc::new(wallet));
+        self
+    }
+
+    /// A payment method of one's own. It is preferred to sessions and charges, and to methods that
+    /// are added later.
+    #[must_use]
+    pub fn method(mut self, method: impl ClientMethod) -> Self {
+        self.methods.push(Arc::new(method));
+        self
+    }
+
+    /// The chain. Needed to open, refill and leave channels and to pay charges, never for a voucher.
     #[must_use]
     pub fn chain(mut self, chain: impl ChainClient) -> Self {
         self.chain = Some(DynChain::new(chain));
@@ -63,7 +85,8 @@ impl PayerBuilder {
         self
     }
 
-    /// Where channels are recorded; by default in memory, for as long as the payer lasts.
+    /// Where channels and charges are recorded; by default in memory, for as long as the payer
+    /// lasts.
     #[must_use]
     pub fn book(mut self, book: Arc<dyn ChannelBook>) -> Self {
         self.book = Some(book);
@@ -82,13 +105,27 @@ impl PayerBuilder {
     /// # Errors
     /// [`BuildError::Signer`], [`BuildError::Policy`].
     pub fn build(self) -> Result<Payer, BuildError> {
-        let signer = self.signer.ok_or(BuildError::Signer)?;
         let mut policy = self.policy.ok_or(BuildError::Policy)?;
+        let (signer, intents) = match (self.signer, &self.wallet) {
+            (Some(signer), _) => (signer, policy.preferred_intents()),
+            (None, Some(wallet)) => {
+                let keyless = DynSigner::new(Keyless(wallet.address()));
+                (keyless, IntentPolicy::ChargeOnly)
+            }
+            (None, None) => return Err(BuildError::Signer),
+        };
         if let Some(chain) = &self.chain {
             policy = policy.or_chain(chain.chain_id());
         }
+        let names = self.methods.iter();
+        let names = names.map(|method| (method.method().clone(), method.intent().clone()));
+        let accept = intents.accept(names.collect());
         Ok(Payer(Arc::new(Inner {
+            accept,
             signer,
+            wallet: self.wallet,
+            intents,
+            methods: self.methods,
             chain: self.chain,
             policy,
             book: self.book.unwrap_or_else(|| Arc::new(MemoryBook::default())),
@@ -107,5 +144,20 @@ impl fmt::Debug for PayerBuilder {
             .field("chain", &self.chain)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
+    }
+}
+
+/// The account of a wallet, whose key is nowhere.
+struct Keyless(Address);
+
+impl Signer for Keyless {
+    fn address(&self) -> Address {
+        self.0
+    }
+
+    async fn sign_digest(&self, _: &B256) -> Result<Signature65, SignerError> {
+        Err(SignerError::Refused(String::from(
+            "the account's wallet sends and does not sign",
+        )))
     }
 }

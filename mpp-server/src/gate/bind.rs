@@ -196,7 +196,10 @@ fn find_offer<'r>(
     echoed: &Challenge,
     asked: Asked,
 ) -> Result<&'r Offer, Rejection> {
-    if offers_of_method(route, echoed, asked.purpose).next().is_none() {
+    if offers_of_method(route, echoed, asked.purpose)
+        .next()
+        .is_none()
+    {
         return Err(Rejection::MethodUnsupported);
     }
     gate.issuer

@@ -50,13 +50,18 @@ async fn the_challenge_of_a_request_with_a_body_carries_its_digest() {
     let bound = asked(&app, post("mine")).await;
     assert_eq!(bound.digest, Some(BodyDigest::of(b"mine").to_string()));
     // Without a body, or with one of no bytes, there is nothing to bind.
-    for ask in [Ask::get("/echo"), Ask::new(Method::POST, "/echo?q"), post("")] {
+    for ask in [
+        Ask::get("/echo"),
+        Ask::new(Method::POST, "/echo?q"),
+        post(""),
+    ] {
         assert_eq!(asked(&app, ask).await.digest, None);
     }
     // An empty body may come in chunks: that is known only once it was read.
-    let chunked = axum::body::Body::from_stream(futures_util::stream::iter([
-        Ok::<_, std::io::Error>(Bytes::new()),
-    ]));
+    let chunked = axum::body::Body::from_stream(futures_util::stream::iter([Ok::<
+        _,
+        std::io::Error,
+    >(Bytes::new())]));
     let ask = Ask::new(Method::POST, "/echo").streamed(chunked);
     assert_eq!(asked(&app, ask).await.digest, None);
 }
@@ -84,7 +89,10 @@ async fn a_credential_pays_for_the_body_of_its_challenge_only() {
     assert!(pair.record(opened.terms.id()).await.spent.is_zero());
     let answer = post("mine").pay(&bound, &payload).send(&app).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-    assert_eq!(answer.body, "mine", "the handler gets the body all the same");
+    assert_eq!(
+        answer.body, "mine",
+        "the handler gets the body all the same"
+    );
     assert_eq!(answer.receipt().spent.base_units(), PRICE);
 }
 
@@ -159,7 +167,10 @@ async fn the_paying_client_sends_the_same_body_again() {
     // A challenge that was learned without a body is replaced by one for the body.
     client.get(pair.url("/echo")).send().await.unwrap();
     let response = client.post(pair.url("/echo")).body("three");
-    assert_eq!(response.send().await.unwrap().text().await.unwrap(), "three");
+    assert_eq!(
+        response.send().await.unwrap().text().await.unwrap(),
+        "three"
+    );
     let record = pair.record(pair.only_channel()).await;
     assert_eq!(record.spent.base_units(), 5 * PRICE);
     assert_eq!(record.accepted().base_units(), 5 * PRICE);

@@ -199,7 +199,11 @@ fn a_voucher_is_bound_to_the_body_on_a_route_that_binds_bodies() {
                 ..content(now())
             };
             let (outcome, is_short) = both_with(&gate, &poem, value, asked);
-            assert_eq!((outcome.is_ok(), is_short), (expected, expected), "{body:?}");
+            assert_eq!(
+                (outcome.is_ok(), is_short),
+                (expected, expected),
+                "{body:?}"
+            );
             if let Err(rejection) = outcome {
                 assert!(matches!(rejection, Rejection::InvalidChallenge(_)));
             }
