@@ -18,3 +18,6 @@ pub use self::wallet::{Wallet, WalletError};
 
 pub(crate) use self::pay::{Ticket, again};
 pub(crate) use self::record::purchase;
+
+#[cfg(test)]
+mod tests;

@@ -351,14 +351,11 @@ pub(crate) fn again(record: &ChargeRecord) -> Result<(Credential, Ticket), Clien
 }
 
 fn transfers(offer: &ChargeOffer) -> Vec<Transfer> {
-    let made = offer.made().into_iter();
-    made.map(|transfer| Transfer {
-        token: offer.currency(),
-        to: transfer.to,
-        amount: transfer.amount,
-        memo: transfer.memo,
-    })
-    .collect()
+    let made = offer.made();
+    let token = offer.currency();
+    made.iter()
+        .map(|transfer| Transfer::of_charge(token, transfer))
+        .collect()
 }
 
 pub(super) fn payload(payload: ChargePayload) -> Result<Value, ClientError> {
