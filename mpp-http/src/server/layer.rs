@@ -105,8 +105,7 @@ impl PaymentLayer {
         presented: &mut Presented,
     ) -> Result<Request<PaymentBody<B>>, Unrepeatable> {
         // Nothing is read for who does not even claim to pay.
-        if presented.is_content()
-            && presented.attempt().presents_credential()
+        if presented.attempt().presents_credential()
             && let Some(key) = idempotency::key(request.headers())?
         {
             let limit = self.limits.request;

@@ -14,8 +14,8 @@ mod repeat;
 pub use self::{
     attempt::{Attempt, Purpose},
     bind::BoundCredential,
-    decision::{Access, Decision, Grant, Redeemed, Refusal},
-    offer::{BoxFuture, Offer, PaymentMethod, Reuse, Route, Visit},
+    decision::{Access, Decision, Grant, Payment, Redeemed, Refusal, Replay},
+    offer::{BoxFuture, Late, Offer, PaymentMethod, Reuse, Route, Visit},
     repeat::Repeatable,
 };
 
@@ -60,7 +60,6 @@ impl Gate {
             now,
             repeatable: attempt
                 .repeatable
-                .filter(|_| purpose == Purpose::Content)
                 .map(|repeatable| repeatable.on_route(route.scope())),
         };
         let redeemed = match bind::bind(self, route, attempt.presented, purpose, now) {

@@ -5,7 +5,7 @@ use alloy_primitives::{Address, Log, LogData, U256};
 use alloy_sol_types::SolEvent;
 use mpp_core::Amount;
 
-use super::{ChargeBinding, ChargeTransfer, TransferMismatch, Transfers};
+use super::{ChargeBinding, ChargeTransfer, Matched, TransferMismatch, Transfers};
 use crate::chain::{ChainLog, TxReceipt};
 use crate::escrow::ITIP20;
 
@@ -33,13 +33,12 @@ pub fn check_receipt(
     receipt: &TxReceipt,
     transfers: &Transfers,
     binding: ChargeBinding<'_>,
-) -> Result<(), ChargeUnpaid> {
+) -> Result<Matched, ChargeUnpaid> {
     if !receipt.success {
         return Err(ChargeUnpaid::Reverted);
     }
     let made = transfers_of(receipt, transfers.token());
-    transfers.match_with(&made, binding)?;
-    Ok(())
+    Ok(transfers.match_with(&made, binding)?)
 }
 
 /// One log of a transfer.
