@@ -535,7 +535,10 @@ fn a_lost_charge_is_sent_again_and_its_refusal_proves_nothing() {
     let mut flow = Flow::new();
     assert!(flow.on_lost().is_some());
     let used = refusal(problem(ProblemKind::InvalidChallenge));
-    assert!(matches!(flow.on_answer(sent, &used), Action::FailInDoubt(_)));
+    assert!(matches!(
+        flow.on_answer(sent, &used),
+        Action::FailInDoubt(_)
+    ));
     // The server is still busy with the first sending: the same request, a little later.
     for (status, kind, after) in [
         (409, ProblemKind::RequestInProgress, None),
@@ -552,7 +555,10 @@ fn a_lost_charge_is_sent_again_and_its_refusal_proves_nothing() {
 fn a_charge_whose_resource_failed_stays_in_doubt() {
     for status in [400, 403, 404, 409, 410, 429, 500, 503] {
         let action = decide(Sent::Once(Risk::Money), &answer(status));
-        assert!(matches!(action, Action::Deliver(Booking::Doubt)), "{status}");
+        assert!(
+            matches!(action, Action::Deliver(Booking::Doubt)),
+            "{status}"
+        );
         let action = decide(Sent::Once(Risk::Nothing), &answer(status));
         assert!(matches!(action, Action::Deliver(Booking::Dismiss)));
     }

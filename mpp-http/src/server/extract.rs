@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use alloy_primitives::Address;
 use axum::{
     extract::FromRequestParts,
     response::{IntoResponse, Response},
@@ -33,6 +34,13 @@ impl Paid {
     #[must_use]
     pub fn channel_id(&self) -> Option<ChannelId> {
         self.tab().map(|tab| tab.channel_id())
+    }
+
+    /// The account that pays, or has proven its identity, where the method
+    /// knows it.
+    #[must_use]
+    pub fn payer(&self) -> Option<Address> {
+        self.0.payer()
     }
 
     pub(super) fn tab(&self) -> Option<&Arc<Tab>> {

@@ -130,14 +130,12 @@ impl PaymentLayer {
     ) -> Result<Request<PaymentBody<B>>, Unprepared> {
         // Nothing is read for who does not even claim to pay, but what the
         // challenge is about.
-        let key = if presented.is_content() && presented.attempt().presents_credential() {
+        let key = if presented.attempt().presents_credential() {
             idempotency::key(request.headers()).map_err(Unprepared::Key)?
         } else {
             None
         };
-        let is_bound = presented.is_content()
-            && self.route.binds_body()
-            && presented.body == RequestBody::Unread;
+        let is_bound = self.route.binds_body() && presented.body == RequestBody::Unread;
         let limit = match (&key, is_bound) {
             (Some(_), true) => self.limits.request.min(self.limits.bound),
             (Some(_), false) => self.limits.request,

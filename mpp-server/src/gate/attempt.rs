@@ -93,7 +93,7 @@ impl<'a> Attempt<'a> {
         self
     }
 
-    /// What makes the request idempotent; counts for content only.
+    /// What makes the request idempotent; counts for what is paid only.
     #[must_use]
     pub fn repeatable(mut self, repeatable: Option<Repeatable>) -> Self {
         self.repeatable = repeatable;

@@ -13,7 +13,7 @@ use mpp_core::{
 use mpp_tempo::wire::{PayloadError, SessionPayload};
 use serde_json::Value;
 
-use super::{Gate, Offer, Purpose, RequestBody, Route, attempt::Presented};
+use super::{Gate, Late, Offer, Purpose, RequestBody, Route, attempt::Presented};
 use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.
@@ -229,20 +229,22 @@ fn check_echo<'r>(
             "the challenge is for another route",
         ));
     }
-    match expires {
-        Ok(expires) if asked.now < expires => {}
-        // Missing or malformed fails closed; equal to now has expired.
-        Ok(_) | Err(_) => return Err(Rejection::ChallengeExpired),
-    }
     let digest = echoed.digest.as_deref();
     route.body_binding().check(digest, asked.body)?;
     // The HMAC has shown that this text is ours, so equal text is equal
     // price, currency, recipient, chain, unit and protocol.
-    offers_of_method(route, echoed, asked.purpose)
-        .find(|offer| *offer.request() == echoed.request)
-        .ok_or(Rejection::InvalidChallenge(
+    let offer = offers_of_method(route, echoed, asked.purpose)
+        .find(|offer| *offer.request() == echoed.request);
+    match (offer, expires) {
+        (Some(offer), Ok(expires)) if asked.now < expires || offer.late() == Late::Shown => {
+            Ok(offer)
+        }
+        (None, Ok(expires)) if asked.now < expires => Err(Rejection::InvalidChallenge(
             "the terms of this route have changed",
-        ))
+        )),
+        // Missing or malformed fails closed; equal to now has expired.
+        (_, Ok(_) | Err(_)) => Err(Rejection::ChallengeExpired),
+    }
 }
 
 /// The offers that a credential of this method and intent can be for. Proofs

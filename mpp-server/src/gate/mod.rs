@@ -16,8 +16,8 @@ pub use self::{
     attempt::{Attempt, Purpose},
     bind::BoundCredential,
     body::RequestBody,
-    decision::{Access, Decision, Grant, Redeemed, Refusal},
-    offer::{BoxFuture, Offer, PaymentMethod, Reuse, Route, Visit},
+    decision::{Access, Decision, Grant, Payment, Redeemed, Refusal, Replay},
+    offer::{BoxFuture, Late, Offer, PaymentMethod, Reuse, Route, Visit},
     repeat::Repeatable,
 };
 
@@ -64,7 +64,6 @@ impl Gate {
             now,
             repeatable: attempt
                 .repeatable
-                .filter(|_| purpose == Purpose::Content)
                 .map(|repeatable| repeatable.on_route(route.scope())),
         };
         let asked = Asked {

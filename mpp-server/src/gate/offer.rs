@@ -38,6 +38,12 @@ pub trait PaymentMethod: Send + Sync + 'static {
         Reuse::Many
     }
 
+    /// Whether a credential is shown to the method although its challenge has
+    /// expired.
+    fn late(&self) -> Late {
+        Late::Refused
+    }
+
     /// The offer that recognizes a payer of this one, on requests that only
     /// manage a channel (PROTOCOL 5.8).
     fn proof(&self) -> Option<Offer> {
@@ -62,6 +68,16 @@ pub enum Reuse {
     Many,
     /// Once, so that each challenge differs from all others.
     Once,
+}
+
+/// What becomes of a credential whose challenge has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// The gate refuses it.
+    Refused,
+    /// The method sees it. It must take no new payment, but may serve one that
+    /// was made in time.
+    Shown,
 }
 
 /// Facts about the request that a method may need.

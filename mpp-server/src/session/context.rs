@@ -14,26 +14,27 @@ use mpp_tempo::{
     DynSigner, SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier,
     chain::{ChainClient, ChainError, DynChain},
     channel::{ChannelId, ChannelView},
-    tx::SponsorPolicy,
 };
 
 use super::{
     BadSignatures, SessionTerms, VoucherQueue,
     command::{Capture, Charge, Command},
     driver::{Applied, Driver, Durable, Ran},
-    keeper::Keeper,
     record::{ChannelRecord, HoldId, Idempotency, Phase, StreamEpoch},
 };
 use crate::{
     bootstrap::{self, ChannelResolver, Directory},
+    charge::ProofDesk,
     clock::SharedClock,
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
     gate::{BoundCredential, BoxFuture, Redeemed, Visit},
+    keeper::Keeper,
     settle::{
         reconcile::{self, Reconciled},
         watch::{self, Interest},
     },
+    sponsor::Sponsor,
     store::{ChannelStore, Version},
     tasks::Tasks,
 };
@@ -47,16 +48,17 @@ pub(crate) struct SessionContext<S> {
     pub(crate) driver: Driver<S>,
     pub(crate) chain: DynChain,
     pub(crate) account: DynSigner,
-    pub(crate) fee_payer: Option<DynSigner>,
-    pub(crate) sponsor_policy: SponsorPolicy,
+    pub(crate) sponsor: Option<Arc<Sponsor<S>>>,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
-    pub(crate) bad_signatures: BadSignatures,
+    pub(crate) bad_signatures: Arc<BadSignatures>,
+    /// Where proofs of identity are taken.
+    pub(crate) proofs: ProofDesk<S>,
     pub(crate) interest: Interest,
     /// Vouchers that wait for the curve.
     pub(crate) queue: VoucherQueue,
-    pub(crate) keeper: Keeper,
+    pub(crate) keeper: Keeper<(ChannelId, HoldId)>,
     /// How long a retry finds what became of an idempotent request.
     pub(crate) keep_outcomes: Duration,
     pub(crate) resolver: Arc<dyn ChannelResolver>,
@@ -65,15 +67,15 @@ pub(crate) struct SessionContext<S> {
 
 /// The parts of a [`SessionContext`] that configuration supplies.
 #[derive(Debug)]
-pub(crate) struct SessionParts {
+pub(crate) struct SessionParts<S> {
+    pub(crate) store: Arc<S>,
     pub(crate) chain: DynChain,
     pub(crate) account: DynSigner,
-    pub(crate) fee_payer: Option<DynSigner>,
-    pub(crate) sponsor_policy: SponsorPolicy,
+    pub(crate) sponsor: Option<Arc<Sponsor<S>>>,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
-    pub(crate) bad_signatures: BadSignatures,
+    pub(crate) bad_signatures: Arc<BadSignatures>,
     pub(crate) hold_lease: Duration,
     pub(crate) keep_outcomes: Duration,
     /// Finds channels to resume; `None`: in the store.
@@ -81,11 +83,11 @@ pub(crate) struct SessionParts {
 }
 
 impl<S: ChannelStore> SessionContext<S> {
-    pub(crate) fn new(store: S, parts: SessionParts) -> Self
+    pub(crate) fn new(parts: SessionParts<S>) -> Self
     where
         S: std::fmt::Debug,
     {
-        let store = Arc::new(store);
+        let store = parts.store;
         let directory = || {
             let directory = Directory::new(Arc::clone(&store), parts.clock.clone());
             Arc::new(directory) as Arc<dyn ChannelResolver>
@@ -93,11 +95,11 @@ impl<S: ChannelStore> SessionContext<S> {
         let resolver = parts.resolver.unwrap_or_else(directory);
         Self {
             resolver,
+            proofs: ProofDesk::new(Arc::clone(&store), Arc::clone(&parts.bad_signatures)),
             driver: Driver::new(store, parts.clock.clone()),
             chain: parts.chain,
             account: parts.account,
-            fee_payer: parts.fee_payer,
-            sponsor_policy: parts.sponsor_policy,
+            sponsor: parts.sponsor,
             clock: parts.clock,
             events: parts.events,
             tasks: parts.tasks,
@@ -431,7 +433,7 @@ impl<S: ChannelStore> Till for SessionContext<S> {
     }
 
     fn forget_hold(&self, id: ChannelId, hold: HoldId) {
-        self.keeper.forget(id, hold);
+        self.keeper.forget((id, hold));
     }
 
     fn spawn(&self, work: BoxFuture<'static, ()>) {

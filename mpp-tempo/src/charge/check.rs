@@ -6,7 +6,7 @@ use alloy_sol_types::SolCall;
 use mpp_core::Amount;
 use tempo_primitives::transaction::Call;
 
-use super::{ChargeBinding, ChargeTransfer, TransferMismatch, Transfers};
+use super::{ChargeBinding, ChargeTransfer, Matched, TransferMismatch, Transfers};
 use crate::escrow::ITIP20;
 use crate::tx::check::{check_chain, check_value, read};
 use crate::tx::{SignedTx, TxCheckError};
@@ -35,7 +35,7 @@ pub fn check(
     tx: &SignedTx,
     transfers: &Transfers,
     binding: ChargeBinding<'_>,
-) -> Result<(), ChargeCheckError> {
+) -> Result<Matched, ChargeCheckError> {
     check_chain(tx, transfers.chain_id())?;
     let calls = tx.tx().calls.as_slice();
     if calls.len() != transfers.count() {
@@ -49,8 +49,7 @@ pub fn check(
         .iter()
         .map(|call| read_transfer(call, transfers))
         .collect::<Result<_, _>>()?;
-    transfers.match_with(&made, binding)?;
-    Ok(())
+    Ok(transfers.match_with(&made, binding)?)
 }
 
 fn read_transfer(call: &Call, transfers: &Transfers) -> Result<ChargeTransfer, TxCheckError> {

@@ -6,7 +6,7 @@ use alloy_primitives::{Address, Log, LogData, U256};
 use alloy_sol_types::SolEvent;
 use mpp_core::Amount;
 
-use super::{AttributionMemo, ChargeBinding, ChargeTransfer, TransferMismatch, Transfers};
+use super::{AttributionMemo, ChargeBinding, ChargeTransfer, Matched, TransferMismatch, Transfers};
 use crate::chain::{ChainLog, LogFilter, TxReceipt};
 use crate::escrow::ITIP20;
 
@@ -34,13 +34,12 @@ pub fn check_receipt(
     receipt: &TxReceipt,
     transfers: &Transfers,
     binding: ChargeBinding<'_>,
-) -> Result<(), ChargeUnpaid> {
+) -> Result<Matched, ChargeUnpaid> {
     if !receipt.success {
         return Err(ChargeUnpaid::Reverted);
     }
     let made = transfers_of(receipt, transfers.token());
-    transfers.match_with(&made, binding)?;
-    Ok(())
+    Ok(transfers.match_with(&made, binding)?)
 }
 
 /// The logs among which a payment is found whose transaction is not known: those of the primary

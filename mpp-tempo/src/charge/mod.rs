@@ -14,5 +14,5 @@ pub use logs::{ChargeUnpaid, check_receipt, payment_logs};
 pub use memo::{AttributionMemo, MemoMismatch};
 pub use proof::{ProofError, ProofTerms};
 pub use transfers::{
-    ChargeBinding, ChargeTransfer, InvalidCharge, MAX_SPLITS, TransferMismatch, Transfers,
+    ChargeBinding, ChargeTransfer, InvalidCharge, MAX_SPLITS, Matched, TransferMismatch, Transfers,
 };

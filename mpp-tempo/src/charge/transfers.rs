@@ -43,6 +43,16 @@ pub struct ChargeBinding<'a> {
     pub challenge_id: &'a str,
 }
 
+/// Transfers that make up a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matched {
+    /// The memo that tells the payment: the primary transfer's pinned one, or the attribution
+    /// memo.
+    pub memo: B256,
+    /// How many transfers were made beside those that were asked for.
+    pub surplus: usize,
+}
+
 /// Why a charge request does not say what is to be transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -170,7 +180,7 @@ impl Transfers {
     }
 
     /// Finds a transfer of its own among those made for each that is asked for, in any order,
-    /// and returns how many are left over.
+    /// and counts those that are left over.
     ///
     /// A pinned memo must be met exactly. Other transfers carry no memo or the challenge's
     /// attribution memo, and at least one carries the latter (PROTOCOL 4).
@@ -181,7 +191,7 @@ impl Transfers {
         &self,
         made: &[ChargeTransfer],
         binding: ChargeBinding<'_>,
-    ) -> Result<usize, TransferMismatch> {
+    ) -> Result<Matched, TransferMismatch> {
         let ours = |memo: &B256| {
             AttributionMemo::parse(memo)
                 .is_some_and(|memo| memo.check(binding.realm, binding.challenge_id).is_ok())
@@ -194,32 +204,33 @@ impl Transfers {
                     && made.amount == asked.amount
                     && fits(made.memo.as_ref())
             });
-            free.map(|(_, used)| *used = true).is_some()
+            free.map(|(made, used)| {
+                *used = true;
+                made.memo
+            })
         };
-        let mut attributed = !self.is_attributed();
+        let mut binds = self.primary.memo;
         // A pinned memo is never an attribution memo of a challenge that was issued later, so
         // no transfer fits both kinds and taking the first that fits finds every matching.
         for asked in self.iter() {
             let found = match &asked.memo {
                 Some(pinned) => take(asked, &|memo| memo == Some(pinned)),
-                None if take(asked, &|memo| memo.is_some_and(ours)) => {
-                    attributed = true;
-                    true
-                }
-                None => take(asked, &|memo| memo.is_none()),
+                None => take(asked, &|memo| memo.is_some_and(ours))
+                    .or_else(|| take(asked, &|memo| memo.is_none())),
             };
-            if !found {
-                return Err(TransferMismatch::Missing {
-                    to: asked.to,
-                    amount: asked.amount,
-                });
+            let memo = found.ok_or(TransferMismatch::Missing {
+                to: asked.to,
+                amount: asked.amount,
+            })?;
+            if asked.memo.is_none() {
+                binds = binds.or(memo);
             }
         }
-        if attributed {
-            Ok(made.len().saturating_sub(self.count()))
-        } else {
-            Err(TransferMismatch::Unattributed)
-        }
+        let memo = binds.ok_or(TransferMismatch::Unattributed)?;
+        Ok(Matched {
+            memo,
+            surplus: made.len().saturating_sub(self.count()),
+        })
     }
 }
 
