@@ -104,7 +104,7 @@ impl Payer {
             method.check(&site.origin, challenge)?;
             return Ok((0, Choice::Method(method, challenge.clone())));
         }
-        let ranks = self.intents().ranks();
+        let ranks = self.intents();
         let session = match (ranks.session, Offer::read(challenge.clone())) {
             (None, _) => Err(Unpayable::NotOffered),
             (Some(rank), read) => read.map(|offer| (rank, Choice::Session(offer))),

@@ -25,7 +25,7 @@ use crate::event::{ClientEvent, Events, Subscription};
 use crate::method::ClientMethod;
 use crate::offer::Offer;
 use crate::origin::{Origin, Site};
-use crate::policy::{IntentPolicy, Policy};
+use crate::policy::{Policy, Ranks};
 use crate::session::book::{self, ChannelBook, ChannelKey, ChannelSummary};
 use crate::session::ledger::{Discrepancy, Totals};
 use crate::sync::lock;
@@ -39,9 +39,10 @@ struct Inner {
     /// Pays charges, if there is one.
     wallet: Option<Arc<dyn Wallet>>,
     /// What the policy wants, as far as the account can do it.
-    intents: IntentPolicy,
+    intents: Ranks,
     methods: Vec<Arc<dyn ClientMethod>>,
     accept: String,
+    has_key: bool,
     chain: Option<DynChain>,
     policy: Policy,
     book: Arc<dyn ChannelBook>,
@@ -151,16 +152,13 @@ impl Payer {
         self.0.wallet.as_deref()
     }
 
-    pub(crate) fn intents(&self) -> IntentPolicy {
+    pub(crate) fn intents(&self) -> Ranks {
         self.0.intents
     }
 
-    /// Whether there is a key, and not only a wallet.
+    /// Whether there is a key, and not only a wallet or methods of one's own.
     pub(crate) fn can_sign(&self) -> bool {
-        self.0
-            .wallet
-            .as_ref()
-            .is_none_or(|wallet| wallet.address() != self.address())
+        self.0.has_key
     }
 
     /// The method of one's own that a challenge is for.

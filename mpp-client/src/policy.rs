@@ -16,6 +16,7 @@ use mpp_tempo::wire::ChargeMode;
 
 pub(crate) use self::charge::day_before;
 pub use self::intents::IntentPolicy;
+pub(crate) use self::intents::Ranks;
 pub use self::violation::PolicyViolation;
 
 /// Highest price of gas that is paid, in attodollars: 100 gwei.

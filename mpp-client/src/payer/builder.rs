@@ -13,7 +13,7 @@ use crate::charge::Wallet;
 use crate::clock::{Clock, SystemClock};
 use crate::event::Events;
 use crate::method::ClientMethod;
-use crate::policy::{IntentPolicy, Policy};
+use crate::policy::{IntentPolicy, Policy, Ranks};
 use crate::session::book::{BookError, ChannelBook, MemoryBook};
 
 /// Collects what a [`Payer`] needs: a signer and a policy, and a chain client to open channels and
@@ -33,8 +33,8 @@ pub struct PayerBuilder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// There is no key to pay with.
-    #[error("a signer or a wallet is required")]
+    /// There is nothing to pay with.
+    #[error("a signer, a wallet or a payment method is required")]
     Signer,
     /// There is no limit to what may be paid.
     #[error("a policy is required")]
@@ -63,7 +63,7 @@ impl PayerBuilder {
         self
     }
 
-    /// A payment method of one's own. It is preferred to sessions and charges, and to methods that
+    /// A payment method of one's own, which needs no signer. It is preferred to sessions and charges, and to methods that
     /// are added later.
     #[must_use]
     pub fn method(mut self, method: impl ClientMethod) -> Self {
@@ -106,13 +106,15 @@ impl PayerBuilder {
     /// [`BuildError::Signer`], [`BuildError::Policy`].
     pub fn build(self) -> Result<Payer, BuildError> {
         let mut policy = self.policy.ok_or(BuildError::Policy)?;
+        let has_key = self.signer.is_some();
         let (signer, intents) = match (self.signer, &self.wallet) {
-            (Some(signer), _) => (signer, policy.preferred_intents()),
+            (Some(signer), _) => (signer, policy.preferred_intents().ranks()),
             (None, Some(wallet)) => {
                 let keyless = DynSigner::new(Keyless(wallet.address()));
-                (keyless, IntentPolicy::ChargeOnly)
+                (keyless, IntentPolicy::ChargeOnly.ranks())
             }
-            (None, None) => return Err(BuildError::Signer),
+            (None, None) if self.methods.is_empty() => return Err(BuildError::Signer),
+            (None, None) => (DynSigner::new(Keyless(Address::ZERO)), Ranks::default()),
         };
         if let Some(chain) = &self.chain {
             policy = policy.or_chain(chain.chain_id());
@@ -122,6 +124,7 @@ impl PayerBuilder {
         let accept = intents.accept(names.collect());
         Ok(Payer(Arc::new(Inner {
             accept,
+            has_key,
             signer,
             wallet: self.wallet,
             intents,
@@ -147,7 +150,7 @@ impl fmt::Debug for PayerBuilder {
     }
 }
 
-/// The account of a wallet, whose key is nowhere.
+/// An account whose key is not here.
 struct Keyless(Address);
 
 impl Signer for Keyless {
@@ -157,7 +160,7 @@ impl Signer for Keyless {
 
     async fn sign_digest(&self, _: &B256) -> Result<Signature65, SignerError> {
         Err(SignerError::Refused(String::from(
-            "the account's wallet sends and does not sign",
+            "there is no key that signs",
         )))
     }
 }

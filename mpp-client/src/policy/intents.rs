@@ -18,7 +18,7 @@ pub enum IntentPolicy {
 }
 
 /// Places in the order of preference; `None` is not paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranks {
     pub(crate) session: Option<u8>,
     pub(crate) charge: Option<u8>,
@@ -36,7 +36,7 @@ impl IntentPolicy {
     }
 }
 
-impl IntentPolicy {
+impl Ranks {
     /// The value of `Accept-Payment`, `others` first.
     pub(crate) fn accept(self, others: Vec<(MethodName, IntentName)>) -> String {
         let weight = |thousandths| Weight::from_thousandths(thousandths).unwrap_or(Weight::ONE);
@@ -47,10 +47,9 @@ impl IntentPolicy {
             accept = accept.accept(Some(method), Some(intent), weight(next));
             next = 500;
         }
-        let ranks = self.ranks();
         let intents = [
-            (ranks.session, IntentName::session()),
-            (ranks.charge, IntentName::charge()),
+            (self.session, IntentName::session()),
+            (self.charge, IntentName::charge()),
         ];
         for place in [1, 2] {
             for (rank, intent) in &intents {
@@ -71,7 +70,7 @@ mod tests {
 
     #[track_caller]
     fn check(intents: IntentPolicy, expected: &str) {
-        assert_eq!(intents.accept(Vec::new()), expected);
+        assert_eq!(intents.ranks().accept(Vec::new()), expected);
     }
 
     // PROTOCOL 1, Accept-Payment.
@@ -88,9 +87,11 @@ mod tests {
         check(IntentPolicy::SessionOnly, "tempo/session");
         check(IntentPolicy::ChargeOnly, "tempo/charge");
         let credit = (MethodName::new("credit").unwrap(), IntentName::charge());
+        let ranks = IntentPolicy::SessionFirst.ranks();
         assert_eq!(
-            IntentPolicy::SessionFirst.accept(vec![credit]),
+            ranks.accept(vec![credit.clone()]),
             "credit/charge, tempo/session;q=0.5, tempo/charge;q=0.25"
         );
+        assert_eq!(Ranks::default().accept(vec![credit]), "credit/charge");
     }
 }

@@ -65,8 +65,30 @@ impl From<StoredOutcome> for Replay {
 pub struct Payment {
     /// Its receipt.
     pub receipt: Receipt,
-    /// The account that paid, or has proven its identity, where that is known.
-    pub payer: Option<Address>,
+    /// Who paid, or has proven its identity.
+    pub payer: Payer,
+}
+
+/// Who is behind a payment, and how that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payer {
+    /// The method does not say.
+    Unknown,
+    /// The account whose money moved.
+    Paid(Address),
+    /// The account that has signed a proof of identity for this challenge.
+    Proven(Address),
+}
+
+impl Payer {
+    /// The account, where it is known.
+    #[must_use]
+    pub const fn account(self) -> Option<Address> {
+        match self {
+            Self::Unknown => None,
+            Self::Paid(account) | Self::Proven(account) => Some(account),
+        }
+    }
 }
 
 /// The right to serve one request. It exists only after the commit.
@@ -93,7 +115,7 @@ impl Grant {
     pub fn new(receipt: Receipt) -> Self {
         Self::paid(Payment {
             receipt,
-            payer: None,
+            payer: Payer::Unknown,
         })
     }
 
@@ -205,8 +227,20 @@ impl Access {
     #[must_use]
     pub fn payer(&self) -> Option<Address> {
         match self {
-            Self::Paid(payment) => payment.payer,
+            Self::Paid(payment) => payment.payer.account(),
             Self::Session(tab) => Some(tab.payer()),
+        }
+    }
+
+    /// The account that has proven its identity for this very request.
+    #[must_use]
+    pub fn proven(&self) -> Option<Address> {
+        match self {
+            Self::Paid(Payment {
+                payer: Payer::Proven(account),
+                ..
+            }) => Some(*account),
+            Self::Paid(_) | Self::Session(_) => None,
         }
     }
 }

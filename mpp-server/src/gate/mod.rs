@@ -16,7 +16,7 @@ pub use self::{
     attempt::{Attempt, Purpose},
     bind::BoundCredential,
     body::RequestBody,
-    decision::{Access, Decision, Grant, Payment, Redeemed, Refusal, Replay},
+    decision::{Access, Decision, Grant, Payer, Payment, Redeemed, Refusal, Replay},
     offer::{BoxFuture, Late, Offer, PaymentMethod, Reuse, Route, Visit},
     repeat::Repeatable,
 };

@@ -181,3 +181,17 @@ async fn a_method_of_ones_own_comes_first_and_is_asked() {
     assert!(matches!(open, Err(ClientError::Policy(_))));
     assert_eq!(bench.signatures(), 0);
 }
+
+#[test]
+fn a_method_of_ones_own_needs_no_key() {
+    let bench = Bench::new();
+    let payer = bench.build(Payer::builder().method(Credit::new()), policy());
+    assert_eq!(payer.accept_payment(), "credit/charge");
+    let chosen = payer.choose(&bench.site, &[charge(), session(), credit()]);
+    assert!(matches!(chosen.unwrap(), Choice::Method(..)));
+    let refused = payer.choose(&bench.site, &[charge(), session()]);
+    assert!(matches!(
+        refused,
+        Err(ClientError::Unpayable(Unpayable::NotOffered))
+    ));
+}
