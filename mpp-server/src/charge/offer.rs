@@ -254,3 +254,5 @@ pub(crate) struct ChargeTerms {
     pub(super) sponsored: bool,
 }
 
+#[cfg(test)]
+mod tests;

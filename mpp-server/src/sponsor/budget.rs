@@ -183,3 +183,5 @@ fn range(peer: IpAddr) -> Vec<u8> {
     }
 }
 
+#[cfg(test)]
+mod tests;
