@@ -152,6 +152,14 @@ pub enum Rejection {
         /// The channel.
         channel_id: ChannelId,
     },
+    /// More is to be given back than was charged and not collected yet.
+    #[error("at most {most} base units can be given back, and not nothing")]
+    CreditTooLarge {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The most, in base units.
+        most: Amount,
+    },
     /// The chain knows more of the channel than the server does.
     #[error("this channel is under review by the operator; try again later")]
     Quarantined {
@@ -187,7 +195,7 @@ impl Rejection {
     pub fn kind(&self) -> ProblemKind {
         match self {
             Self::PaymentRequired => ProblemKind::PaymentRequired,
-            Self::BadRequest(_) => ProblemKind::BadRequest,
+            Self::BadRequest(_) | Self::CreditTooLarge { .. } => ProblemKind::BadRequest,
             Self::MalformedCredential(_) => ProblemKind::MalformedCredential,
             Self::InvalidChallenge(_) => ProblemKind::InvalidChallenge,
             Self::ChallengeExpired => ProblemKind::PaymentExpired,
@@ -233,6 +241,7 @@ impl Rejection {
             | Self::DeltaTooSmall { channel_id, .. }
             | Self::CloseAmount { channel_id, .. }
             | Self::StreamSuperseded { channel_id }
+            | Self::CreditTooLarge { channel_id, .. }
             | Self::RequestInProgress { channel_id }
             | Self::IdempotencyKeyReused { channel_id }
             | Self::HoldGone { channel_id }
@@ -306,6 +315,7 @@ impl From<&Rejection> for Problem {
             | Rejection::InvalidSignature { .. }
             | Rejection::SignerMismatch { .. }
             | Rejection::StreamSuperseded { .. }
+            | Rejection::CreditTooLarge { .. }
             | Rejection::RequestInProgress { .. }
             | Rejection::IdempotencyKeyReused { .. }
             | Rejection::HoldGone { .. }

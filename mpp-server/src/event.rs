@@ -43,6 +43,15 @@ pub enum ServerEvent {
         /// Charged in total, in base units.
         spent: Amount,
     },
+    /// A part of what was charged was given back.
+    Credited {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What was given back, in base units.
+        amount: Amount,
+        /// Charged in total after it, in base units.
+        spent: Amount,
+    },
     /// A stream waits for a voucher.
     NeedVoucher {
         /// The channel.
@@ -96,6 +105,15 @@ pub enum ServerEvent {
     ChargeServed {
         /// Its challenge.
         challenge_id: ChallengeId,
+    },
+    /// A part of a charge was sent back.
+    Refunded {
+        /// The challenge of the charge.
+        challenge_id: ChallengeId,
+        /// What was sent back, in base units.
+        amount: Amount,
+        /// The transaction.
+        transaction: B256,
     },
     /// The fee payer is about to run dry.
     SponsorLow {

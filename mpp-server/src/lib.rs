@@ -33,7 +33,7 @@ mod testing;
 pub use self::store::embedded::{EmbeddedStore, SyncMode};
 pub use self::{
     bootstrap::ChannelResolver,
-    charge::ChargeOffer,
+    charge::{ChargeOffer, Refund, RefundError},
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::Address;
-use mpp_core::{Amount, ChallengeId, KeyRing, Realm, SecretKey};
+use mpp_core::{Amount, ChallengeId, KeyRing, Realm, SecretKey, receipt::ChargeReceipt};
 use mpp_tempo::{
     DynSigner, Network, Signer,
     chain::{ChainClient, DynChain},
@@ -16,7 +16,7 @@ use tokio_util::sync::DropGuard;
 use crate::{
     bootstrap::ChannelResolver,
     charge::{
-        self, ChargeContext, ChargeEngine, ChargeOffer, ChargeParts,
+        self, ChargeContext, ChargeEngine, ChargeOffer, ChargeParts, Refund, RefundError,
         record::{ChargeId, ChargeRecord},
     },
     clock::{Clock, SharedClock},
@@ -198,6 +198,41 @@ impl PaymentServer {
     pub fn refusal(&self, route: &Route, failure: &Failure, body: RequestBody) -> Refusal {
         let gate = &self.0.gate;
         gate.refusal(route, failure, route.offers().iter().collect(), body)
+    }
+
+    /// Gives back a part of what a session was charged: the payer can spend it
+    /// again, and what is left at the close goes back to it.
+    ///
+    /// # Errors
+    /// [`Rejection::CreditTooLarge`](crate::Rejection::CreditTooLarge) above
+    /// what was charged and not collected yet; when the channel is unknown or
+    /// not in service, or chain or store fail.
+    ///
+    /// # Cancel safety
+    /// Dropped, it was given back or not; the channel's record tells.
+    pub async fn credit(&self, id: ChannelId, amount: Amount) -> Result<ChannelRecord, Failure> {
+        self.0.engine.credit(id, amount).await
+    }
+
+    /// Sends a part of a paid charge back to who paid it, from the server's
+    /// account, and returns once the chain shows it.
+    ///
+    /// Its memo is that of the charge with the bytes in reverse order, so that
+    /// both are found together on the chain. All refunds of a charge together
+    /// never exceed it. One that a crash has interrupted is finished by the
+    /// next call for the same amount, not doubled.
+    ///
+    /// # Errors
+    /// [`RefundError`].
+    ///
+    /// # Cancel safety
+    /// A task of the server brings a refund that has begun to its end.
+    pub async fn refund(
+        &self,
+        receipt: &ChargeReceipt,
+        amount: Amount,
+    ) -> Result<Refund, RefundError> {
+        Arc::clone(&self.0.charges).refund(receipt, amount).await
     }
 
     /// Compares all live channels with the chain, as the server does when it
@@ -513,6 +548,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         let charges = Arc::new(ChargeContext::new(ChargeParts {
             store: Arc::clone(&store),
             chain: chain.clone(),
+            account: account.clone(),
             sponsor: sponsor.clone(),
             clock: self.clock.clone(),
             events: events.clone(),
@@ -538,6 +574,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         report(&durability);
         tasks.start(keep(Arc::clone(&context)));
         tasks.start(charge::keep(Arc::clone(&charges)));
+        tasks.start(charge::finish_refunds(Arc::clone(&charges)));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
         Ok(PaymentServer(Arc::new(Inner {
             gate,

@@ -23,9 +23,19 @@ pub(crate) fn signer_for(purpose: &str) -> anyhow::Result<LocalSigner> {
 
 /// Sends pathUSD from the first development account.
 pub(crate) async fn fund(node: &Node, to: Address, amount: Amount) -> anyhow::Result<()> {
+    fund_token(node, PATH_USD, to, amount).await
+}
+
+/// Sends a token from the first development account.
+pub(crate) async fn fund_token(
+    node: &Node,
+    token: Address,
+    to: Address,
+    amount: Amount,
+) -> anyhow::Result<()> {
     let bank = LocalSigner::from_hex(BANK)?;
     let transfer = build::Transfer {
-        token: PATH_USD,
+        token,
         to,
         amount,
         memo: None,

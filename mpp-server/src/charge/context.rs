@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mpp_core::Timestamp;
-use mpp_tempo::chain::DynChain;
+use mpp_core::{Amount, Timestamp, receipt::ChargeReceipt};
+use mpp_tempo::{DynSigner, chain::DynChain};
 
 use super::{
     ChargeTerms, ProofDesk,
@@ -12,6 +12,7 @@ use super::{
     machine::ChargeCommand,
     method,
     record::{ChargeId, ChargeRecord},
+    refund::{self, Refund, RefundError},
 };
 use crate::{
     clock::SharedClock,
@@ -31,6 +32,8 @@ pub(crate) struct ChargeContext<S> {
     pub(crate) desk: Desk<S>,
     pub(crate) proofs: ProofDesk<S>,
     pub(crate) chain: DynChain,
+    /// Whom refunds come from.
+    pub(super) account: DynSigner,
     pub(crate) sponsor: Option<Arc<Sponsor<S>>>,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
@@ -46,6 +49,7 @@ pub(crate) struct ChargeContext<S> {
 pub(crate) struct ChargeParts<S> {
     pub(crate) store: Arc<S>,
     pub(crate) chain: DynChain,
+    pub(crate) account: DynSigner,
     pub(crate) sponsor: Option<Arc<Sponsor<S>>>,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
@@ -62,6 +66,7 @@ impl<S: ChannelStore> ChargeContext<S> {
             proofs: ProofDesk::new(Arc::clone(&parts.store), bad_signatures),
             desk: Desk::new(parts.store),
             chain: parts.chain,
+            account: parts.account,
             sponsor: parts.sponsor,
             clock: parts.clock,
             events: parts.events,
@@ -71,6 +76,11 @@ impl<S: ChannelStore> ChargeContext<S> {
             keep_outcomes: parts.keep_outcomes,
             lease: parts.lease,
         }
+    }
+
+    /// How long somebody may work on a charge without a sign of life.
+    pub(super) const fn lease_time(&self) -> Duration {
+        self.lease
     }
 
     /// Until when somebody who begins now may work on a charge.
@@ -202,6 +212,13 @@ pub(crate) trait ChargeEngine: Send + Sync + std::fmt::Debug + 'static {
         visit: Visit,
     ) -> BoxFuture<'a, Result<Redeemed, Failure>>;
 
+    /// Sends a part of a charge back.
+    fn refund<'a>(
+        self: Arc<Self>,
+        receipt: &'a ChargeReceipt,
+        amount: Amount,
+    ) -> BoxFuture<'a, Result<Refund, RefundError>>;
+
     /// Whether there is a fee payer.
     fn sponsors(&self) -> bool;
 
@@ -220,6 +237,14 @@ impl<S: ChannelStore + std::fmt::Debug> ChargeEngine for ChargeContext<S> {
         visit: Visit,
     ) -> BoxFuture<'a, Result<Redeemed, Failure>> {
         Box::pin(method::redeem(self, terms, credential, visit))
+    }
+
+    fn refund<'a>(
+        self: Arc<Self>,
+        receipt: &'a ChargeReceipt,
+        amount: Amount,
+    ) -> BoxFuture<'a, Result<Refund, RefundError>> {
+        Box::pin(refund::refund(self, receipt, amount))
     }
 
     fn sponsors(&self) -> bool {

@@ -4,7 +4,7 @@
 //! a command go in, the next record or a rejection comes out.
 
 use alloy_primitives::B256;
-use mpp_core::Timestamp;
+use mpp_core::{Amount, Timestamp};
 
 use super::record::{Asked, ChargeRecord, ChargeState, Kept, PaymentId, SentTx};
 use crate::error::Rejection;
@@ -202,6 +202,47 @@ pub fn apply(
     Ok(next)
 }
 
+/// Why no more of a charge can be sent back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRefundable {
+    /// The chain has not shown it paid.
+    #[error("the charge was not paid")]
+    NotPaid,
+    /// All refunds together would exceed what was paid, or it is nothing.
+    #[error("at most {left} base units can be sent back, and not nothing")]
+    TooMuch {
+        /// The most, in base units.
+        left: Amount,
+    },
+}
+
+/// Begins a refund: its amount counts from here on, whatever becomes of it.
+///
+/// # Errors
+/// [`NotRefundable`].
+pub fn begin_refund(record: &ChargeRecord, amount: Amount) -> Result<ChargeRecord, NotRefundable> {
+    if !record.is_paid() {
+        return Err(NotRefundable::NotPaid);
+    }
+    let left = record.bill.amount.saturating_sub(record.refunded);
+    let too_much = NotRefundable::TooMuch { left };
+    if amount.is_zero() || amount > left {
+        return Err(too_much);
+    }
+    let mut next = record.clone();
+    next.refunded = record.refunded.checked_add(amount).ok_or(too_much)?;
+    next.refunds = record.refunds.checked_add(1).ok_or(too_much)?;
+    Ok(next)
+}
+
+/// Ends a refund of which it is certain that it was never mined.
+#[must_use]
+pub fn undo_refund(record: &ChargeRecord, amount: Amount) -> ChargeRecord {
+    let mut next = record.clone();
+    next.refunded = record.refunded.saturating_sub(amount);
+    next
+}
+
 impl ChargeRecord {
     fn serve(&mut self, until: Timestamp) {
         self.grants = self.grants.saturating_add(1);
@@ -216,3 +257,6 @@ impl ChargeRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

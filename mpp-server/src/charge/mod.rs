@@ -26,14 +26,19 @@ mod offer;
 mod proof;
 mod pull;
 mod push;
+pub mod refund;
 
-pub use self::offer::ChargeOffer;
 pub(crate) use self::{
     context::{ChargeContext, ChargeEngine, ChargeParts, keep},
     grant::ChargeGuard,
     method::ChargeMethod,
     offer::ChargeTerms,
     proof::ProofDesk,
+    refund::finish_refunds,
+};
+pub use self::{
+    offer::ChargeOffer,
+    refund::{Refund, RefundError},
 };
 
 #[cfg(test)]

@@ -253,3 +253,6 @@ pub(crate) struct ChargeTerms {
     pub(super) modes: Vec<ChargeMode>,
     pub(super) sponsored: bool,
 }
+
+#[cfg(test)]
+mod tests;

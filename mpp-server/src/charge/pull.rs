@@ -134,7 +134,7 @@ impl<S: ChannelStore> Request<'_, S> {
 
 impl SentTx {
     /// A transaction that nobody has to sign any more.
-    pub(super) fn of(transaction: &SignedTx) -> Self {
+    pub(crate) fn of(transaction: &SignedTx) -> Self {
         Self {
             hash: transaction.hash(),
             valid_before: transaction.valid_before(),

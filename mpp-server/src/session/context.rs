@@ -233,6 +233,15 @@ impl<S: ChannelStore> SessionContext<S> {
                 spent: after.spent,
             });
         }
+        if let Some(amount) = before.spent.checked_sub(after.spent)
+            && !amount.is_zero()
+        {
+            self.events.send(ServerEvent::Credited {
+                channel_id,
+                amount,
+                spent: after.spent,
+            });
+        }
         let opening = matches!(before.phase, Phase::Opening(_) | Phase::Failed);
         if opening && after.phase == Phase::Open {
             self.resolver.opened(after);
@@ -310,6 +319,13 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// Compares all live channels with the chain.
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>>;
 
+    /// Gives back a part of what was charged.
+    fn credit(
+        &self,
+        id: ChannelId,
+        amount: Amount,
+    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+
     /// Puts a quarantined channel back into service.
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
 }
@@ -354,6 +370,19 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
 
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>> {
         Box::pin(reconcile::all(self))
+    }
+
+    fn credit(
+        &self,
+        id: ChannelId,
+        amount: Amount,
+    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+        Box::pin(async move {
+            // What was collected meanwhile can not be given back.
+            self.refresh_channel(id).await?;
+            let credited = self.run(id, Command::Credit { amount }).await?;
+            Ok(credited.into_inner().record)
+        })
     }
 
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {

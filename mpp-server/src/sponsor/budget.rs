@@ -182,3 +182,6 @@ fn range(peer: IpAddr) -> Vec<u8> {
         IpAddr::V6(peer) => peer.octets().into_iter().take(6).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

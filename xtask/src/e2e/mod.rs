@@ -1,5 +1,6 @@
-//! `cargo xtask e2e`: every flow over real sockets, for both protocols.
+//! `cargo xtask e2e`: every flow over real sockets, sessions for both protocols.
 
+mod charge;
 mod close;
 mod hold;
 mod market;
@@ -150,5 +151,6 @@ pub(crate) async fn run(node: Option<&str>, only: Option<&str>) -> anyhow::Resul
         }
     }
     market.shop.server.shutdown().await;
+    charge::run(&node, only, &mut table).await?;
     table.finish()
 }
