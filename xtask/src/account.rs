@@ -21,6 +21,11 @@ pub(crate) fn signer_for(purpose: &str) -> anyhow::Result<LocalSigner> {
     LocalSigner::from_bytes(&keccak256(purpose.as_bytes()).0).context("key")
 }
 
+/// The first development account.
+pub(crate) fn bank() -> anyhow::Result<LocalSigner> {
+    Ok(LocalSigner::from_hex(BANK)?)
+}
+
 /// Sends pathUSD from the first development account.
 pub(crate) async fn fund(node: &Node, to: Address, amount: Amount) -> anyhow::Result<()> {
     fund_token(node, PATH_USD, to, amount).await
@@ -33,7 +38,7 @@ pub(crate) async fn fund_token(
     to: Address,
     amount: Amount,
 ) -> anyhow::Result<()> {
-    let bank = LocalSigner::from_hex(BANK)?;
+    let bank = bank()?;
     let transfer = build::Transfer {
         token,
         to,

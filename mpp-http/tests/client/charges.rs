@@ -308,7 +308,10 @@ async fn what_a_hostile_server_asks_for_is_not_signed() {
     }
     assert!(matches!(asked[0], PolicyViolation::ChargeTooHigh { .. }));
     assert!(matches!(asked[1], PolicyViolation::RecipientChanged { .. }));
-    assert!(matches!(asked[2], PolicyViolation::CurrencyNotAllowed { .. }));
+    assert!(matches!(
+        asked[2],
+        PolicyViolation::CurrencyNotAllowed { .. }
+    ));
     assert!(matches!(asked[3], PolicyViolation::ChainNotAllowed { .. }));
     assert_eq!(till.credentials().len(), 1);
 }
