@@ -26,11 +26,26 @@ pub(crate) fn signer_for(purpose: &str) -> anyhow::Result<LocalSigner> {
     LocalSigner::from_bytes(&key_for(purpose).0).context("key")
 }
 
+/// The first development account.
+pub(crate) fn bank() -> anyhow::Result<LocalSigner> {
+    Ok(LocalSigner::from_hex(BANK)?)
+}
+
 /// Sends pathUSD from the first development account.
 pub(crate) async fn fund(node: &Node, to: Address, amount: Amount) -> anyhow::Result<()> {
-    let bank = LocalSigner::from_hex(BANK)?;
+    fund_token(node, PATH_USD, to, amount).await
+}
+
+/// Sends a token from the first development account.
+pub(crate) async fn fund_token(
+    node: &Node,
+    token: Address,
+    to: Address,
+    amount: Amount,
+) -> anyhow::Result<()> {
+    let bank = bank()?;
     let transfer = build::Transfer {
-        token: PATH_USD,
+        token,
         to,
         amount,
         memo: None,

@@ -32,9 +32,16 @@ pub(super) struct Flow {
 #[derive(Clone, Copy, Debug)]
 enum Play {
     /// The peer's client buys with a session, so many units for a cent each.
-    Session { flow: &'static str, path: &'static str, units: u32 },
+    Session {
+        flow: &'static str,
+        path: &'static str,
+        units: u32,
+    },
     /// The peer's client pays one charge.
-    Charge { flow: &'static str, path: &'static str },
+    Charge {
+        flow: &'static str,
+        path: &'static str,
+    },
     /// Our client buys requests from the peer's server.
     OurRequests { protocol: &'static str },
     /// Our client reads a stream of the peer's server.
@@ -52,7 +59,12 @@ const fn flow(peer: &'static str, name: &'static str, play: Play) -> Flow {
     }
 }
 
-const fn session(name: &'static str, flow_name: &'static str, path: &'static str, units: u32) -> Flow {
+const fn session(
+    name: &'static str,
+    flow_name: &'static str,
+    path: &'static str,
+    units: u32,
+) -> Flow {
     let play = Play::Session {
         flow: flow_name,
         path,
@@ -75,20 +87,56 @@ const fn our_charge(name: &'static str, path: &'static str) -> Flow {
 
 /// All flows.
 pub(super) const FLOWS: &[Flow] = &[
-    session("session v2, requests, close", "v2 requests", "/v2/requests", 5),
-    session("session v2, SSE with top-ups, close", "v2 stream", "/v2/stream", WORDS),
-    session("session v2, resume by bootstrap", "v2 resume", "/v2/requests", 5),
-    session("session v1, requests, close", "v1 requests", "/v1/requests", 5),
+    session(
+        "session v2, requests, close",
+        "v2 requests",
+        "/v2/requests",
+        5,
+    ),
+    session(
+        "session v2, SSE with top-ups, close",
+        "v2 stream",
+        "/v2/stream",
+        WORDS,
+    ),
+    session(
+        "session v2, resume by bootstrap",
+        "v2 resume",
+        "/v2/requests",
+        5,
+    ),
+    session(
+        "session v1, requests, close",
+        "v1 requests",
+        "/v1/requests",
+        5,
+    ),
     session("session v1, SSE, close", "v1 stream", "/v1/stream", WORDS),
     charge("charge, pull", "pull charge", "/charge/pull"),
     charge("charge, push", "push charge", "/charge/push"),
     charge("charge, proof of identity", "proof charge", "/charge/proof"),
     charge("charge, sponsored", "sponsored charge", "/charge/sponsored"),
     charge("charge, splits", "splits charge", "/charge/splits"),
-    flow(MPPX, "session v2, requests, close", Play::OurRequests { protocol: "v2" }),
-    flow(MPPX, "session v2, SSE with top-ups, close", Play::OurStream { protocol: "v2" }),
-    flow(MPPX_V1, "session v1, requests, close", Play::OurRequests { protocol: "v1" }),
-    flow(MPPX_V1, "session v1, SSE with top-ups, close", Play::OurStream { protocol: "v1" }),
+    flow(
+        MPPX,
+        "session v2, requests, close",
+        Play::OurRequests { protocol: "v2" },
+    ),
+    flow(
+        MPPX,
+        "session v2, SSE with top-ups, close",
+        Play::OurStream { protocol: "v2" },
+    ),
+    flow(
+        MPPX_V1,
+        "session v1, requests, close",
+        Play::OurRequests { protocol: "v1" },
+    ),
+    flow(
+        MPPX_V1,
+        "session v1, SSE with top-ups, close",
+        Play::OurStream { protocol: "v1" },
+    ),
     our_charge("charge, pull", "/charge/pull"),
     our_charge("charge, push", "/charge/push"),
     our_charge("charge, proof of identity", "/charge/proof"),
@@ -118,7 +166,11 @@ impl Flow {
             Play::Charge { flow, path } => {
                 let before = stage.node.balance(payer.address()).await?;
                 let said = stage.peer_buys(&payer, flow, path).await?;
-                ensure!(said["receipt"]["status"] == "success", "{}", said["receipt"]);
+                ensure!(
+                    said["receipt"]["status"] == "success",
+                    "{}",
+                    said["receipt"]
+                );
                 let after = stage.node.balance(payer.address()).await?;
                 check_charged(path, before, after)
             }
@@ -213,17 +265,31 @@ impl Stage {
     }
 
     /// The channel is closed with what was served, on both sides and on chain.
-    async fn check_closed(&self, payer: &Person, receipt: &Value, units: u32) -> anyhow::Result<()> {
+    async fn check_closed(
+        &self,
+        payer: &Person,
+        receipt: &Value,
+        units: u32,
+    ) -> anyhow::Result<()> {
         let receipt: SessionReceipt = serde_json::from_value(receipt.clone())?;
         let spent = cents(units.into());
         ensure!(receipt.spent == spent, "{} spent", receipt.spent);
         let id: ChannelId = receipt.channel_id.parse()?;
         let record = self.ours.shop.server.channel(id).await?;
-        ensure!(matches!(record.phase, Phase::Closed { .. }), "{}", record.phase.name());
+        ensure!(
+            matches!(record.phase, Phase::Closed { .. }),
+            "{}",
+            record.phase.name()
+        );
         ensure!(record.settled == spent, "{} settled", record.settled);
         let left = self.node.balance(payer.address()).await?;
-        let paid = dollars(2).checked_sub(left).context("the payer has gained")?;
-        ensure!(paid >= spent && paid < spent.saturating_add(cents(5)), "{paid} paid");
+        let paid = dollars(2)
+            .checked_sub(left)
+            .context("the payer has gained")?;
+        ensure!(
+            paid >= spent && paid.saturating_sub(spent) < cents(5),
+            "{paid} paid"
+        );
         Ok(())
     }
 }
@@ -251,6 +317,10 @@ async fn stream(client: &Client, url: &str) -> anyhow::Result<()> {
     ensure!(words == WORDS, "{words} words");
     drop(stream);
     let closed = session.close().await?;
-    ensure!(closed.spent == cents(WORDS.into()), "{} spent", closed.spent);
+    ensure!(
+        closed.spent == cents(WORDS.into()),
+        "{} spent",
+        closed.spent
+    );
     Ok(())
 }

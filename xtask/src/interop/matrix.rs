@@ -87,13 +87,17 @@ impl Matrix {
 
     /// Counts.
     pub(super) fn finish(&self) -> anyhow::Result<()> {
-        let count = |wanted: fn(&End) -> bool| self.rows.iter().filter(|row| wanted(&row.end)).count();
+        let count =
+            |wanted: fn(&End) -> bool| self.rows.iter().filter(|row| wanted(&row.end)).count();
         let works = count(|end| matches!(end, End::Works));
         let deviates = count(|end| matches!(end, End::Deviates(_)));
         let failed = count(|end| matches!(end, End::Failed(_)));
         println!("\n{works} work, {deviates} known deviations of peers");
         println!("{} passed, {failed} failed", works.saturating_add(deviates));
-        ensure!(failed == 0, "some peers and we do not understand each other");
+        ensure!(
+            failed == 0,
+            "some peers and we do not understand each other"
+        );
         ensure!(works > 0, "no flow has this name");
         Ok(())
     }
@@ -102,7 +106,12 @@ impl Matrix {
 impl Row {
     fn line(&self) -> String {
         let verb = self.direction.verb();
-        format!("{:<28} {verb:<6} {:<34} {}", self.peer, self.flow, self.end.text())
+        format!(
+            "{:<28} {verb:<6} {:<34} {}",
+            self.peer,
+            self.flow,
+            self.end.text()
+        )
     }
 }
 

@@ -54,8 +54,18 @@ fn router(server: &PaymentServer) -> anyhow::Result<Router> {
         let requests = offer("0.05").unit_type("request").build()?;
         let words = offer(deposit).unit_type("word").build()?;
         router = router
-            .merge(sell(server, &format!("/{protocol}/requests"), requests, get(serve_photo))?)
-            .merge(sell(server, &format!("/{protocol}/stream"), words, get(serve_words))?);
+            .merge(sell(
+                server,
+                &format!("/{protocol}/requests"),
+                requests,
+                get(serve_photo),
+            )?)
+            .merge(sell(
+                server,
+                &format!("/{protocol}/stream"),
+                words,
+                get(serve_words),
+            )?);
     }
     for (name, offer) in charges(server) {
         let path = format!("/charge/{name}");
