@@ -7,6 +7,7 @@
 mod close;
 mod feed;
 mod manage;
+mod once;
 mod resume;
 mod top_up;
 
@@ -19,10 +20,12 @@ use mpp_tempo::ChannelId;
 pub use self::manage::{Manage, Managed, refusal};
 use crate::error::{ClientError, TransportError};
 use crate::flow::{Action, Answer, Booking, Flow, Probe, Repetition, Sent};
-use crate::offer::Offer;
+use crate::choice::Choice;
+use crate::credential::CredentialField;
+use crate::once::Once;
 use crate::origin::Site;
 use crate::payer::Payer;
-use crate::session::payment::{CredentialField, Payment};
+use crate::session::payment::Payment;
 use crate::session::resume::SnapshotRefused;
 
 /// How sending failed.
@@ -99,9 +102,34 @@ pub trait Wire: ManageWire {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeats {
     /// It is harmless, or has a key by which the server knows it again.
-    Harmless,
-    /// It might be carried out twice.
+    Always,
+    /// Only with a credential that a server takes once.
+    WhenPaidOnce,
+    /// Never.
     Never,
+}
+
+/// By what a server knows a call again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CallKey {
+    /// By nothing.
+    #[default]
+    None,
+    /// By a key that this client made for this call.
+    OfCall(String),
+    /// By a key that names a purchase, across calls and restarts.
+    OfPurchase(String),
+}
+
+impl CallKey {
+    /// The key itself.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::None => None,
+            Self::OfCall(key) | Self::OfPurchase(key) => Some(key),
+        }
+    }
 }
 
 /// The answer to a call, and how it was paid.
@@ -124,8 +152,11 @@ pub struct Exchange<'a, W> {
     site: Site,
     wire: &'a mut W,
     repeats: Repeats,
+    key: CallKey,
     flow: Flow,
     payment: Option<Payment>,
+    /// A one-time payment, in place of one from a channel.
+    once: Option<Once>,
     channel: Option<ChannelId>,
     /// What went out last, to be sent again just as it was.
     repeat: Option<CredentialField>,
@@ -135,18 +166,34 @@ pub struct Exchange<'a, W> {
 
 impl<'a, W: Wire> Exchange<'a, W> {
     /// A call that was not sent yet.
-    pub fn new(payer: &'a Payer, site: Site, wire: &'a mut W, repeats: Repeats) -> Self {
+    pub fn new(payer: &'a Payer, site: Site, wire: &'a mut W) -> Self {
         Self {
             payer,
             site,
             wire,
-            repeats,
+            repeats: Repeats::Never,
+            key: CallKey::None,
             flow: Flow::new(),
             payment: None,
+            once: None,
             channel: None,
             repeat: None,
             lost: None,
         }
+    }
+
+    /// Whether it is sent again when its answer was lost; by default never.
+    #[must_use]
+    pub fn repeats(mut self, repeats: Repeats) -> Self {
+        self.repeats = repeats;
+        self
+    }
+
+    /// By what the server knows the call again. The wire sends the key.
+    #[must_use]
+    pub fn key(mut self, key: CallKey) -> Self {
+        self.key = key;
+        self
     }
 
     /// Sends the call, and pays for it if the server asks for that.
@@ -159,10 +206,7 @@ impl<'a, W: Wire> Exchange<'a, W> {
     /// Dropped before the answer, the call may have been served and charged.
     /// The accounts keep covering it.
     pub async fn run(mut self) -> Result<Delivered<W::Content>, ClientError> {
-        // Answering a known offer in advance takes one round trip, not two.
-        if let Some(offer) = self.payer.known_offer(&self.site) {
-            self.pay(offer).await?;
-        }
+        self.pay_in_advance().await?;
         loop {
             let Some((answer, content)) = self.send().await? else {
                 continue;
@@ -174,26 +218,53 @@ impl<'a, W: Wire> Exchange<'a, W> {
             if !matches!(action, Action::Repeat(_)) {
                 self.repeat = None;
             }
-            match action {
-                Action::Deliver(booking) => return self.deliver(booking, &answer, content),
-                action => self.act(action).await?,
+            match (action, self.once.take()) {
+                (Action::Deliver(booking), Some(once)) => {
+                    return once::deliver(once, booking, &answer, content);
+                }
+                (Action::Deliver(booking), None) => {
+                    return self.deliver(booking, &answer, content);
+                }
+                (action, Some(once)) => self.act_once(once, action, &answer).await?,
+                (action, None) => self.act(action, &answer).await?,
             }
         }
     }
 
-    async fn pay(&mut self, offer: Offer) -> Result<(), ClientError> {
-        offer.check_body(self.wire.body())?;
+    /// Pays before the server asks, when it is known what it will ask for, so
+    /// that the call takes one round trip.
+    async fn pay_in_advance(&mut self) -> Result<(), ClientError> {
+        // A purchase that was begun before is never paid for twice.
+        if let CallKey::OfPurchase(key) = &self.key
+            && let Some(once) = self.payer.paid_before(&self.site, key).await?
+        {
+            self.once = Some(once);
+            return Ok(());
+        }
+        match self.payer.known_offer(&self.site) {
+            Some(offer) => self.pay(Choice::Session(offer)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn pay(&mut self, choice: Choice) -> Result<(), ClientError> {
+        choice.check_body(self.wire.body())?;
+        let offer = match choice {
+            Choice::Session(offer) => offer,
+            other => return self.pay_once(other).await,
+        };
         resume::ask(self.payer, &self.site, self.wire, &offer).await?;
         let payment = self.payer.begin(&self.site, offer).await?;
-        self.channel = Some(payment.channel_id());
-        self.payment = Some(payment);
+        self.take_up(payment);
         Ok(())
     }
 
     fn sent(&self) -> Result<Sent, ClientError> {
-        self.payment
-            .as_ref()
-            .map_or(Ok(Sent::Nothing), Payment::sent)
+        match (&self.payment, &self.once) {
+            (Some(payment), _) => payment.sent(),
+            (None, Some(once)) => Ok(once.sent()),
+            (None, None) => Ok(Sent::Nothing),
+        }
     }
 
     /// Sends the call; `None`: the answer was lost, and it is to be sent again.
@@ -209,7 +280,11 @@ impl<'a, W: Wire> Exchange<'a, W> {
                 if let Some(payment) = self.payment.take() {
                     payment.release();
                 }
-                Err(ClientError::Transport(error))
+                let error = ClientError::Transport(error);
+                Err(match self.once.take() {
+                    Some(once) => once.release(error),
+                    None => error,
+                })
             }
             Err(SendError::NotSent(error) | SendError::MayHaveArrived(error)) => {
                 self.lose(error).await.map(|()| None)
@@ -219,6 +294,9 @@ impl<'a, W: Wire> Exchange<'a, W> {
 
     /// The credential: a new one, or the last one if that is to be sent again.
     async fn field(&mut self) -> Result<Option<CredentialField>, ClientError> {
+        if let Some(once) = &self.once {
+            return once.field().map(Some);
+        }
         let Some(payment) = &mut self.payment else {
             return Ok(None);
         };
@@ -232,12 +310,15 @@ impl<'a, W: Wire> Exchange<'a, W> {
 
     /// Waits before the call is sent again, unless it was often enough.
     async fn lose(&mut self, error: TransportError) -> Result<(), ClientError> {
+        if let Some(once) = self.once.take() {
+            return self.lose_once(once, error).await;
+        }
         let Some(payment) = self.payment.take() else {
             return Err(ClientError::Transport(error));
         };
         let pause = match self.repeats {
-            Repeats::Harmless => self.flow.on_lost(),
-            Repeats::Never => None,
+            Repeats::Always => self.flow.on_lost(),
+            Repeats::WhenPaidOnce | Repeats::Never => None,
         };
         let Some(pause) = pause else {
             return Err(payment.lose(error));
@@ -249,7 +330,7 @@ impl<'a, W: Wire> Exchange<'a, W> {
     }
 
     /// Does what the flow says before the call is sent again.
-    async fn act(&mut self, action: Action) -> Result<(), ClientError> {
+    async fn act(&mut self, action: Action, answer: &Answer) -> Result<(), ClientError> {
         match action {
             Action::Deliver(_) => {}
             Action::Repeat(pause) => {
@@ -257,14 +338,13 @@ impl<'a, W: Wire> Exchange<'a, W> {
                 self.lost.get_or_insert_with(busy);
                 self.wire.pause(pause).await;
             }
-            Action::Pay(offer) => {
-                self.payer.learn(&self.site, &offer);
-                self.pay(offer).await?;
-            }
+            Action::Pay => self.choose(answer).await?,
             Action::Renew(offer) => {
                 self.payer.learn(&self.site, &offer);
-                offer.check_body(self.wire.body())?;
                 if let Some(payment) = self.payment.take() {
+                    if let Err(reason) = offer.check_body(self.wire.body()) {
+                        return Err(payment.refuse(reason.into()));
+                    }
                     self.take_up(payment.renew(offer).await?);
                 }
             }
@@ -331,18 +411,20 @@ impl<'a, W: Wire> Exchange<'a, W> {
         match booking {
             Booking::Confirm(receipt) => {
                 payment.confirm(&receipt)?;
+                let receipt = Receipt::Session(*receipt);
                 if is_gone {
-                    return Err(ClientError::AlreadyDelivered { receipt });
+                    return Err(already(receipt));
                 }
-                Ok(delivered(content, Some(Receipt::Session(*receipt)), None))
+                Ok(delivered(content, Some(receipt), None))
             }
             Booking::Replayed(receipt) => {
                 payment.confirm_open()?;
                 payment.release();
+                let receipt = Receipt::Session(*receipt);
                 if is_gone {
-                    return Err(ClientError::AlreadyDelivered { receipt });
+                    return Err(already(receipt));
                 }
-                Ok(delivered(content, Some(Receipt::Session(*receipt)), None))
+                Ok(delivered(content, Some(receipt), None))
             }
             Booking::Stream(receipt) => {
                 payment.begin_stream()?;
@@ -356,10 +438,16 @@ impl<'a, W: Wire> Exchange<'a, W> {
                 payment.dismiss()?;
                 Ok(delivered(content, None, None))
             }
-            Booking::Unpaid | Booking::Doubt => {
+            Booking::Unpaid | Booking::Doubt | Booking::Once(_) => {
                 payment.doubt();
                 Ok(delivered(content, None, None))
             }
         }
     }
+}
+
+/// The answer was delivered before, and is not there any more.
+fn already(receipt: Receipt) -> ClientError {
+    let receipt = Box::new(receipt);
+    ClientError::AlreadyDelivered { receipt }
 }

@@ -42,6 +42,22 @@ struct Intents {
 }
 
 impl Capability {
+    /// What a value of `Accept-Payment` names; ranges are left out.
+    #[must_use]
+    pub fn of_accept_payment(value: &str) -> Self {
+        let mut capability = Self::default();
+        for range in value.split(',') {
+            let name = range.split(';').next().unwrap_or(range).trim();
+            let Some((method, intent)) = name.split_once('/') else {
+                continue;
+            };
+            if let (Ok(method), Ok(intent)) = (method.parse(), intent.parse()) {
+                capability.add(&method, &intent);
+            }
+        }
+        capability
+    }
+
     /// Adds an intent of a method.
     pub fn add(&mut self, method: &MethodName, intent: &IntentName) {
         let listed = self.methods.entry(method.as_str().to_owned());
@@ -111,6 +127,14 @@ mod tests {
             None
         );
         assert_eq!(read(json!({"methods": {}})), None);
+    }
+
+    #[test]
+    fn a_preference_becomes_a_capability() {
+        let value = "tempo/session, tempo/charge;q=0.5, */*;q=0.1";
+        let capability = Capability::of_accept_payment(value);
+        let text = serde_json::to_string(&capability).unwrap();
+        assert_eq!(text, r#"{"methods":{"tempo":{"intents":["session","charge"]}}}"#);
     }
 
     #[test]

@@ -12,13 +12,17 @@
 #![forbid(unsafe_code)]
 
 pub mod bootstrap;
+pub mod charge;
 pub mod clock;
 pub mod error;
 pub mod event;
 pub mod gate;
 pub mod session;
+pub mod sponsor;
 pub mod store;
 
+mod broadcast;
+mod keeper;
 mod server;
 mod settle;
 mod tasks;
@@ -29,12 +33,14 @@ mod testing;
 pub use self::store::embedded::{EmbeddedStore, SyncMode};
 pub use self::{
     bootstrap::ChannelResolver,
+    charge::{ChargeOffer, Refund, RefundError},
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},
-    server::{Builder, PaymentServer},
+    server::{Builder, Health, PaymentServer},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
     settle::reconcile::Reconciled,
+    sponsor::{SponsorBudget, SponsorHealth},
     store::{ChannelStore, Durability, MemoryStore},
     tasks::TaskLost,
 };

@@ -10,7 +10,10 @@ use mpp_core::Amount;
 use mpp_devnet::Devnet;
 use mpp_tempo::{
     ChannelId, ChannelView, SessionProtocol,
-    chain::{BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, TxReceipt},
+    chain::{
+        BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, Simulated, Simulation,
+        TxReceipt,
+    },
 };
 
 /// A chain client that counts its calls and fails them while it is cut.
@@ -89,6 +92,10 @@ impl ChainClient for Link {
 
     async fn fees(&self) -> Result<FeeQuote, ChainError> {
         self.enter()?.fees().await
+    }
+
+    async fn simulate(&self, simulation: Simulation) -> Result<Simulated, ChainError> {
+        self.enter()?.simulate(simulation).await
     }
 
     async fn token_balance(&self, token: Address, owner: Address) -> Result<Amount, ChainError> {

@@ -6,13 +6,15 @@ use std::future::{Future, ready};
 use mpp_core::{Problem, SessionReceipt};
 
 use super::{ManageWire, SendError};
+use crate::choice::Choice;
+use crate::credential::CredentialField;
 use crate::error::{ClientError, TransportError};
 use crate::flow::{ManageAction, Management};
-use crate::offer::Offer;
+use crate::offer::{Offer, Unpayable};
 use crate::origin::Site;
 use crate::payer::Payer;
 use crate::session::close::Close;
-use crate::session::payment::{CredentialField, Next, Payment};
+use crate::session::payment::{Next, Payment};
 use crate::session::top_up::TopUp;
 
 /// Top-ups that one request may need in a row.
@@ -185,8 +187,13 @@ impl Payer {
         if answer.status != 402 {
             return Err(ClientError::Protocol("it does not ask for payment"));
         }
-        let offer = Offer::choose(answer.challenges)?;
-        self.learn(site, &offer);
-        Ok(offer)
+        let choice = self.choose(site, &answer.challenges)?;
+        self.learn_choice(site, &choice);
+        match choice {
+            Choice::Session(offer) => Ok(offer),
+            Choice::Charge(_) | Choice::Method(..) => {
+                Err(ClientError::Unpayable(Unpayable::NotOffered))
+            }
+        }
     }
 }

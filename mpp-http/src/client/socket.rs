@@ -6,7 +6,7 @@ mod wire;
 
 use std::fmt;
 
-use mpp_client::exchange::{Exchange, Repeats};
+use mpp_client::exchange::Exchange;
 use mpp_client::session::payment::Payment;
 use mpp_client::{ClientError, Payer, Site, TransportError};
 use mpp_core::SessionReceipt;
@@ -40,7 +40,7 @@ impl Client {
     pub(super) async fn socket(&self, url: &Url) -> Result<WsStream, ClientError> {
         let site = Site::of(url)?;
         let mut wire = SocketWire::new(self, url);
-        let begun = Exchange::new(&self.payer, site.clone(), &mut wire, Repeats::Never)
+        let begun = Exchange::new(&self.payer, site.clone(), &mut wire)
             .run()
             .await?;
         match (wire.into_line(), begun.payment, begun.channel) {

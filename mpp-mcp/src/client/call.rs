@@ -1,7 +1,10 @@
 //! What goes out with a call.
 
 use mpp_client::{
-    ClientError, exchange::Repeats, new_idempotency_key, session::payment::CredentialField,
+    ClientError,
+    credential::CredentialField,
+    exchange::{CallKey, Repeats},
+    new_idempotency_key,
 };
 use mpp_core::header::idempotency_key::IdempotencyKey;
 use serde_json::Value;
@@ -35,53 +38,62 @@ impl CallOptions {
 /// The metadata of one call.
 #[derive(Clone, Debug)]
 pub(crate) struct Credentials {
-    key: Option<String>,
+    pub(crate) key: CallKey,
     pub(crate) repeats: Repeats,
+    /// What the client pays with, as `Accept-Payment` says it.
+    accept: String,
 }
 
 impl Credentials {
     /// Reading a resource or a prompt changes nothing and may be repeated; a
-    /// tool may do anything, so repeating takes the caller's own key.
-    pub(crate) fn of(operation: &Operation, options: &CallOptions) -> Result<Self, ClientError> {
+    /// tool may do anything, so repeating takes the caller's own key, or a
+    /// credential that a server takes once.
+    pub(crate) fn of(
+        operation: &Operation,
+        options: &CallOptions,
+        accept: &str,
+    ) -> Result<Self, ClientError> {
         let chosen = options.key.as_deref().map(IdempotencyKey::from_text);
         let chosen = chosen
             .transpose()
             .map_err(|_| ClientError::Misuse("an idempotency key is 1 to 255 visible characters"))?;
-        if let Some(key) = chosen {
-            return Ok(Self {
-                key: Some(key.as_str().to_owned()),
-                repeats: Repeats::Harmless,
-            });
-        }
-        match operation {
-            Operation::Resource(_) | Operation::Prompt(_) => {
-                let key = IdempotencyKey::parse(&new_idempotency_key());
-                Ok(Self {
-                    key: key.ok().map(|key| key.as_str().to_owned()),
-                    repeats: Repeats::Harmless,
-                })
+        let (key, repeats) = match (chosen, operation) {
+            (Some(key), _) => {
+                let key = key.as_str().to_owned();
+                (CallKey::OfPurchase(key), Repeats::Always)
             }
-            Operation::Tool(_) | Operation::Method(_) => Ok(Self {
-                key: None,
-                repeats: Repeats::Never,
-            }),
-        }
+            (None, Operation::Resource(_) | Operation::Prompt(_)) => {
+                let key = IdempotencyKey::parse(&new_idempotency_key());
+                let key = key.map_or(CallKey::None, |key| CallKey::OfCall(key.as_str().to_owned()));
+                (key, Repeats::Always)
+            }
+            (None, Operation::Tool(_) | Operation::Method(_)) => {
+                (CallKey::None, Repeats::WhenPaidOnce)
+            }
+        };
+        Ok(Self {
+            key,
+            repeats,
+            accept: accept.to_owned(),
+        })
     }
 
     /// Of a call that only manages a channel.
     pub(crate) const fn none() -> Self {
         Self {
-            key: None,
+            key: CallKey::None,
             repeats: Repeats::Never,
+            accept: String::new(),
         }
     }
 
     /// What a call for content says.
     pub(crate) fn content(&self, field: Option<&CredentialField>) -> Result<Members, ClientError> {
         let mut members = credential(field)?;
-        if let Some(key) = &self.key {
-            members.insert(meta::IDEMPOTENCY_KEY.into(), Value::from(key.as_str()));
+        if let Some(key) = self.key.text() {
+            members.insert(meta::IDEMPOTENCY_KEY.into(), Value::from(key));
         }
+        members.insert(meta::ACCEPT_PAYMENT.into(), Value::from(self.accept.as_str()));
         Ok(members)
     }
 

@@ -21,14 +21,12 @@ pub use self::{
 pub(crate) use self::wire::unwritten;
 pub(crate) use self::{call::Credentials, track::Track};
 
-use mpp_core::{IntentName, MethodName};
+use mpp_client::Payer;
 
 use crate::Capability;
 
-/// What this client can pay with, for the handshake and for each call.
+/// What a payer can pay with, for the handshake.
 #[must_use]
-pub fn capability() -> Capability {
-    let mut capability = Capability::default();
-    capability.add(&MethodName::tempo(), &IntentName::session());
-    capability
+pub fn capability(payer: &Payer) -> Capability {
+    Capability::of_accept_payment(payer.accept_payment())
 }

@@ -73,11 +73,13 @@ impl<T: Transport> PayingClient<T> {
         options: &CallOptions,
     ) -> Result<PaidReply, ClientError> {
         let operation = Operation::of(method, params.as_ref());
-        let credentials = Credentials::of(&operation, options)?;
-        let repeats = credentials.repeats;
+        let credentials = Credentials::of(&operation, options, self.payer.accept_payment())?;
+        let (key, repeats) = (credentials.key.clone(), credentials.repeats);
         let site = self.site(&operation);
         let mut wire = self.wire(&operation, params.as_ref(), credentials);
-        let delivered = Exchange::new(&self.payer, site, &mut wire, repeats)
+        let delivered = Exchange::new(&self.payer, site, &mut wire)
+            .repeats(repeats)
+            .key(key)
             .run()
             .await?;
         if let Some(channel) = delivered.channel {

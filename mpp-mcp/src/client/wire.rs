@@ -4,9 +4,9 @@ use std::{future::Future, time::Duration};
 
 use mpp_client::{
     TransportError,
+    credential::CredentialField,
     exchange::{Acquaintance, ManageWire, SendError, Wire},
     flow::{Answer, Probe},
-    session::payment::CredentialField,
 };
 use serde_json::Value;
 

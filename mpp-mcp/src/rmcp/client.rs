@@ -208,10 +208,13 @@ impl PayingPeer {
         order: Order,
         options: &CallOptions,
     ) -> Result<(ServerResult, Option<Receipt>), CallError> {
-        let credentials = Credentials::of(&order.operation(), options)?;
-        let (site, repeats) = (self.site(&order), credentials.repeats);
+        let accept = self.payer.accept_payment();
+        let credentials = Credentials::of(&order.operation(), options, accept)?;
+        let (key, repeats) = (credentials.key.clone(), credentials.repeats);
         let mut wire = PeerWire::new(&self.peer, &order, credentials);
-        let delivered = Exchange::new(&self.payer, site, &mut wire, repeats)
+        let delivered = Exchange::new(&self.payer, self.site(&order), &mut wire)
+            .repeats(repeats)
+            .key(key)
             .run()
             .await?;
         if let Some(channel) = delivered.channel {
@@ -231,13 +234,13 @@ impl PayingPeer {
     }
 }
 
-/// Says in the handshake what this client can pay with.
+/// Says in the handshake what a client can pay with.
 #[must_use]
-pub fn advertise(mut config: ClientConfig) -> ClientConfig {
+pub fn advertise(mut config: ClientConfig, payer: &Payer) -> ClientConfig {
     let experimental = &mut config.capabilities.experimental;
     experimental
         .get_or_insert_default()
-        .insert(PAYMENT.to_owned(), capability().members());
+        .insert(PAYMENT.to_owned(), capability(payer).members());
     config
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use mpp_core::ChallengeId;
 use mpp_server::{
     Failure, Misuse, Offer, PaymentServer, Rejection, Route,
-    gate::{Attempt, Decision, Refusal},
+    gate::{Attempt, Decision, Refusal, RequestBody},
 };
 
 use super::{Call, Sale, Success, render::{self, Looked}};
@@ -250,8 +250,8 @@ impl Catalog {
                 paid,
                 grant,
             )),
-            Decision::Replay(outcome) => {
-                Admission::Answered(render::replayed(&operation, *outcome))
+            Decision::Replay(before) => {
+                Admission::Answered(render::replayed(&operation, &before, paid.as_ref()))
             }
             Decision::Respond(receipt) => {
                 let receipt = render::receipt(&receipt, paid.as_ref());
@@ -271,13 +271,13 @@ impl Catalog {
         // (draft-payment-transport-mcp-00, Payment Verification Failure).
         if code == VERIFICATION_FAILED && refusal.challenges.is_empty() {
             let required = Rejection::PaymentRequired.into();
-            refusal.challenges = self.server.refusal(route, &required).challenges;
+            refusal.challenges = self.server.refusal(route, &required, RequestBody::Unread).challenges;
         }
         render::refusal(&refusal, looked)
     }
 
     pub(super) fn refuse(&self, route: &Route, failure: &Failure) -> RpcError {
-        let refusal = self.server.refusal(route, failure);
+        let refusal = self.server.refusal(route, failure, RequestBody::Unread);
         self.refused(route, refusal, Looked::ForNothing)
     }
 }

@@ -1,7 +1,10 @@
 //! Decisions as results and errors of JSON-RPC (PROTOCOL 6).
 
 use mpp_core::{ChallengeId, Problem, ProblemKind, Receipt};
-use mpp_server::{bootstrap::Recognized, gate::Refusal, store::StoredOutcome};
+use mpp_server::{
+    bootstrap::Recognized,
+    gate::{Refusal, Replay},
+};
 use serde_json::{Value, json};
 
 use super::Success;
@@ -98,11 +101,10 @@ pub(super) fn recognized(operation: &Operation, receipt: Value, payer: &Recogniz
 
 /// The answer that an equal call was given before. Of one that was not kept
 /// only the receipt is left: it was delivered already.
-pub(super) fn replayed(operation: &Operation, outcome: StoredOutcome) -> Success {
-    let kept = outcome.response.as_ref();
+pub(super) fn replayed(operation: &Operation, before: &Replay, paid: Option<&ChallengeId>) -> Success {
+    let kept = before.response.as_ref();
     let result = kept.and_then(|response| serde_json::from_slice(&response.body).ok());
-    let paid = outcome.receipt.challenge_id.clone();
-    let receipt = receipt(&Receipt::Session(outcome.receipt), Some(&paid));
+    let receipt = receipt(&before.receipt, paid);
     let mut answer = managed(operation, receipt);
     let said = match result {
         Some(result) => {

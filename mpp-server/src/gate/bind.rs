@@ -7,13 +7,13 @@ use std::{
 };
 
 use mpp_core::{
-    Challenge, CredentialReader, IntentName, KnownChallenge, MethodName, Proof, Timestamp,
-    challenge::ExpiryError, header::credential::sole_token, source::DidPkh,
+    Challenge, ChallengeForm, CredentialReader, IntentName, KnownChallenge, KnownText, MethodName,
+    Proof, Timestamp, challenge::ExpiryError, header::credential::sole_token, source::DidPkh,
 };
-use mpp_tempo::wire::{PayloadError, SessionPayload};
+use mpp_tempo::wire::{PayloadError, SessionPayload, VoucherForm};
 use serde_json::Value;
 
-use super::{Gate, Offer, Purpose, Route, attempt::Presented};
+use super::{Gate, Late, Offer, Purpose, RequestBody, Route, attempt::Presented, issuer::Model};
 use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.
@@ -28,11 +28,19 @@ pub struct BoundCredential {
 
 enum Echo {
     Read(Box<Challenge>),
-    Known {
-        known: Arc<KnownChallenge>,
-        /// Whether its MAC was verified for this credential.
-        fresh: bool,
-    },
+    /// Verified before.
+    Known(Arc<KnownChallenge>),
+    /// Verified for this credential.
+    Fresh(Box<Fresh>),
+}
+
+/// What may be remembered once a credential has paid.
+pub(super) struct Fresh {
+    known: Arc<KnownChallenge>,
+    /// How the credential writes its challenge, when that is new.
+    form: Option<ChallengeForm>,
+    /// How it writes its voucher, when that is new.
+    voucher: Option<Arc<VoucherForm>>,
 }
 
 #[expect(
@@ -51,7 +59,8 @@ impl BoundCredential {
     pub fn challenge(&self) -> &Challenge {
         match &self.challenge {
             Echo::Read(challenge) => challenge,
-            Echo::Known { known, .. } => known.challenge(),
+            Echo::Known(known) => known.challenge(),
+            Echo::Fresh(fresh) => fresh.known.challenge(),
         }
     }
 
@@ -81,12 +90,16 @@ impl BoundCredential {
         self.source.as_ref()
     }
 
-    /// The challenge, if it should be remembered once the credential has paid.
-    pub(super) fn fresh(&self) -> Option<Arc<KnownChallenge>> {
-        match &self.challenge {
-            Echo::Known { known, fresh: true } => Some(Arc::clone(known)),
-            Echo::Known { fresh: false, .. } | Echo::Read(_) => None,
-        }
+    /// What should be remembered once the credential has paid.
+    pub(super) fn take_fresh(&mut self) -> Option<Fresh> {
+        let Echo::Fresh(fresh) = &mut self.challenge else {
+            return None;
+        };
+        Some(Fresh {
+            known: Arc::clone(&fresh.known),
+            form: fresh.form.take(),
+            voucher: fresh.voucher.take(),
+        })
     }
 }
 
@@ -99,22 +112,29 @@ impl fmt::Debug for BoundCredential {
     }
 }
 
+/// What a challenge must fit beside its route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) purpose: Purpose,
+    pub(super) body: RequestBody,
+    pub(super) now: Timestamp,
+}
+
 /// Checks a credential's challenge: HMAC over every slot, realm, route, offer,
-/// expiry (PROTOCOL 1.1 and 1.2; SECURITY-CASES A3, A26).
+/// body, expiry (PROTOCOL 1.1 and 1.2; SECURITY-CASES A3, A26).
 pub(super) fn bind<'r>(
     gate: &Gate,
     route: &'r Route,
     presented: Presented<'_>,
-    purpose: Purpose,
-    now: Timestamp,
+    asked: Asked,
 ) -> Result<(&'r Offer, BoundCredential), Rejection> {
     if let Presented::Value(value) = presented
-        && let Some(bound) = bind_voucher(gate, route, value, (purpose, now))
+        && let Some(bound) = bind_voucher(gate, route, value, asked)
     {
         return Ok(bound);
     }
     let credential = presented.read()?;
-    let offer = find_offer(gate, route, &credential.challenge, purpose, now)
+    let offer = find_offer(gate, route, &credential.challenge, asked)
         .map_err(|rejection| for_action(rejection, &credential.payload))?;
     let source = credential
         .source
@@ -143,39 +163,116 @@ fn bind_voucher<'r>(
     gate: &Gate,
     route: &'r Route,
     value: &str,
-    at: (Purpose, Timestamp),
+    asked: Asked,
 ) -> Option<(&'r Offer, BoundCredential)> {
     let token = sole_token(value)?;
-    let found = gate.issuer.known().find(token);
-    let fresh = found.is_none();
-    let (known, (payload, source)) = READER.with_borrow_mut(|reader| match found {
-        Some(known) => {
-            let voucher = read_voucher(&reader.read_known(&known, token)?)?;
-            Some((known, voucher))
-        }
-        None => {
-            let text = reader.read(token)?;
-            let voucher = read_voucher(&text.proof)?;
-            let known = gate.issuer.keys().recognize(&text)?;
-            Some((Arc::new(known), voucher))
-        }
-    })?;
-    let challenge = known.challenge();
+    let (echo, (payload, source)) =
+        READER.with_borrow_mut(|reader| match gate.issuer.known().challenge(token) {
+            Some(known) => {
+                let (voucher, _) = read_behind(gate, reader.open_known(&known, token)?)?;
+                Some((Echo::Known(known), voucher))
+            }
+            None => {
+                let (fresh, voucher) = read_fresh(gate, route, reader, token)?;
+                Some((Echo::Fresh(Box::new(fresh)), voucher))
+            }
+        })?;
+    let bound = BoundCredential {
+        challenge: echo,
+        payload: Payload::Voucher(payload, OnceLock::new()),
+        source,
+    };
+    let challenge = bound.challenge();
     let is_session =
         challenge.method == MethodName::tempo() && challenge.intent == IntentName::session();
     if !is_session {
         return None;
     }
-    let offer = check_echo(gate, route, challenge, known.expires_at(), at).ok()?;
-    let bound = BoundCredential {
-        challenge: Echo::Known { known, fresh },
-        payload: Payload::Voucher(payload, OnceLock::new()),
-        source,
+    let expires = match &bound.challenge {
+        Echo::Known(known) => known.expires_at(),
+        Echo::Fresh(fresh) => fresh.known.expires_at(),
+        Echo::Read(challenge) => challenge.expires_at(),
     };
+    let offer = check_echo(gate, route, challenge, expires, asked).ok()?;
     Some((offer, bound))
 }
 
-fn read_voucher(proof: &Proof<'_>) -> Option<(SessionPayload, Option<DidPkh>)> {
+/// A voucher and who claims to send it.
+type Voucher = (SessionPayload, Option<DidPkh>);
+
+/// Reads the voucher behind a challenge. When its form is new, also that.
+fn read_behind(gate: &Gate, text: KnownText<'_>) -> Option<(Voucher, Option<Arc<VoucherForm>>)> {
+    let rest = text.rest();
+    let formed = gate.issuer.known().voucher(rest);
+    if let Some(voucher) = formed.and_then(|form| form.read(rest)) {
+        return Some((voucher, None));
+    }
+    let proof = text.proof()?;
+    let form = VoucherForm::learn(rest, &proof).map(Arc::new);
+    Some((read_voucher(&proof)?, form))
+}
+
+/// Reads a credential and verifies the MAC of its challenge.
+fn read_fresh(
+    gate: &Gate,
+    route: &Route,
+    reader: &mut CredentialReader,
+    token: &str,
+) -> Option<(Fresh, Voucher)> {
+    let models = route.models(&gate.issuer);
+    for form in models.iter().flat_map(|model| model.forms()) {
+        let Some(text) = reader.read_formed(form, token) else {
+            continue;
+        };
+        // Of another offer that is written alike, or of the secret before.
+        let Some(known) = form.recognize(&text) else {
+            continue;
+        };
+        let (read, voucher) = read_behind(gate, text.behind)?;
+        let fresh = Fresh {
+            known: Arc::new(known),
+            form: None,
+            voucher,
+        };
+        return Some((fresh, read));
+    }
+    let text = reader.read(token)?;
+    let read = read_voucher(&text.proof)?;
+    let mut templates = models.iter().map(|model| model.template());
+    let own = templates.find_map(|template| Some((template.recognize(&text)?, template)));
+    let (known, form) = match own {
+        Some((known, template)) => (known, template.learn(&text)),
+        // Of the secret before, or of another route: the rest tells.
+        None => (gate.issuer.keys().recognize(&text)?, None),
+    };
+    let voucher = VoucherForm::learn(text.rest()?, &text.proof).map(Arc::new);
+    let fresh = Fresh {
+        known: Arc::new(known),
+        form,
+        voucher,
+    };
+    Some((fresh, read))
+}
+
+impl Fresh {
+    /// Remembers what was verified, for the credentials that follow.
+    pub(super) fn remember(self, gate: &Gate, route: &Route) {
+        let known = gate.issuer.known();
+        if let Some(form) = self.form {
+            let models = route.models(&gate.issuer);
+            let is_of = |model: &&Model| model.template().is(form.template());
+            if let Some(model) = models.iter().find(is_of) {
+                model.keep(form);
+            }
+        }
+        if let Some(voucher) = self.voucher {
+            known.keep_voucher(voucher);
+        }
+        known.keep_challenge(self.known);
+    }
+}
+
+fn read_voucher(proof: &Proof<'_>) -> Option<Voucher> {
     let source = match proof.source {
         Some(text) => Some(text.as_str().parse().ok()?),
         None => None,
@@ -187,17 +284,19 @@ fn find_offer<'r>(
     gate: &Gate,
     route: &'r Route,
     echoed: &Challenge,
-    purpose: Purpose,
-    now: Timestamp,
+    asked: Asked,
 ) -> Result<&'r Offer, Rejection> {
-    if offers_of_method(route, echoed, purpose).next().is_none() {
+    if offers_of_method(route, echoed, asked.purpose)
+        .next()
+        .is_none()
+    {
         return Err(Rejection::MethodUnsupported);
     }
     gate.issuer
         .keys()
         .verify(echoed)
         .map_err(|_| Rejection::InvalidChallenge("this server did not issue the challenge"))?;
-    check_echo(gate, route, echoed, echoed.expires_at(), (purpose, now))
+    check_echo(gate, route, echoed, echoed.expires_at(), asked)
 }
 
 /// Everything about a challenge but its MAC, which has been verified.
@@ -208,7 +307,7 @@ fn check_echo<'r>(
     route: &'r Route,
     echoed: &Challenge,
     expires: Result<Timestamp, ExpiryError>,
-    (purpose, now): (Purpose, Timestamp),
+    asked: Asked,
 ) -> Result<&'r Offer, Rejection> {
     if echoed.realm != *gate.issuer.realm() {
         return Err(Rejection::InvalidChallenge(
@@ -220,18 +319,22 @@ fn check_echo<'r>(
             "the challenge is for another route",
         ));
     }
-    match expires {
-        Ok(expires) if now < expires => {}
-        // Missing or malformed fails closed; equal to now has expired.
-        Ok(_) | Err(_) => return Err(Rejection::ChallengeExpired),
-    }
+    let digest = echoed.digest.as_deref();
+    route.body_binding().check(digest, asked.body)?;
     // The HMAC has shown that this text is ours, so equal text is equal
     // price, currency, recipient, chain, unit and protocol.
-    offers_of_method(route, echoed, purpose)
-        .find(|offer| *offer.request() == echoed.request)
-        .ok_or(Rejection::InvalidChallenge(
+    let offer = offers_of_method(route, echoed, asked.purpose)
+        .find(|offer| *offer.request() == echoed.request);
+    match (offer, expires) {
+        (Some(offer), Ok(expires)) if asked.now < expires || offer.late() == Late::Shown => {
+            Ok(offer)
+        }
+        (None, Ok(expires)) if asked.now < expires => Err(Rejection::InvalidChallenge(
             "the terms of this route have changed",
-        ))
+        )),
+        // Missing or malformed fails closed; equal to now has expired.
+        (_, Ok(_) | Err(_)) => Err(Rejection::ChallengeExpired),
+    }
 }
 
 /// The offers that a credential of this method and intent can be for. Proofs

@@ -14,16 +14,16 @@ use mpp_tempo::{
 
 use super::{
     SessionContext,
-    broadcast::{Fate, refused},
     command::Command,
     machine::screen_close,
     method::Request,
-    open::EXPIRY_MARGIN_SECS,
+    prepare::{reason, refused},
     receipt::managed,
     record::{ChannelRecord, PendingTx, Phase},
     voucher::missing_voucher,
 };
 use crate::{
+    broadcast::{EXPIRY_MARGIN_SECS, Fate},
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
     settle::watch,
@@ -174,9 +174,10 @@ impl<S: ChannelStore> SessionContext<S> {
         transaction: &SignedTx,
         sent: PendingTx,
     ) -> Result<(), Failure> {
-        match self.broadcast(transaction.encode()).await? {
+        match self.broadcast(transaction.encode(), None).await? {
             Fate::Succeeded(receipt) => self.confirm_close(record, &receipt).await,
-            Fate::Refused(why) => {
+            fate @ (Fate::Reverted(_) | Fate::Refused(_)) => {
+                let why = reason(fate);
                 tracing::warn!(channel_id = %record.id, why, "a close was refused");
                 self.close_failed(record, sent).await
             }

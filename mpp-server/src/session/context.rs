@@ -14,26 +14,27 @@ use mpp_tempo::{
     DynSigner, SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier,
     chain::{ChainClient, ChainError, DynChain},
     channel::{ChannelId, ChannelView},
-    tx::SponsorPolicy,
 };
 
 use super::{
     BadSignatures, SessionTerms, VoucherQueue,
     command::{Capture, Charge, Command},
     driver::{Applied, Driver, Durable, Ran},
-    keeper::Keeper,
     record::{ChannelRecord, HoldId, Idempotency, Phase, StreamEpoch},
 };
 use crate::{
     bootstrap::{self, ChannelResolver, Directory},
+    charge::ProofDesk,
     clock::SharedClock,
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
     gate::{BoundCredential, BoxFuture, Redeemed, Visit},
+    keeper::Keeper,
     settle::{
         reconcile::{self, Reconciled},
         watch::{self, Interest},
     },
+    sponsor::Sponsor,
     store::{ChannelStore, Version},
     tasks::Tasks,
 };
@@ -47,16 +48,17 @@ pub(crate) struct SessionContext<S> {
     pub(crate) driver: Driver<S>,
     pub(crate) chain: DynChain,
     pub(crate) account: DynSigner,
-    pub(crate) fee_payer: Option<DynSigner>,
-    pub(crate) sponsor_policy: SponsorPolicy,
+    pub(crate) sponsor: Option<Arc<Sponsor<S>>>,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
-    pub(crate) bad_signatures: BadSignatures,
+    pub(crate) bad_signatures: Arc<BadSignatures>,
+    /// Where proofs of identity are taken.
+    pub(crate) proofs: ProofDesk<S>,
     pub(crate) interest: Interest,
     /// Vouchers that wait for the curve.
     pub(crate) queue: VoucherQueue,
-    pub(crate) keeper: Keeper,
+    pub(crate) keeper: Keeper<(ChannelId, HoldId)>,
     /// How long a retry finds what became of an idempotent request.
     pub(crate) keep_outcomes: Duration,
     pub(crate) resolver: Arc<dyn ChannelResolver>,
@@ -65,15 +67,15 @@ pub(crate) struct SessionContext<S> {
 
 /// The parts of a [`SessionContext`] that configuration supplies.
 #[derive(Debug)]
-pub(crate) struct SessionParts {
+pub(crate) struct SessionParts<S> {
+    pub(crate) store: Arc<S>,
     pub(crate) chain: DynChain,
     pub(crate) account: DynSigner,
-    pub(crate) fee_payer: Option<DynSigner>,
-    pub(crate) sponsor_policy: SponsorPolicy,
+    pub(crate) sponsor: Option<Arc<Sponsor<S>>>,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
-    pub(crate) bad_signatures: BadSignatures,
+    pub(crate) bad_signatures: Arc<BadSignatures>,
     pub(crate) hold_lease: Duration,
     pub(crate) keep_outcomes: Duration,
     /// Finds channels to resume; `None`: in the store.
@@ -81,11 +83,11 @@ pub(crate) struct SessionParts {
 }
 
 impl<S: ChannelStore> SessionContext<S> {
-    pub(crate) fn new(store: S, parts: SessionParts) -> Self
+    pub(crate) fn new(parts: SessionParts<S>) -> Self
     where
         S: std::fmt::Debug,
     {
-        let store = Arc::new(store);
+        let store = parts.store;
         let directory = || {
             let directory = Directory::new(Arc::clone(&store), parts.clock.clone());
             Arc::new(directory) as Arc<dyn ChannelResolver>
@@ -93,11 +95,11 @@ impl<S: ChannelStore> SessionContext<S> {
         let resolver = parts.resolver.unwrap_or_else(directory);
         Self {
             resolver,
+            proofs: ProofDesk::new(Arc::clone(&store), Arc::clone(&parts.bad_signatures)),
             driver: Driver::new(store, parts.clock.clone()),
             chain: parts.chain,
             account: parts.account,
-            fee_payer: parts.fee_payer,
-            sponsor_policy: parts.sponsor_policy,
+            sponsor: parts.sponsor,
             clock: parts.clock,
             events: parts.events,
             tasks: parts.tasks,
@@ -231,6 +233,15 @@ impl<S: ChannelStore> SessionContext<S> {
                 spent: after.spent,
             });
         }
+        if let Some(amount) = before.spent.checked_sub(after.spent)
+            && !amount.is_zero()
+        {
+            self.events.send(ServerEvent::Credited {
+                channel_id,
+                amount,
+                spent: after.spent,
+            });
+        }
         let opening = matches!(before.phase, Phase::Opening(_) | Phase::Failed);
         if opening && after.phase == Phase::Open {
             self.resolver.opened(after);
@@ -308,6 +319,13 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// Compares all live channels with the chain.
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>>;
 
+    /// Gives back a part of what was charged.
+    fn credit(
+        &self,
+        id: ChannelId,
+        amount: Amount,
+    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+
     /// Puts a quarantined channel back into service.
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
 }
@@ -352,6 +370,19 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
 
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>> {
         Box::pin(reconcile::all(self))
+    }
+
+    fn credit(
+        &self,
+        id: ChannelId,
+        amount: Amount,
+    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+        Box::pin(async move {
+            // What was collected meanwhile can not be given back.
+            self.refresh_channel(id).await?;
+            let credited = self.run(id, Command::Credit { amount }).await?;
+            Ok(credited.into_inner().record)
+        })
     }
 
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
@@ -431,7 +462,7 @@ impl<S: ChannelStore> Till for SessionContext<S> {
     }
 
     fn forget_hold(&self, id: ChannelId, hold: HoldId) {
-        self.keeper.forget(id, hold);
+        self.keeper.forget((id, hold));
     }
 
     fn spawn(&self, work: BoxFuture<'static, ()>) {

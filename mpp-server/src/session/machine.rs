@@ -42,6 +42,7 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
         Command::Capture(capture) => draft.capture(capture),
         Command::Release(hold) => Ok(draft.release(hold)),
         Command::Charge(charge) => draft.charge_alone(charge),
+        Command::Credit { amount } => draft.credit(amount),
         Command::Keep => require_known(record).map(|()| draft.unchanged()),
         Command::BeginStream => draft.begin_stream(),
         Command::BeginClose(voucher) => draft.begin_close(&voucher),
@@ -253,6 +254,28 @@ impl<'a> Draft<'a> {
             units: charge.units,
         };
         Ok(self.finish(LedgerKind::Charged, Some(sale)))
+    }
+
+    /// Gives back a part of what was charged: the session's way of a refund.
+    ///
+    /// What the chain has paid out is gone, so `spent` never falls below
+    /// `settled`; and a close that is under way captures what it captures.
+    fn credit(mut self, amount: Amount) -> Result<Step, Rejection> {
+        if !matches!(self.old.phase, Phase::CloseRequested { .. }) {
+            require_open(self.old)?;
+        }
+        let most = self.old.spent.saturating_sub(self.old.settled);
+        let after = self.old.spent.checked_sub(amount);
+        let spent = after.filter(|_| !amount.is_zero() && amount <= most);
+        self.next.spent = spent.ok_or(Rejection::CreditTooLarge {
+            channel_id: self.old.id,
+            most,
+        })?;
+        let mut step = self.finish(LedgerKind::Credited, None);
+        if let Some(entry) = &mut step.entry {
+            entry.cost = amount;
+        }
+        Ok(step)
     }
 
     /// Whether `cost` can be promised on top of what is spent and held.

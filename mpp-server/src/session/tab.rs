@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use alloy_primitives::Address;
 use mpp_core::{Amount, ChallengeId, MethodName, Timestamp, receipt::SessionReceipt};
 use mpp_tempo::channel::ChannelId;
 
@@ -35,6 +36,7 @@ use crate::{
 pub struct Tab {
     pub(super) till: Arc<dyn Till>,
     pub(super) channel_id: ChannelId,
+    payer: Address,
     pub(super) challenge_id: ChallengeId,
     pub(super) price: Amount,
     pub(super) options: StreamOptions,
@@ -100,6 +102,7 @@ impl Tab {
         Self {
             till,
             channel_id: record.id,
+            payer: record.terms.descriptor.payer,
             challenge_id: new.challenge_id,
             price: new.price,
             options: new.options,
@@ -127,6 +130,12 @@ impl Tab {
     #[must_use]
     pub fn channel_id(&self) -> ChannelId {
         self.channel_id
+    }
+
+    /// The account whose channel it is.
+    #[must_use]
+    pub fn payer(&self) -> Address {
+        self.payer
     }
 
     /// The challenge that the request answers.

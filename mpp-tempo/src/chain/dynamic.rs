@@ -10,7 +10,10 @@ use alloc::vec::Vec;
 use alloy_primitives::{Address, B256, Bytes};
 use mpp_core::Amount;
 
-use super::{BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, TxReceipt};
+use super::{
+    BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, Simulated, Simulation,
+    TxReceipt,
+};
 use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ChainError>> + Send + 'a>>;
@@ -78,6 +81,13 @@ impl ChainClient for DynChain {
         self.0.fees()
     }
 
+    fn simulate(
+        &self,
+        simulation: Simulation,
+    ) -> impl Future<Output = Result<Simulated, ChainError>> + Send {
+        self.0.simulate(simulation)
+    }
+
     fn token_balance(
         &self,
         token: Address,
@@ -101,6 +111,7 @@ trait Erased: Send + Sync {
     fn logs(&self, filter: LogFilter) -> Answer<'_, Vec<ChainLog>>;
     fn block(&self) -> Answer<'_, BlockInfo>;
     fn fees(&self) -> Answer<'_, FeeQuote>;
+    fn simulate(&self, simulation: Simulation) -> Answer<'_, Simulated>;
     fn token_balance(&self, token: Address, owner: Address) -> Answer<'_, Amount>;
 }
 
@@ -136,6 +147,10 @@ impl<C: ChainClient> Erased for C {
 
     fn fees(&self) -> Answer<'_, FeeQuote> {
         Box::pin(ChainClient::fees(self))
+    }
+
+    fn simulate(&self, simulation: Simulation) -> Answer<'_, Simulated> {
+        Box::pin(ChainClient::simulate(self, simulation))
     }
 
     fn token_balance(&self, token: Address, owner: Address) -> Answer<'_, Amount> {

@@ -180,9 +180,9 @@ impl Connected {
 
     /// A client that knows of payments.
     pub(crate) async fn paying(pair: &Pair) -> (Self, PayingPeer) {
-        let connected = Self::to(pair, advertise(ClientConfig::default())).await;
         let policy = Policy::new(Amount::new(1_000_000));
         let payer = pair.payer_with(policy, Arc::clone(&pair.book) as _);
+        let connected = Self::to(pair, advertise(ClientConfig::default(), &payer)).await;
         let origin = Origin::process("tools").unwrap();
         let peer = PayingPeer::new(connected.client.peer().clone(), payer, origin);
         (connected, peer)
@@ -198,7 +198,7 @@ pub(crate) async fn over_http(
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let config = StreamableHttpClientTransportConfig::with_uri(url);
     let transport = StreamableHttpClientTransport::with_client(http, config);
-    let client = advertise(ClientConfig::default());
+    let client = advertise(ClientConfig::default(), &payer);
     let running = client.serve(transport).await.unwrap();
     let peer = PayingPeer::new(running.peer().clone(), payer, origin);
     (running, peer)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use mpp_client::exchange::{ManageWire, SendError, refusal};
 use mpp_client::flow::{Answer, Probe, ReceiptField};
-use mpp_client::session::payment::CredentialField;
+use mpp_client::credential::CredentialField;
 use mpp_client::{ClientError, TransportError};
 use mpp_core::{Problem, SessionReceipt};
 use mpp_tempo::wire::NeedVoucher;

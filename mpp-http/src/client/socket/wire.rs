@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use mpp_client::exchange::{Acquaintance, ManageWire, SendError, Wire};
 use mpp_client::flow::{Answer, Probe};
-use mpp_client::session::payment::CredentialField;
+use mpp_client::credential::CredentialField;
 use mpp_client::{ClientError, TransportError};
 use url::Url;
 

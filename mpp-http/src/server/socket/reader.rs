@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use mpp_core::Receipt;
 use mpp_server::{
     Failure,
-    gate::{Attempt, Decision, Grant, Purpose, Refusal},
+    gate::{Attempt, Decision, Grant, Purpose, Refusal, RequestBody},
 };
 use tokio::sync::mpsc;
 use tower_service::Service;
@@ -91,7 +91,9 @@ where
             Stage::Waiting => Purpose::Content,
             Stage::Streaming => Purpose::Management,
         };
-        let attempt = Attempt::from_headers([authorization], [], purpose).peer(self.seller.peer);
+        let attempt = Attempt::from_headers([authorization], [], purpose)
+            .body(RequestBody::Empty)
+            .peer(self.seller.peer);
         let layer = &self.seller.layer;
         match layer.server.decide(&layer.route, attempt).await {
             Decision::Grant(grant) => self.start(grant).await,
@@ -149,7 +151,7 @@ where
     /// What the gate says about a payment that could not be taken after all.
     async fn decline(&mut self, failure: &Failure) {
         let layer = &self.seller.layer;
-        let refusal = layer.server.refusal(&layer.route, failure);
+        let refusal = layer.server.refusal(&layer.route, failure, RequestBody::Empty);
         self.refused(&refusal).await;
     }
 

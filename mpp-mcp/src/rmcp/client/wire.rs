@@ -9,9 +9,9 @@ use ::rmcp::{
 };
 use mpp_client::{
     TransportError,
+    credential::CredentialField,
     exchange::{Acquaintance, ManageWire, SendError, Wire},
     flow::{Answer, Probe},
-    session::payment::CredentialField,
 };
 
 use super::order::Order;

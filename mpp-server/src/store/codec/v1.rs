@@ -142,6 +142,7 @@ enum Kind {
     Charged,
     Observed,
     Closed,
+    Credited,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -423,6 +424,7 @@ impl From<&LedgerEntry> for Entry {
                 LedgerKind::Charged => Kind::Charged,
                 LedgerKind::Observed => Kind::Observed,
                 LedgerKind::Closed => Kind::Closed,
+                LedgerKind::Credited => Kind::Credited,
             },
             challenge_id: challenge_id.map(|id| id.as_str().to_owned()),
             idempotency: entry.idempotency.map(|key| key.0.into()),
@@ -448,6 +450,7 @@ impl TryFrom<Entry> for LedgerEntry {
                 Kind::Charged => LedgerKind::Charged,
                 Kind::Observed => LedgerKind::Observed,
                 Kind::Closed => LedgerKind::Closed,
+                Kind::Credited => LedgerKind::Credited,
             },
             challenge_id: stored.challenge_id.map(challenge_id).transpose()?,
             idempotency: stored.idempotency.map(|key| OutcomeKey(key.into())),
