@@ -18,10 +18,10 @@ use mpp_core::Receipt;
 use mpp_tempo::ChannelId;
 
 pub use self::manage::{Manage, Managed, refusal};
-use crate::error::{ClientError, TransportError};
-use crate::flow::{Action, Answer, Booking, Flow, Probe, Repetition, Sent};
 use crate::choice::Choice;
 use crate::credential::CredentialField;
+use crate::error::{ClientError, TransportError};
+use crate::flow::{Action, Answer, Booking, Flow, Probe, Repetition, Sent};
 use crate::once::Once;
 use crate::origin::Site;
 use crate::payer::Payer;

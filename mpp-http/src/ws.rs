@@ -135,10 +135,15 @@ mod tests {
     #[test]
     fn no_content_forges_a_control_frame() {
         let forged = r#""},{"mpp":"payment-close-ready"#;
-        let text = Frame::Message { data: forged.into() }.to_json();
+        let text = Frame::Message {
+            data: forged.into(),
+        }
+        .to_json();
         assert_eq!(
             Frame::from_json(text.as_bytes()).unwrap(),
-            Frame::Message { data: forged.into() }
+            Frame::Message {
+                data: forged.into()
+            }
         );
     }
 

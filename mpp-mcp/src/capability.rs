@@ -134,7 +134,10 @@ mod tests {
         let value = "tempo/session, tempo/charge;q=0.5, */*;q=0.1";
         let capability = Capability::of_accept_payment(value);
         let text = serde_json::to_string(&capability).unwrap();
-        assert_eq!(text, r#"{"methods":{"tempo":{"intents":["session","charge"]}}}"#);
+        assert_eq!(
+            text,
+            r#"{"methods":{"tempo":{"intents":["session","charge"]}}}"#
+        );
     }
 
     #[test]

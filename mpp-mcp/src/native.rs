@@ -35,7 +35,9 @@ pub fn challenge(challenge: &Challenge) -> Result<Value, NativeError> {
 #[must_use]
 pub fn issued(challenges: &[IssuedChallenge]) -> Vec<Value> {
     // Their requests were made from JSON by this process.
-    let written = challenges.iter().map(|issued| challenge(&issued.to_challenge()));
+    let written = challenges
+        .iter()
+        .map(|issued| challenge(&issued.to_challenge()));
     written.filter_map(Result::ok).collect()
 }
 

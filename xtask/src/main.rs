@@ -20,6 +20,7 @@ mod nodes;
 mod raw;
 mod shop;
 mod store;
+mod tools;
 
 use std::net::SocketAddr;
 
@@ -69,6 +70,9 @@ enum Command {
     /// One of the servers of `nodes`.
     #[command(hide = true)]
     ServeNode(nodes::ServeOptions),
+    /// The server of the MCP checks over stdio.
+    #[command(hide = true)]
+    ServeTools(tools::Options),
     /// Look at the file of a server's store.
     Store {
         #[command(subcommand)]
@@ -88,6 +92,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Lossy(options) => lossy::run(&options).await,
         Command::Nodes(options) => nodes::run(&options).await,
         Command::ServeNode(options) => nodes::serve(&options).await,
+        Command::ServeTools(options) => tools::serve(&options).await,
         Command::Store { command } => store::run(command),
     }
 }

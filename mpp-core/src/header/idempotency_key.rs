@@ -144,7 +144,10 @@ mod tests {
         }
         assert_eq!(IdempotencyKey::from_text(""), Err(HeaderError::Syntax));
         assert_eq!(IdempotencyKey::from_text("a\nb"), Err(HeaderError::Syntax));
-        assert_eq!(IdempotencyKey::from_text("\u{e9}"), Err(HeaderError::Syntax));
+        assert_eq!(
+            IdempotencyKey::from_text("\u{e9}"),
+            Err(HeaderError::Syntax)
+        );
         let long = "k".repeat(MAX_KEY + 1);
         assert_eq!(IdempotencyKey::from_text(&long), Err(HeaderError::TooLarge));
     }

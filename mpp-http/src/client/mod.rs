@@ -28,9 +28,9 @@ use mpp_client::{
 use mpp_tempo::ChannelId;
 use reqwest::IntoUrl;
 
-use self::transport::Transport;
 #[cfg(feature = "ws")]
 pub use self::socket::WsStream;
+use self::transport::Transport;
 pub use self::{
     builder::ClientBuilder,
     request::RequestBuilder,

@@ -110,7 +110,11 @@ impl PaidSession {
         F: FnOnce(Meter) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), StreamEnd>> + Send + 'static,
     {
-        Metered::new(self.tab.stream(produce), self.tab.options().heartbeat, self.framing)
+        Metered::new(
+            self.tab.stream(produce),
+            self.tab.options().heartbeat,
+            self.framing,
+        )
     }
 }
 

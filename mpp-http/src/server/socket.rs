@@ -82,7 +82,10 @@ where
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,
         Err(_) => {
-            return render::plain(StatusCode::BAD_REQUEST, "this is no handshake of a WebSocket");
+            return render::plain(
+                StatusCode::BAD_REQUEST,
+                "this is no handshake of a WebSocket",
+            );
         }
     };
     parts.extensions.insert(OverSocket);

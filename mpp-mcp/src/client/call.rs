@@ -54,9 +54,9 @@ impl Credentials {
         accept: &str,
     ) -> Result<Self, ClientError> {
         let chosen = options.key.as_deref().map(IdempotencyKey::from_text);
-        let chosen = chosen
-            .transpose()
-            .map_err(|_| ClientError::Misuse("an idempotency key is 1 to 255 visible characters"))?;
+        let chosen = chosen.transpose().map_err(|_| {
+            ClientError::Misuse("an idempotency key is 1 to 255 visible characters")
+        })?;
         let (key, repeats) = match (chosen, operation) {
             (Some(key), _) => {
                 let key = key.as_str().to_owned();
@@ -64,7 +64,9 @@ impl Credentials {
             }
             (None, Operation::Resource(_) | Operation::Prompt(_)) => {
                 let key = IdempotencyKey::parse(&new_idempotency_key());
-                let key = key.map_or(CallKey::None, |key| CallKey::OfCall(key.as_str().to_owned()));
+                let key = key.map_or(CallKey::None, |key| {
+                    CallKey::OfCall(key.as_str().to_owned())
+                });
                 (key, Repeats::Always)
             }
             (None, Operation::Tool(_) | Operation::Method(_)) => {
@@ -93,7 +95,10 @@ impl Credentials {
         if let Some(key) = self.key.text() {
             members.insert(meta::IDEMPOTENCY_KEY.into(), Value::from(key));
         }
-        members.insert(meta::ACCEPT_PAYMENT.into(), Value::from(self.accept.as_str()));
+        members.insert(
+            meta::ACCEPT_PAYMENT.into(),
+            Value::from(self.accept.as_str()),
+        );
         Ok(members)
     }
 

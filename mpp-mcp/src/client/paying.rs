@@ -56,7 +56,8 @@ impl<T: Transport> PayingClient<T> {
         method: &str,
         params: Option<Value>,
     ) -> Result<PaidReply, ClientError> {
-        self.call_with(method, params, &CallOptions::default()).await
+        self.call_with(method, params, &CallOptions::default())
+            .await
     }
 
     /// Calls a method, with options.

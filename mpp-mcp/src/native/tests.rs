@@ -37,13 +37,15 @@ fn the_id_is_the_same_in_either_form() {
     keys().verify(&read).unwrap();
     // And it is the one that a header carries.
     let line = header::challenge::encode(&read);
-    let header = header::challenge::parse_all([line.as_str()]).remove(0).unwrap();
+    let header = header::challenge::parse_all([line.as_str()])
+        .remove(0)
+        .unwrap();
     assert_eq!(header, challenge);
 }
 
 #[test]
 fn the_order_of_members_and_blanks_do_not_matter() {
-    let value = super::challenge(&bound()).unwrap();
+    let value = challenge(&bound()).unwrap();
     let turned = format!(
         r#"{{"request":{{ "nested":{{"a":[ true ],"b":1}}, "amount":"1000","recipient":"0xab" }},
         "opaque":{},"description":"a call","expires":{},"intent":"session","method":"tempo",
@@ -56,7 +58,7 @@ fn the_order_of_members_and_blanks_do_not_matter() {
 
 #[test]
 fn a_request_that_was_changed_does_not_verify() {
-    let mut value = super::challenge(&bound()).unwrap();
+    let mut value = challenge(&bound()).unwrap();
     value["request"]["amount"] = json!("1");
     let read = read_challenge(value).unwrap();
     assert!(keys().verify(&read).is_err());
@@ -64,7 +66,7 @@ fn a_request_that_was_changed_does_not_verify() {
 
 #[test]
 fn opaque_counts_as_text_and_as_the_map_it_stands_for() {
-    let mut value = super::challenge(&bound()).unwrap();
+    let mut value = challenge(&bound()).unwrap();
     value["opaque"] = json!({"scope": "mcp:tools/call:add"});
     assert_eq!(read_challenge(value).unwrap(), bound());
 }
@@ -76,7 +78,7 @@ fn check(value: Value, expected: &NativeError) {
 
 #[test]
 fn what_is_no_credential_says_why() {
-    let echoed = super::challenge(&bound()).unwrap();
+    let echoed = challenge(&bound()).unwrap();
     let with = |member: &str, value: Value| {
         let mut changed = echoed.clone();
         changed[member] = value;
@@ -89,17 +91,21 @@ fn what_is_no_credential_says_why() {
     check(json!({"challenge": 1, "payload": {}}), &NativeError::Shape);
     check(with("request", json!("e30")), &NativeError::NotAnObject);
     check(with("request", json!({"a": 1.5})), &NativeError::Request);
-    check(with("opaque", json!("?")), &NativeError::Credential(CredentialError::Member));
-    check(json!({"challenge": echoed, "payload": []}), &NativeError::Credential(CredentialError::Payload));
+    check(
+        with("opaque", json!("?")),
+        &NativeError::Credential(CredentialError::Member),
+    );
+    check(
+        json!({"challenge": echoed, "payload": []}),
+        &NativeError::Credential(CredentialError::Payload),
+    );
 }
 
 // SECURITY-CASES A7.
 #[test]
 fn a_credential_is_measured_before_it_is_read() {
-    let echoed = super::challenge(&bound()).unwrap();
-    let sized = |length: usize| {
-        json!({"challenge": echoed, "payload": {"x": "y".repeat(length)}})
-    };
+    let echoed = challenge(&bound()).unwrap();
+    let sized = |length: usize| json!({"challenge": echoed, "payload": {"x": "y".repeat(length)}});
     assert!(read_credential(sized(40 * 1024)).is_ok());
     check(sized(48 * 1024), &NativeError::TooLarge);
 }
@@ -116,5 +122,8 @@ fn a_recorded_challenge_and_credential_are_read() {
     let credential = read_credential(sent.clone()).unwrap();
     // The client has put the members of the request in another order.
     assert_eq!(credential.challenge, challenge);
-    assert_eq!(super::credential(&credential).unwrap()["payload"], sent["payload"]);
+    assert_eq!(
+        super::credential(&credential).unwrap()["payload"],
+        sent["payload"]
+    );
 }

@@ -22,11 +22,7 @@ use crate::RpcError;
 
 impl From<RpcError> for ErrorData {
     fn from(error: RpcError) -> Self {
-        Self::new(
-            ErrorCode(error.code),
-            Cow::Owned(error.message),
-            error.data,
-        )
+        Self::new(ErrorCode(error.code), Cow::Owned(error.message), error.data)
     }
 }
 

@@ -8,7 +8,10 @@ use mpp_server::{
     gate::{Attempt, Decision, Refusal, RequestBody},
 };
 
-use super::{Call, Sale, Success, render::{self, Looked}};
+use super::{
+    Call, Sale, Success,
+    render::{self, Looked},
+};
 use crate::{
     Capability,
     error::{RpcError, VERIFICATION_FAILED},
@@ -271,7 +274,10 @@ impl Catalog {
         // (draft-payment-transport-mcp-00, Payment Verification Failure).
         if code == VERIFICATION_FAILED && refusal.challenges.is_empty() {
             let required = Rejection::PaymentRequired.into();
-            refusal.challenges = self.server.refusal(route, &required, RequestBody::Unread).challenges;
+            refusal.challenges = self
+                .server
+                .refusal(route, &required, RequestBody::Unread)
+                .challenges;
         }
         render::refusal(&refusal, looked)
     }

@@ -41,7 +41,10 @@ impl Message {
         };
         let id = members.remove("id");
         let known = id.clone().unwrap_or_default();
-        let is_id = matches!(id, None | Some(Value::Null | Value::String(_) | Value::Number(_)));
+        let is_id = matches!(
+            id,
+            None | Some(Value::Null | Value::String(_) | Value::Number(_))
+        );
         let is_version = members.get("jsonrpc") == Some(&json!("2.0"));
         let Some(Value::String(method)) = members.remove("method") else {
             return Err(known);

@@ -101,7 +101,11 @@ pub(super) fn recognized(operation: &Operation, receipt: Value, payer: &Recogniz
 
 /// The answer that an equal call was given before. Of one that was not kept
 /// only the receipt is left: it was delivered already.
-pub(super) fn replayed(operation: &Operation, before: &Replay, paid: Option<&ChallengeId>) -> Success {
+pub(super) fn replayed(
+    operation: &Operation,
+    before: &Replay,
+    paid: Option<&ChallengeId>,
+) -> Success {
     let kept = before.response.as_ref();
     let result = kept.and_then(|response| serde_json::from_slice(&response.body).ok());
     let receipt = receipt(&before.receipt, paid);

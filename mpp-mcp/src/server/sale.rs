@@ -6,11 +6,7 @@ use mpp_server::{Route, gate::Grant, store::StoredResponse};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    Catalog, Paid,
-    paid::Slot,
-    render,
-};
+use super::{Catalog, Paid, paid::Slot, render};
 use crate::{
     error::RpcError,
     meta::{self, Members},

@@ -349,7 +349,8 @@ impl MeteredStream {
     /// Nothing more is charged. What was charged is still handed over, then
     /// comes the receipt.
     pub fn stop(&mut self) {
-        self.shared.with_progress(|progress| progress.stopping = true);
+        self.shared
+            .with_progress(|progress| progress.stopping = true);
     }
 }
 
@@ -378,7 +379,8 @@ impl Stream for MeteredStream {
                         if slot.frame.is_some() {
                             continue;
                         }
-                        let may_end = |progress: &mut Progress| progress.stopping && !progress.owing;
+                        let may_end =
+                            |progress: &mut Progress| progress.stopping && !progress.owing;
                         if !self.shared.with_progress(may_end) {
                             slot.reader = Some(cx.waker().clone());
                             return Poll::Pending;

@@ -5,9 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use mpp_client::{
-    ClientError, MemoryBook, Origin, Policy, TransportError, exchange::SendError,
-};
+use mpp_client::{ClientError, MemoryBook, Origin, Policy, TransportError, exchange::SendError};
 use mpp_core::{Amount, Receipt, SessionReceipt};
 use mpp_mcp::{
     RpcError,
@@ -73,7 +71,10 @@ async fn a_top_up_runs_no_handler() {
         client.top_up(Amount::new(1)).await,
         Err(ClientError::Misuse(_))
     ));
-    client.call("tools/call", Some(tool("add", None))).await.unwrap();
+    client
+        .call("tools/call", Some(tool("add", None)))
+        .await
+        .unwrap();
     let runs = counter.runs();
     client.top_up(Amount::new(5_000)).await.unwrap();
     client.close().await.unwrap();
@@ -88,10 +89,16 @@ async fn a_call_that_fails_leaves_the_balance_whole() {
     let counter = Counter::of(&pair, BOTH[1]);
     let client = counter.client(&pair);
     for name in ["broken", "failing"] {
-        let reply = client.call("tools/call", Some(tool(name, None))).await.unwrap();
+        let reply = client
+            .call("tools/call", Some(tool(name, None)))
+            .await
+            .unwrap();
         assert_eq!(reply.receipt, None);
     }
-    let reply = client.call("tools/call", Some(tool("add", None))).await.unwrap();
+    let reply = client
+        .call("tools/call", Some(tool("add", None)))
+        .await
+        .unwrap();
     let receipt = session(reply.receipt);
     assert_eq!(receipt.spent, Amount::new(PRICE));
     // What the failing calls had reserved pays for this one.
@@ -120,10 +127,16 @@ async fn a_client_that_lost_its_book_goes_on_with_its_channel() {
     let pair = Pair::new().await;
     let counter = Counter::of(&pair, BOTH[1]);
     let first = counter.client(&pair);
-    first.call("tools/call", Some(tool("add", None))).await.unwrap();
+    first
+        .call("tools/call", Some(tool("add", None)))
+        .await
+        .unwrap();
     let policy = Policy::new(Amount::new(1_000_000));
     let second = counter.client_with(&pair, policy, Arc::new(MemoryBook::default()));
-    let reply = second.call("tools/call", Some(tool("add", None))).await.unwrap();
+    let reply = second
+        .call("tools/call", Some(tool("add", None)))
+        .await
+        .unwrap();
     assert_eq!(session(reply.receipt).spent, Amount::new(2 * PRICE));
     assert_eq!(first.channel_id(), second.channel_id());
     assert_eq!(counter.runs(), 2);
@@ -195,7 +208,10 @@ async fn a_lost_answer_is_asked_for_again_under_its_key() {
     let counter = Counter::of(&pair, BOTH[1]);
     // Unpaid, introduction, proof, open; then the call whose answer is lost.
     let client = losing(&pair, &counter, vec![4]);
-    client.call("tools/call", Some(tool("add", None))).await.unwrap();
+    client
+        .call("tools/call", Some(tool("add", None)))
+        .await
+        .unwrap();
     let options = CallOptions::default().idempotency_key("order 7");
     let reply = client
         .call_with("tools/call", Some(tool("add", None)), &options)
@@ -211,12 +227,21 @@ async fn a_tool_without_a_key_is_never_called_twice() {
     let pair = Pair::new().await;
     let counter = Counter::of(&pair, BOTH[1]);
     let client = losing(&pair, &counter, vec![4]);
-    client.call("tools/call", Some(tool("add", None))).await.unwrap();
+    client
+        .call("tools/call", Some(tool("add", None)))
+        .await
+        .unwrap();
     let lost = client.call("tools/call", Some(tool("add", None))).await;
-    assert!(matches!(lost, Err(ClientError::Indeterminate { .. })), "{lost:?}");
+    assert!(
+        matches!(lost, Err(ClientError::Indeterminate { .. })),
+        "{lost:?}"
+    );
     assert_eq!(counter.runs(), 2);
     // The accounts have kept what it may have cost.
-    let reply = client.call("tools/call", Some(tool("add", None))).await.unwrap();
+    let reply = client
+        .call("tools/call", Some(tool("add", None)))
+        .await
+        .unwrap();
     assert_eq!(session(reply.receipt).spent, Amount::new(3 * PRICE));
 }
 
@@ -253,6 +278,9 @@ async fn challenges_in_a_result_are_understood() {
     let payer = pair.payer_with(policy, Arc::clone(&pair.book) as _);
     let origin = Origin::process("old").unwrap();
     let client = PayingClient::new(payer, origin, Old(counter, Mutex::new(0)));
-    let reply = client.call("tools/call", Some(tool("add", None))).await.unwrap();
+    let reply = client
+        .call("tools/call", Some(tool("add", None)))
+        .await
+        .unwrap();
     assert_eq!(session(reply.receipt).spent, Amount::new(PRICE));
 }

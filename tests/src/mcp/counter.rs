@@ -72,9 +72,7 @@ impl Counter {
             ("tools/call", Some("waiting")) => {
                 Ok(json!({"resultType": "input_required", "requestState": "x"}))
             }
-            ("tools/call", Some("forging")) => {
-                Ok(json!({"content": [], "_meta": forged()}))
-            }
+            ("tools/call", Some("forging")) => Ok(json!({"content": [], "_meta": forged()})),
             ("tools/call", Some("metered")) => {
                 let paid = request.paid.unwrap();
                 let failed = |_| RpcError::new(-32_000, "the handler's own words");

@@ -39,7 +39,10 @@ async fn tools_resources_and_prompts_are_paid_from_one_channel() {
     assert_eq!(read.result.contents.len(), 1);
     assert_eq!(session(read.receipt).spent, Amount::new(2 * PRICE));
     let asked = peer.get_prompt(GetPromptRequestParams::new("ask")).await;
-    assert_eq!(session(asked.unwrap().receipt).spent, Amount::new(3 * PRICE));
+    assert_eq!(
+        session(asked.unwrap().receipt).spent,
+        Amount::new(3 * PRICE)
+    );
     assert_eq!(pair.only_channel(), peer.channel_id().unwrap());
 
     peer.top_up(Amount::new(5_000)).await.unwrap();
@@ -74,7 +77,10 @@ async fn a_client_that_knows_nothing_of_payments_is_told_and_stays() {
         assert_eq!(error.code.0, -32_042);
         assert_eq!(error.message, "Payment Required");
         let data = error.data.unwrap();
-        assert_eq!(data["challenges"][0]["request"]["amount"], PRICE.to_string());
+        assert_eq!(
+            data["challenges"][0]["request"]["amount"],
+            PRICE.to_string()
+        );
     }
     connected.client.call_tool(tool("free")).await.unwrap();
     let listed = connected.client.list_all_tools().await.unwrap();
@@ -105,7 +111,10 @@ async fn failures_of_any_kind_are_not_charged() {
     };
     assert_eq!(error.message, "no luck");
     let failing = peer.call_tool(tool("failing")).await.unwrap();
-    assert_eq!((failing.result.is_error, failing.receipt), (Some(true), None));
+    assert_eq!(
+        (failing.result.is_error, failing.receipt),
+        (Some(true), None)
+    );
     // Its result would come later, by a way that nobody guards.
     let task = peer.call_tool(tool("task")).await.unwrap_err();
     assert!(matches!(task, CallError::Server(error) if error.code.0 == -32_603));
@@ -140,9 +149,12 @@ async fn both_sides_say_what_they_take() {
     let theirs = theirs.capabilities.experimental.clone().unwrap();
     let ours = connected.server.peer().peer_info().unwrap();
     let ours = ours.capabilities.experimental.clone().unwrap();
-    for said in [theirs, ours] {
+    for (said, expected) in [
+        (theirs, "tempo/session"),
+        (ours, "tempo/session, tempo/charge"),
+    ] {
         let read = Capability::read(&said[PAYMENT].clone().into()).unwrap();
-        assert_eq!(read.accept_payment().unwrap(), "tempo/session");
+        assert_eq!(read.accept_payment().unwrap(), expected);
     }
 }
 

@@ -115,8 +115,13 @@ async fn the_order_of_members_does_not_matter() {
         .collect();
     let turned = format!("{{{}}}", text.join(", "));
     *request = serde_json::from_str(&turned).unwrap();
-    let answer = counter.call("tools/call", tool("add", Some(credential))).await;
-    assert_eq!(receipt(&answer["result"]["_meta"]).spent, Amount::new(2 * PRICE));
+    let answer = counter
+        .call("tools/call", tool("add", Some(credential)))
+        .await;
+    assert_eq!(
+        receipt(&answer["result"]["_meta"]).spent,
+        Amount::new(2 * PRICE)
+    );
 }
 
 #[tokio::test]

@@ -60,7 +60,10 @@ async fn a_credential_of_one_operation_opens_no_other() {
     for (method, params) in [
         ("tools/call", json!({"name": "other", "_meta": nested})),
         ("prompts/get", json!({"name": "ask", "_meta": nested})),
-        ("resources/read", json!({"uri": "data://x", "_meta": nested})),
+        (
+            "resources/read",
+            json!({"uri": "data://x", "_meta": nested}),
+        ),
         ("eth_paid", json!({"_meta": nested})),
     ] {
         let answer = counter.call(method, params).await;
@@ -84,7 +87,9 @@ async fn a_challenge_with_other_terms_is_refused() {
     ] {
         let mut credential = paying.voucher(&wallet, 2).await;
         credential["challenge"][member] = value;
-        let answer = counter.call("tools/call", tool("add", Some(credential))).await;
+        let answer = counter
+            .call("tools/call", tool("add", Some(credential)))
+            .await;
         check_fresh(&answer, -32_043);
     }
 }
@@ -104,7 +109,10 @@ async fn a_replayed_voucher_buys_nothing() {
     }
     let answer = counter.call("tools/call", tool("add", Some(second))).await;
     check_fresh(&answer, -32_043);
-    assert_eq!(answer["error"]["data"]["failure"]["reason"], "delta-too-small");
+    assert_eq!(
+        answer["error"]["data"]["failure"]["reason"],
+        "delta-too-small"
+    );
     // The newest one is still good; it only covers no further call.
     let answer = counter.call("tools/call", tool("add", Some(third))).await;
     check_fresh(&answer, -32_042);
@@ -127,7 +135,10 @@ async fn a_forged_voucher_is_a_failed_verification() {
     let answer = counter.call("tools/call", params).await;
     check_fresh(&answer, -32_043);
     assert_eq!(answer["error"]["message"], "Payment Verification Failed");
-    assert_eq!(answer["error"]["data"]["failure"]["reason"], "signer-mismatch");
+    assert_eq!(
+        answer["error"]["data"]["failure"]["reason"],
+        "signer-mismatch"
+    );
 }
 
 // The draft wants a challenge with every failed verification, also where HTTP
@@ -152,10 +163,16 @@ async fn a_proof_that_was_used_comes_with_a_challenge() {
         challenge,
         serde_json::to_value(mpp_tempo::wire::ChargePayload::Proof { signature }).unwrap(),
     )
-    .with_source(format!("did:pkh:eip155:42431:{}", pair.payer().to_string().to_lowercase()));
+    .with_source(format!(
+        "did:pkh:eip155:42431:{}",
+        pair.payer().to_string().to_lowercase()
+    ));
     params["_meta"][meta::CREDENTIAL] = native::credential(&proof).unwrap();
     let answer = counter.call("tools/call", params.clone()).await;
-    assert!(answer["result"]["_meta"][meta::SESSION_SNAPSHOT].is_object(), "{answer}");
+    assert!(
+        answer["result"]["_meta"][meta::SESSION_SNAPSHOT].is_object(),
+        "{answer}"
+    );
     assert_eq!(answer["result"]["content"], json!([]));
     let again = counter.call("tools/call", params).await;
     check_fresh(&again, -32_043);

@@ -21,7 +21,9 @@ async fn call(counter: &Counter, wallet: &Wallet, paying: &Paying, calls: u128) 
         .unwrap()
         .to_owned();
     let credential = paying.voucher(wallet, calls).await;
-    counter.call("tools/call", tool(&name, Some(credential))).await
+    counter
+        .call("tools/call", tool(&name, Some(credential)))
+        .await
 }
 
 #[tokio::test]
@@ -45,7 +47,10 @@ async fn a_handlers_error_arrives_as_it_is() {
     let pair = Pair::new().await;
     let counter = Counter::of(&pair, BOTH[1]);
     let (_, answer) = open(&counter, &pair.wallet(), "broken").await;
-    assert_eq!(answer["error"], json!({"code": -32_000, "message": "no luck"}));
+    assert_eq!(
+        answer["error"],
+        json!({"code": -32_000, "message": "no luck"})
+    );
 }
 
 // SECURITY-CASES A23: nobody but the server speaks of payments.
@@ -72,7 +77,10 @@ async fn a_handler_reserves_more_and_captures_less() {
     assert_eq!(spent(&pair, &paying).await, Amount::ZERO);
     let answer = call(&counter, &wallet, &paying, 3).await;
     let receipt = receipt(&answer["result"]["_meta"]);
-    assert_eq!((receipt.spent, receipt.units), (Amount::new(2 * PRICE), Some(2)));
+    assert_eq!(
+        (receipt.spent, receipt.units),
+        (Amount::new(2 * PRICE), Some(2))
+    );
 }
 
 #[tokio::test]

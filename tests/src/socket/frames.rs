@@ -88,7 +88,10 @@ impl Raw {
         match self.next().await {
             Frame::Error { status, message } => {
                 let problem = Problem::from_json(message.as_bytes());
-                (status, problem.map_or(ProblemKind::Unknown, |read| read.kind))
+                (
+                    status,
+                    problem.map_or(ProblemKind::Unknown, |read| read.kind),
+                )
             }
             other => panic!("{other:?}"),
         }

@@ -61,7 +61,11 @@ async fn a_stream_is_paid_and_topped_up_over_one_socket() {
         assert_eq!(topped_up, 1);
         // The challenge and the handshake; for v2 also who is asking, twice.
         let asked = pair.socket.requests() - before;
-        let expected = if protocol == SessionProtocol::V1 { 2 } else { 4 };
+        let expected = if protocol == SessionProtocol::V1 {
+            2
+        } else {
+            4
+        };
         assert_eq!(asked, expected, "{protocol}");
 
         let closed = stream.close().await.unwrap();
@@ -132,7 +136,13 @@ async fn a_route_without_sockets_opens_none() {
     let session = pair.client().session(pair.url("/words")).unwrap();
     let refused = session.ws("/words").await.unwrap_err();
     assert!(matches!(refused, ClientError::Transport(_)), "{refused:?}");
-    assert!(pair.client().channels().unwrap().iter().all(|channel| channel.spent.is_zero()));
+    assert!(
+        pair.client()
+            .channels()
+            .unwrap()
+            .iter()
+            .all(|channel| channel.spent.is_zero())
+    );
 }
 
 // A challenge that has run out is found out by its answer, and replaced.

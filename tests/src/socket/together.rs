@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, routing::{get, post}};
+use axum::{
+    Json, Router,
+    routing::{get, post},
+};
 use futures_util::StreamExt as _;
 use mpp_client::{Origin, Policy, TransportError, exchange::SendError};
 use mpp_core::Amount;
@@ -14,7 +17,10 @@ use mpp_mcp::{
     rmcp::PaidServer,
     server::Catalog,
 };
-use mpp_server::{Route, store::{ChannelStore as _, LedgerPage}};
+use mpp_server::{
+    Route,
+    store::{ChannelStore as _, LedgerPage},
+};
 use mpp_tempo::SessionProtocol;
 use rmcp::{
     model::CallToolRequestParams,
@@ -89,7 +95,10 @@ impl Transport for Post {
             message["_meta"] = Value::Object(meta);
         }
         let lost = |error| SendError::MayHaveArrived(TransportError::caused("lost", error));
-        let sent = self.http.post(&self.url).header("content-type", "application/json");
+        let sent = self
+            .http
+            .post(&self.url)
+            .header("content-type", "application/json");
         let answer = sent.body(message.to_string()).send().await.map_err(lost)?;
         let text = answer.text().await.map_err(lost)?;
         Reply::read(serde_json::from_str(&text).unwrap())
@@ -134,7 +143,10 @@ async fn every_transport_pays_from_one_channel_and_the_ledger_sums_up() {
     assert_eq!(block.result.unwrap()["number"], "0x1348c9");
     assert!(block.receipt.is_some());
     let free = node.call("eth_chainId", None).await.unwrap();
-    assert_eq!((free.result.unwrap(), free.receipt), (json!("0xa5bf"), None));
+    assert_eq!(
+        (free.result.unwrap(), free.receipt),
+        (json!("0xa5bf"), None)
+    );
 
     let (running, peer) = crate::mcp::over_http(pair.url("/mcp"), payer, origin(&pair)).await;
     for _ in 0..3 {

@@ -4,16 +4,21 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use http::Method;
+use mpp_client::credential::CredentialField;
 use mpp_client::exchange::{ManageWire, SendError, refusal};
 use mpp_client::flow::{Answer, Probe, ReceiptField};
-use mpp_client::credential::CredentialField;
 use mpp_client::{ClientError, TransportError};
 use mpp_core::{Problem, SessionReceipt};
 use mpp_tempo::wire::NeedVoucher;
+use reqwest::Request;
 use tokio_tungstenite::tungstenite::Message;
+use url::Url;
 
 use super::broken;
 use super::connect::Socket;
+use crate::client::answer::read;
+use crate::client::{Client, transport};
 use crate::ws::Frame;
 
 /// Texts that may wait while something else is read.
@@ -25,6 +30,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A socket and what has come over it.
 pub(super) struct Line {
+    client: Client,
+    url: Url,
     socket: Socket,
     /// Content that nobody has read yet.
     pub(super) ready: VecDeque<String>,
@@ -41,8 +48,10 @@ enum Word {
 }
 
 impl Line {
-    pub(super) const fn new(socket: Socket) -> Self {
+    pub(super) const fn new(client: Client, url: Url, socket: Socket) -> Self {
         Self {
+            client,
+            url,
             socket,
             ready: VecDeque::new(),
             need: None,
@@ -149,9 +158,24 @@ impl ManageWire for Line {
             Word::Error(status, message) => Answer {
                 status,
                 problem: problem(&message),
+                challenges: match status {
+                    // A frame has no room for a fresh challenge.
+                    402 | 410 => get(&self.client, &self.url).await?.challenges,
+                    _ => Vec::new(),
+                },
                 ..Answer::default()
             },
         })
+    }
+}
+
+/// Challenges come by a plain `GET` of the same URL (PROTOCOL 5.7).
+pub(super) async fn get(client: &Client, url: &Url) -> Result<Answer, SendError> {
+    let request = Request::new(Method::GET, url.clone());
+    match client.transport.send(request).await {
+        Ok(response) => Ok(read(response).await.0),
+        Err(transport::SendError::NotSent(error)) => Err(SendError::NotSent(error)),
+        Err(transport::SendError::MayHaveArrived(error)) => Err(SendError::MayHaveArrived(error)),
     }
 }
 

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use http::Method;
+use mpp_client::credential::CredentialField;
 use mpp_client::exchange::{Acquaintance, ManageWire, SendError, Wire};
 use mpp_client::flow::{Answer, Probe};
-use mpp_client::credential::CredentialField;
 use mpp_client::{ClientError, TransportError};
 use url::Url;
 
 use super::connect;
-use super::line::Line;
-use crate::client::answer::{Content, read};
-use crate::client::{Client, transport};
+use super::line::{Line, get};
+use crate::client::Client;
 
 /// A socket that may not be open yet.
 pub(super) struct SocketWire<'a> {
@@ -40,17 +38,11 @@ impl<'a> SocketWire<'a> {
             Some(line) => line,
             None => {
                 let opened = connect::open(&self.client.transport, self.url).await;
-                Line::new(opened.map_err(unopened)?)
+                let socket = opened.map_err(unopened)?;
+                Line::new(self.client.clone(), self.url.clone(), socket)
             }
         };
         Ok(self.line.insert(line))
-    }
-
-    /// Challenges come by a plain `GET` of the same URL (PROTOCOL 5.7).
-    async fn get(&mut self) -> Result<(Answer, Content), SendError> {
-        let request = reqwest::Request::new(Method::GET, self.url.clone());
-        let response = self.client.transport.send(request).await;
-        Ok(read(response.map_err(sent)?).await)
     }
 }
 
@@ -69,14 +61,10 @@ impl Wire for SocketWire<'_> {
 
     async fn send(&mut self, field: Option<&CredentialField>) -> Result<(Answer, ()), SendError> {
         let Some(field) = field else {
-            return Ok((self.get().await?.0, ()));
+            return Ok((get(self.client, self.url).await?, ()));
         };
         let mut answer = self.line().await?.manage(Probe::Head, Some(field)).await?;
         answer.is_stream = (200..300).contains(&answer.status);
-        // A frame has no room for a fresh challenge.
-        if matches!(answer.status, 402 | 410) {
-            answer.challenges = self.get().await?.0.challenges;
-        }
         Ok((answer, ()))
     }
 
@@ -97,11 +85,4 @@ impl Wire for SocketWire<'_> {
 fn unopened(error: ClientError) -> SendError {
     let what = TransportError::caused("the socket was not opened", error);
     SendError::NotSent(what)
-}
-
-fn sent(error: transport::SendError) -> SendError {
-    match error {
-        transport::SendError::NotSent(error) => SendError::NotSent(error),
-        transport::SendError::MayHaveArrived(error) => SendError::MayHaveArrived(error),
-    }
 }

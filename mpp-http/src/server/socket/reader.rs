@@ -59,19 +59,22 @@ where
 
     /// Reads until the client is gone.
     pub(super) async fn run(&mut self, mut source: SplitStream<WebSocket>) {
+        // No sign of life extends it.
+        let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
         loop {
-            let next = match self.stage {
-                Stage::Waiting => tokio::time::timeout(PATIENCE, source.next()).await,
-                Stage::Streaming => Ok(source.next().await),
+            let next = tokio::select! {
+                next = source.next() => next,
+                () = &mut patience, if self.stage == Stage::Waiting => {
+                    return self.close(POLICY).await;
+                }
             };
             match next {
-                Ok(Some(Ok(Message::Text(text)))) => self.on_text(text.as_bytes()).await,
-                Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => {}
-                Ok(Some(Ok(Message::Binary(_)))) => {
+                Some(Ok(Message::Text(text))) => self.on_text(text.as_bytes()).await,
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(Message::Binary(_))) => {
                     self.refuse(400, "frames are JSON text".into()).await;
                 }
-                Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => return,
-                Err(_) => self.close(POLICY).await,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
             }
         }
     }
@@ -80,7 +83,10 @@ where
         match Frame::from_json(text) {
             Ok(Frame::Authorization { authorization }) => self.authorize(&authorization).await,
             Ok(Frame::CloseRequest) => self.order(Order::Stop).await,
-            Ok(_) | Err(_) => self.refuse(400, "a client sends no such frame".into()).await,
+            Ok(_) | Err(_) => {
+                self.refuse(400, "a client sends no such frame".into())
+                    .await
+            }
         }
     }
 
@@ -151,7 +157,9 @@ where
     /// What the gate says about a payment that could not be taken after all.
     async fn decline(&mut self, failure: &Failure) {
         let layer = &self.seller.layer;
-        let refusal = layer.server.refusal(&layer.route, failure, RequestBody::Empty);
+        let refusal = layer
+            .server
+            .refusal(&layer.route, failure, RequestBody::Empty);
         self.refused(&refusal).await;
     }
 

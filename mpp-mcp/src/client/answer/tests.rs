@@ -30,7 +30,11 @@ fn answers_mean_what_the_vectors_say() {
             let uri = problem.type_uri();
             uri.rsplit('/').next().unwrap().to_owned()
         });
-        assert_eq!(problem.as_deref(), case.get("problem").and_then(Value::as_str), "{name}");
+        assert_eq!(
+            problem.as_deref(),
+            case.get("problem").and_then(Value::as_str),
+            "{name}"
+        );
         let has_receipt = answer.receipt != ReceiptField::Absent;
         assert_eq!(has_receipt, case.get("receipt").is_some(), "{name}");
     }

@@ -10,10 +10,7 @@ use ::rmcp::{
     service::ServiceError,
 };
 
-use crate::{
-    meta::Members,
-    operation::Operation,
-};
+use crate::{meta::Members, operation::Operation};
 
 /// A request for something that may have a price.
 #[derive(Clone, Debug)]

@@ -5,10 +5,9 @@ use std::future::Future;
 use ::rmcp::{
     RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ErrorData,
-        GetPromptRequestParams, GetPromptResponse, GetPromptResult, MetaObject,
-        ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, RequestMetaObject,
-        ResultType,
+        CallToolRequestParams, CallToolResponse, CallToolResult, ErrorData, GetPromptRequestParams,
+        GetPromptResponse, GetPromptResult, MetaObject, ReadResourceRequestParams,
+        ReadResourceResponse, ReadResourceResult, RequestMetaObject, ResultType,
     },
     service::RequestContext,
 };
