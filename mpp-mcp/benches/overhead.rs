@@ -3,7 +3,12 @@
 //! The calls go through text, as over a wire, but over no transport. Vouchers
 //! are signed before the clock starts. The quotient of the two is the overhead.
 
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a benchmark that fails stops"
+)]
 
 use std::{cell::Cell, hint::black_box};
 

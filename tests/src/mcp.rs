@@ -1,5 +1,6 @@
 //! The binding to JSON-RPC and MCP (PROTOCOL 6).
 
+mod charges;
 mod client;
 mod counter;
 mod notices;

@@ -30,6 +30,9 @@ use serde_json::json;
 /// Price of a call in the currency of the offer.
 pub const PRICE_PER_CALL: &str = "0.01";
 
+/// Price of all words at once, without a session.
+pub const PRICE_OF_ALL: &str = "0.05";
+
 /// The words, with what they mean.
 const GLOSSARY: [(&str, &str); 6] = [
     ("challenge", "what a server asks for before it serves"),
@@ -62,7 +65,8 @@ pub fn offer(server: &PaymentServer) -> SessionOffer {
         .description("Words of the protocol, explained")
 }
 
-/// The tools, of which `explain` and `recite` are paid. One line each says so.
+/// The tools, of which `explain` and `recite` are paid. One line each says so:
+/// `recite` also takes a charge of its own, which needs no channel.
 ///
 /// # Errors
 /// When the offer does not hold together.
@@ -70,7 +74,10 @@ pub fn tools(server: &PaymentServer, offer: SessionOffer) -> Result<PaidServer<G
     let cent = offer.build()?;
     let catalog = Catalog::new(server.clone())
         .tool("explain", [cent.clone()])?
-        .tool("recite", [cent])?;
+        .tool(
+            "recite",
+            [cent, server.charge().amount(PRICE_OF_ALL).build()?],
+        )?;
     Ok(PaidServer::new(catalog, Glossary).peer_by(peer))
 }
 

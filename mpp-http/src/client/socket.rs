@@ -97,7 +97,7 @@ impl WsStream {
         let Some(payment) = &mut self.payment else {
             return Ok(false);
         };
-        let Some(need) = self.line.need.clone() else {
+        let Some(need) = self.line.need else {
             if let Some(receipt) = self.line.read().await? {
                 payment.observe(&receipt)?;
             }

@@ -103,7 +103,7 @@ impl<H: ServerHandler> PaidServer<H> {
                 strip::<R>(&mut response);
                 Ok(response)
             }
-            Admission::Granted(sale) => self.run(request, context, sale).await,
+            Admission::Granted(sale) => self.run(request, context, *sale).await,
             Admission::Answered(success) => {
                 let (result, _) = success.into_parts();
                 let mut result: R::Result =

@@ -61,7 +61,7 @@ pub enum Admission {
     /// The operation costs nothing: run it.
     Free,
     /// Paid for and durable: run the operation, then capture the sale.
-    Granted(Sale),
+    Granted(Box<Sale>),
     /// Answer with this, and run nothing.
     Answered(Success),
     /// Answer with this error, and run nothing.
@@ -246,13 +246,13 @@ impl Catalog {
             looked,
         } = asked;
         match decision {
-            Decision::Grant(grant) => Admission::Granted(Sale::new(
+            Decision::Grant(grant) => Admission::Granted(Box::new(Sale::new(
                 self.clone(),
                 route.clone(),
                 operation.is_mcp(),
                 paid,
                 grant,
-            )),
+            ))),
             Decision::Replay(before) => {
                 Admission::Answered(render::replayed(&operation, &before, paid.as_ref()))
             }

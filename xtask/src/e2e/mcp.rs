@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, ensure};
 use futures_util::future::try_join_all;
-use mpp_client::{Origin, Payer, Policy};
+use mpp_client::{IntentPolicy, Origin, Payer, Policy};
 use mpp_core::{Amount, Challenge, Credential, Receipt, SessionReceipt};
 use mpp_mcp::{
     meta, native,
@@ -38,8 +38,8 @@ struct Tools {
 
 impl Tools {
     /// Over Streamable HTTP.
-    async fn over_http(case: &Case<'_>) -> anyhow::Result<Self> {
-        let payer = payer(case, case.payer().await?)?;
+    async fn over_http(case: &Case<'_>, policy: Policy) -> anyhow::Result<Self> {
+        let payer = payer(case, case.payer().await?, policy)?;
         let url = case.url("mcp");
         let running = advertise(ClientConfig::default(), &payer)
             .serve(StreamableHttpClientTransport::from_uri(url.clone()))
@@ -54,7 +54,7 @@ impl Tools {
     }
 
     /// Over the pipes of a process that this one starts.
-    async fn over_stdio(case: &Case<'_>) -> anyhow::Result<Self> {
+    async fn over_stdio(case: &Case<'_>, policy: Policy) -> anyhow::Result<Self> {
         let purpose = format!("{} {} stdio", case.name, case.protocol);
         let payee = crate::account::signer_for(&purpose)?;
         crate::account::fund(case.node, payee.address(), dollars(10)).await?;
@@ -67,7 +67,7 @@ impl Tools {
             .kill_on_drop(true)
             .spawn()?;
         let pipes = child.stdout.take().zip(child.stdin.take());
-        let payer = payer(case, case.payer().await?)?;
+        let payer = payer(case, case.payer().await?, policy)?;
         let running = advertise(ClientConfig::default(), &payer)
             .serve(pipes.context("the server's pipes")?)
             .await?;
@@ -85,12 +85,16 @@ impl Tools {
     }
 }
 
-fn payer(case: &Case<'_>, signer: LocalSigner) -> anyhow::Result<Payer> {
+fn payer(case: &Case<'_>, signer: LocalSigner, policy: Policy) -> anyhow::Result<Payer> {
     Ok(Payer::builder()
         .signer(signer)
         .chain(case.node.chain.clone())
-        .policy(Policy::new(dollars(1)))
+        .policy(policy)
         .build()?)
+}
+
+fn dollar() -> Policy {
+    Policy::new(dollars(1))
 }
 
 fn explain(word: &str) -> CallToolRequestParams {
@@ -118,22 +122,42 @@ async fn spend(tools: &Tools) -> anyhow::Result<()> {
 }
 
 pub(super) async fn http(case: &Case<'_>) -> anyhow::Result<()> {
-    let tools = Tools::over_http(case).await?;
+    let tools = Tools::over_http(case, dollar()).await?;
     spend(&tools).await?;
     tools.running.cancel().await?;
     Ok(())
 }
 
 pub(super) async fn stdio(case: &Case<'_>) -> anyhow::Result<()> {
-    let tools = Tools::over_stdio(case).await?;
+    let tools = Tools::over_stdio(case, dollar()).await?;
     spend(&tools).await?;
     tools.running.cancel().await?;
     Ok(())
 }
 
+/// A call that is paid by a charge of its own, over both transports.
+pub(super) async fn charge(case: &Case<'_>) -> anyhow::Result<()> {
+    let policy = Policy::new(dollars(1)).intents(IntentPolicy::ChargeOnly);
+    let over = [
+        Tools::over_http(case, policy.clone()).await?,
+        Tools::over_stdio(case, policy).await?,
+    ];
+    for tools in over {
+        let recite = CallToolRequestParams::new("recite");
+        let bought = tools.peer.call_tool(recite).await?;
+        let Some(Receipt::Charge(receipt)) = bought.receipt else {
+            anyhow::bail!("no receipt of a charge: {:?}", bought.receipt);
+        };
+        ensure!(receipt.challenge_id.is_some() && receipt.reference.starts_with("0x"));
+        ensure!(tools.peer.channel_id().is_none());
+        tools.running.cancel().await?;
+    }
+    Ok(())
+}
+
 /// Thirty-two calls side by side, one channel.
 pub(super) async fn parallel(case: &Case<'_>) -> anyhow::Result<()> {
-    let tools = Tools::over_http(case).await?;
+    let tools = Tools::over_http(case, dollar()).await?;
     try_join_all((0..32).map(|_| tools.explain("voucher"))).await?;
     let channel = tools.peer.channel_id().context("no channel")?;
     let record = case.shop().server.channel(channel).await?;
@@ -144,7 +168,7 @@ pub(super) async fn parallel(case: &Case<'_>) -> anyhow::Result<()> {
 
 /// A word that nobody knows is a failed call, and free.
 pub(super) async fn failing(case: &Case<'_>) -> anyhow::Result<()> {
-    let tools = Tools::over_http(case).await?;
+    let tools = Tools::over_http(case, dollar()).await?;
     let failed = tools.explain("blockchain").await?;
     ensure!(failed.result.is_error == Some(true) && failed.receipt.is_none());
     let refused = tools.peer.call_tool(CallToolRequestParams::new("explain"));
@@ -162,8 +186,9 @@ pub(super) async fn plain(case: &Case<'_>) -> anyhow::Result<()> {
         let error = refusal(client.call_tool(explain("voucher")).await)?;
         ensure!(error.code.0 == -32_042, "{error:?}");
         let data = error.data.context("no data")?;
-        ensure!(data["httpStatus"] == 402, "{data}");
-        ensure!(data["challenges"][0]["request"].is_object(), "{data}");
+        ensure!(member(&data, "/httpStatus") == 402, "{data}");
+        let request = member(&data, "/challenges/0/request");
+        ensure!(request.is_object(), "{data}");
     }
     client
         .call_tool(CallToolRequestParams::new("words"))
@@ -187,7 +212,7 @@ pub(super) async fn bad_credentials(case: &Case<'_>) -> anyhow::Result<()> {
     let raw = Raw::new(case.payer().await?);
     let error = refusal(client.call_tool(explain("voucher")).await)?;
     let data = error.data.context("no data")?;
-    let challenge = native::read_challenge(data["challenges"][0].clone())?;
+    let challenge = native::read_challenge(member(&data, "/challenges/0"))?;
     let prepared = raw.prepare(case.node, &challenge, dollars(1)).await?;
     let first = raw.sign(&prepared.terms, cents(1)).await?;
     let opening = raw.open(&prepared, &first);
@@ -212,8 +237,9 @@ pub(super) async fn bad_credentials(case: &Case<'_>) -> anyhow::Result<()> {
     let replayed = refusal(call("explain", second).await)?;
     ensure!(replayed.code.0 == -32_043, "{replayed:?}");
     let data = replayed.data.context("no data")?;
-    ensure!(data["failure"]["reason"] == "delta-too-small", "{data}");
-    ensure!(data["challenges"][0]["id"].is_string(), "{data}");
+    let reason = member(&data, "/failure/reason");
+    ensure!(reason == "delta-too-small", "{data}");
+    ensure!(member(&data, "/challenges/0/id").is_string(), "{data}");
 
     for malformed in [json!("e30"), json!({"challenge": {}}), json!([])] {
         let refused = refusal(call("explain", malformed).await)?;
@@ -226,6 +252,11 @@ pub(super) async fn bad_credentials(case: &Case<'_>) -> anyhow::Result<()> {
     ensure!(record.spent == cents(3), "{} spent", record.spent);
     client.cancel().await?;
     Ok(())
+}
+
+/// What stands at a place of an error's data; null where there is nothing.
+fn member(data: &Value, pointer: &str) -> Value {
+    data.pointer(pointer).cloned().unwrap_or_default()
 }
 
 fn written(credential: &Credential) -> anyhow::Result<Value> {

@@ -69,6 +69,7 @@ const CHECKS: &[(&str, Check)] = &[
     check!("WebSocket: a reader stops, and pays no more", ws::enough),
     check!("MCP over Streamable HTTP: 12 calls, one channel", mcp::http),
     check!("MCP over stdio: 12 calls, one channel", mcp::stdio),
+    check!("MCP: a charge per call, on both transports", mcp::charge),
     check!("MCP: 32 calls side by side", mcp::parallel),
     check!("MCP: a failing tool captures nothing", mcp::failing),
     check!(
