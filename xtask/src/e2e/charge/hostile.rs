@@ -110,9 +110,13 @@ pub(super) async fn all(case: &Case<'_>) -> anyhow::Result<()> {
     }
     elsewhere(case, &wallet).await.context("of elsewhere")?;
     expired(case, &wallet).await.context("that has expired")?;
-    mined(case, &wallet).await.context("with a mined transaction")?;
+    mined(case, &wallet)
+        .await
+        .context("with a mined transaction")?;
     proofs(case, &wallet).await.context("with a proof")?;
-    unreadable(case, &wallet).await.context("that is unreadable")
+    unreadable(case, &wallet)
+        .await
+        .context("that is unreadable")
 }
 
 /// What must not change while hostile credentials are shown.
@@ -234,7 +238,9 @@ async fn mined(case: &Case<'_>, wallet: &Wallet<'_>) -> anyhow::Result<()> {
     stolen.source = Some(format!("did:pkh:eip155:42431:{:#x}", stranger()));
     refused(wallet.show(&url, &stolen).await?, FAILED).await?;
     before.check(case).await?;
-    wallet.buy(&url, &wallet.push(&challenge, mined.hash)?).await?;
+    wallet
+        .buy(&url, &wallet.push(&challenge, mined.hash)?)
+        .await?;
     Ok(())
 }
 
@@ -274,9 +280,18 @@ async fn unreadable(case: &Case<'_>, wallet: &Wallet<'_>) -> anyhow::Result<()> 
     let value = header::credential::encode(&wallet.pay(&url).await?)?;
     let token = value.strip_prefix("Payment ").context("scheme")?;
     for (text, kind) in [
-        (String::from("Payment e30"), ProblemKind::MalformedCredential),
-        (String::from("Payment !!!!"), ProblemKind::MalformedCredential),
-        (format!("Payment {token}, Payment {token}"), ProblemKind::BadRequest),
+        (
+            String::from("Payment e30"),
+            ProblemKind::MalformedCredential,
+        ),
+        (
+            String::from("Payment !!!!"),
+            ProblemKind::MalformedCredential,
+        ),
+        (
+            format!("Payment {token}, Payment {token}"),
+            ProblemKind::BadRequest,
+        ),
     ] {
         let response = wallet.raw.authorize(Method::GET, &url, &text).await?;
         refused(response, kind).await?;

@@ -130,7 +130,10 @@ async fn serve(State(served): State<Arc<AtomicU64>>, paid: Paid) -> String {
 }
 
 /// Fails the first time, as a handler whose backend is down.
-async fn fail_first(State(served): State<Arc<AtomicU64>>, _paid: Paid) -> Result<String, StatusCode> {
+async fn fail_first(
+    State(served): State<Arc<AtomicU64>>,
+    _paid: Paid,
+) -> Result<String, StatusCode> {
     static FAILED: AtomicU64 = AtomicU64::new(0);
     if FAILED.fetch_add(1, Ordering::SeqCst) == 0 {
         return Err(StatusCode::INTERNAL_SERVER_ERROR);

@@ -33,7 +33,10 @@ pub(super) async fn idempotent(case: &Case<'_>) -> anyhow::Result<()> {
     let ask = async |credential: &mpp_core::Credential| -> anyhow::Result<_> {
         let value = mpp_core::header::credential::encode(credential)?;
         let request = http.get(&url).header("authorization", value);
-        Ok(request.header("idempotency-key", "\"key-1\"").send().await?)
+        Ok(request
+            .header("idempotency-key", "\"key-1\"")
+            .send()
+            .await?)
     };
     let credential = wallet.pay(&url).await?;
     let sent = case.market.chain.sent();

@@ -2,12 +2,7 @@
 
 use anyhow::ensure;
 use mpp_core::Amount;
-use mpp_tempo::{
-    Signer as _,
-    chain::ChainClient as _,
-    charge::ProofTerms,
-    wire::ChargePayload,
-};
+use mpp_tempo::{Signer as _, chain::ChainClient as _, charge::ProofTerms, wire::ChargePayload};
 
 use super::{Case, market::OTHER_TOKEN};
 
@@ -29,7 +24,10 @@ pub(super) async fn pulled(case: &Case<'_>) -> anyhow::Result<()> {
     ensure!(receipt.reference == signed.hash().to_string());
     ensure!(receipt.challenge_id == Some(challenge.id));
     ensure!(receipt.external_id.as_deref() == Some("order-1"));
-    ensure!(body.ends_with(&format!("{:#x}", wallet.address())), "{body}");
+    ensure!(
+        body.ends_with(&format!("{:#x}", wallet.address())),
+        "{body}"
+    );
     ensure!(gain(before, case.balance(payee).await?) == Some(PRICE));
     Ok(())
 }
@@ -44,7 +42,10 @@ pub(super) async fn pushed(case: &Case<'_>) -> anyhow::Result<()> {
     let credential = wallet.push(&challenge, mined.hash)?;
     let (receipt, _) = wallet.buy(&url, &credential).await?;
     ensure!(receipt.reference == mined.hash.to_string());
-    ensure!(case.market.chain.sent() == sent, "the server has sent something");
+    ensure!(
+        case.market.chain.sent() == sent,
+        "the server has sent something"
+    );
     Ok(())
 }
 
@@ -126,7 +127,10 @@ pub(super) async fn proof(case: &Case<'_>) -> anyhow::Result<()> {
     let credential = wallet.credential(&challenge, &ChargePayload::Proof { signature })?;
     let (receipt, body) = wallet.buy(&url, &credential).await?;
     ensure!(receipt.reference == challenge.id.as_str());
-    ensure!(body.ends_with(&format!("{:#x}", wallet.address())), "{body}");
+    ensure!(
+        body.ends_with(&format!("{:#x}", wallet.address())),
+        "{body}"
+    );
     let again = wallet.show(&url, &credential).await?;
     ensure!(again.status() == 403, "replayed proof: {}", again.status());
     ensure!(!again.headers().contains_key("www-authenticate"));
@@ -143,7 +147,11 @@ pub(super) async fn refund(case: &Case<'_>) -> anyhow::Result<()> {
     let got = gain(before, case.balance(wallet.address()).await?);
     ensure!(got == Some(Amount::new(4_000)), "{got:?} came back");
     ensure!(refund.receipt.challenge_id == receipt.challenge_id);
-    let mined = case.node.chain.receipt(refund.receipt.reference.parse()?).await?;
+    let mined = case
+        .node
+        .chain
+        .receipt(refund.receipt.reference.parse()?)
+        .await?;
     ensure!(mined.is_some_and(|mined| mined.success));
     let too_much = server.refund(&receipt, Amount::new(6_001)).await;
     ensure!(too_much.is_err(), "more came back than was paid");

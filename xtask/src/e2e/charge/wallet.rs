@@ -57,7 +57,10 @@ impl<'a> Wallet<'a> {
             max_priority_fee_per_gas: context.fees.max_priority_fee_per_gas,
             max_fee_per_gas: context.fees.max_fee_per_gas,
             gas_limit: gas::TRANSFER.saturating_mul(count).min(2_000_000),
-            calls: calls.iter().map(|one| call(request.currency, one)).collect(),
+            calls: calls
+                .iter()
+                .map(|one| call(request.currency, one))
+                .collect(),
             nonce_key: TEMPO_EXPIRING_NONCE_KEY,
             nonce: 0,
             fee_payer_signature: (request.method_details.fee_payer == Some(true))
@@ -75,7 +78,10 @@ impl<'a> Wallet<'a> {
 
     /// Signs any transaction, with a placeholder where a fee payer is wanted.
     pub(super) fn sign_raw(&self, transaction: TempoTransaction) -> Bytes {
-        let own = self.raw.signer.sign_digest_sync(&transaction.signature_hash());
+        let own = self
+            .raw
+            .signer
+            .sign_digest_sync(&transaction.signature_hash());
         let signature = Signature::new(
             U256::from_be_bytes(*own.r()),
             U256::from_be_bytes(*own.s()),
@@ -122,7 +128,11 @@ impl<'a> Wallet<'a> {
         Ok(DidPkh::new(chain_id, &address)?.to_string())
     }
 
-    pub(super) async fn show(&self, url: &str, credential: &Credential) -> anyhow::Result<Response> {
+    pub(super) async fn show(
+        &self,
+        url: &str,
+        credential: &Credential,
+    ) -> anyhow::Result<Response> {
         self.raw.present(Method::GET, url, credential).await
     }
 
