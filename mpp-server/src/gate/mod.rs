@@ -63,11 +63,11 @@ impl Gate {
                 .map(|repeatable| repeatable.on_route(route.scope())),
         };
         let redeemed = match bind::bind(self, route, attempt.presented, purpose, now) {
-            Ok((offer, credential)) => {
-                let fresh = credential.fresh();
+            Ok((offer, mut credential)) => {
+                let fresh = credential.take_fresh();
                 let redeemed = offer.redeem(credential, visit).await;
                 if let (Some(fresh), Ok(_)) = (fresh, &redeemed) {
-                    self.issuer.known().remember(fresh);
+                    fresh.remember(self, route);
                 }
                 redeemed
             }
