@@ -13,9 +13,7 @@ use mpp_core::{
 use mpp_tempo::wire::{PayloadError, SessionPayload, VoucherForm};
 use serde_json::Value;
 
-use super::{
-    Gate, Late, Offer, Purpose, RequestBody, Route, attempt::Presented, issuer::Model,
-};
+use super::{Gate, Late, Offer, Purpose, RequestBody, Route, attempt::Presented, issuer::Model};
 use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.

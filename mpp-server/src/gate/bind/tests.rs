@@ -149,8 +149,7 @@ fn vouchers_take_the_short_way_before_and_after_they_are_known() {
     let next = header_for(&challenge, &voucher(2));
     let (bound, is_short) = both(&gate, &route, &next, now());
     assert!(bound.is_ok() && is_short);
-    let (_, mut credential) =
-        bind_voucher(&gate, &route, &next, content(now())).unwrap();
+    let (_, mut credential) = bind_voucher(&gate, &route, &next, content(now())).unwrap();
     assert!(credential.take_fresh().is_none(), "its challenge is known");
 }
 
