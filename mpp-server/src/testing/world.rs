@@ -209,6 +209,14 @@ impl World {
             .await;
     }
 
+    /// The payee collects a voucher itself, past the server.
+    pub(crate) async fn settle(&self, terms: &ChannelTerms, signed: &SignedVoucher) {
+        let context = self.context(gas::SETTLE, paying());
+        let unsigned = build::settle(&context, terms, signed).unwrap();
+        let transaction = unsigned.sign(&key(&self.node, 0)).await.unwrap();
+        self.node.submit(&transaction.encode()).unwrap();
+    }
+
     pub(crate) async fn withdraw(&self, terms: &ChannelTerms) {
         let context = self.context(gas::WITHDRAW, paying());
         self.send(build::withdraw(&context, terms).unwrap()).await;

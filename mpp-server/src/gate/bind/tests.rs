@@ -166,7 +166,7 @@ fn the_form_of_a_paid_challenge_is_known_in_the_next_one() {
     };
     pay(&gate, &route, &header(&gate, &route, &voucher(1))).unwrap();
     assert_eq!(forms(), 1);
-    let issued = gate.issue(&route.offers()[0], &route, at(7));
+    let issued = gate.issue(&route.offers()[0], &route, RequestBody::Unread, at(7));
     let next = header_for(&issued.to_challenge(), &voucher(2));
     let (bound, is_short) = both(&gate, &route, &next, at(7));
     assert!(bound.is_ok() && is_short);
@@ -240,10 +240,10 @@ fn a_voucher_is_bound_to_the_body_on_a_route_that_binds_bodies() {
                 body,
                 ..content(now())
             };
-            if let Some((_, credential)) = bind_voucher(&gate, &poem, value, asked)
-                && let Some(fresh) = credential.fresh()
+            if let Some((_, mut credential)) = bind_voucher(&gate, &poem, value, asked)
+                && let Some(fresh) = credential.take_fresh()
             {
-                gate.issuer.known().remember(fresh);
+                fresh.remember(&gate, &poem);
             }
         }
     }
@@ -313,7 +313,7 @@ proptest! {
         let secret = SecretKey::from_bytes(b"4t7w!z%C*F-JaNdRgUkXp2s5v8x/A?D(").unwrap();
         let (gate, poem) = (gate_with(&realm, KeyRing::new(secret)), route("/poem", "5"));
         if is_formed {
-            let issued = gate.issue(&poem.offers()[0], &poem, at(1));
+            let issued = gate.issue(&poem.offers()[0], &poem, RequestBody::Unread, at(1));
             pay(&gate, &poem, &header_for(&issued.to_challenge(), &voucher(2))).unwrap();
         }
         let value = header(&gate, &poem, &voucher(1));
