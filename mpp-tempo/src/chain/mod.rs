@@ -19,7 +19,7 @@ mod types;
 
 pub use dynamic::DynChain;
 pub use error::ChainError;
-pub use types::{BlockInfo, ChainLog, FeeQuote, LogFilter, TxReceipt};
+pub use types::{BlockInfo, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt};
 
 /// A Tempo node, as far as payments need one.
 ///
@@ -44,6 +44,17 @@ pub trait ChainClient: Send + Sync + 'static {
         escrow: Address,
         id: ChannelId,
     ) -> impl Future<Output = Result<ChannelView, ChainError>> + Send;
+
+    /// Reads many channels at the latest block, in the order asked.
+    ///
+    /// One call for all channels of an escrow, as far as the node allows.
+    ///
+    /// # Errors
+    /// As [`ChainClient::channel`]; all or nothing.
+    fn channels(
+        &self,
+        asked: Vec<ChannelRef>,
+    ) -> impl Future<Output = Result<Vec<ChannelView>, ChainError>> + Send;
 
     /// Sends a signed transaction and waits until it is mined.
     ///
