@@ -16,6 +16,7 @@ pub mod clock;
 pub mod error;
 pub mod event;
 pub mod gate;
+pub mod health;
 pub mod session;
 pub mod store;
 
@@ -32,9 +33,10 @@ pub use self::{
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},
+    health::Health,
     server::{Builder, PaymentServer},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
-    settle::reconcile::Reconciled,
+    settle::{reconcile::Reconciled, sight::FollowPolicy},
     store::{ChannelStore, Durability, MemoryStore},
     tasks::TaskLost,
 };

@@ -222,6 +222,7 @@ impl<S: ChannelStore> SessionContext<S> {
         let settled: Amount = settled.ok_or(Fault::Inconsistent(
             "a close transaction succeeded without its ChannelClosed event",
         ))?;
+        self.note_receipt(&record.terms, receipt);
         let closed = Command::Closed {
             transaction: receipt.hash,
             settled,

@@ -15,6 +15,12 @@ use crate::{
 pub enum Command {
     /// The chain shows the channel like this.
     Observe(ChannelView),
+    /// The chain's events say this.
+    Follow(Facts),
+    /// A reorganization has taken events of the channel back; the chain shows
+    /// it like this now. Unlike what is observed, this may be less than what
+    /// was known.
+    Reorged(ChannelView),
     /// The chain refused or reverted the open transaction.
     OpenFailed,
     /// A verified voucher, with what it is to pay for.
@@ -76,6 +82,29 @@ pub enum Command {
     /// The payer must have presented a voucher for at least what the chain has
     /// paid out, all of which then counts as spent.
     Reinstate,
+}
+
+/// What events of the chain say about a channel, the newest of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What it holds after an open or a top-up, in base units.
+    pub deposit: Option<Amount>,
+    /// What was paid out so far, in base units.
+    pub settled: Option<Amount>,
+    /// Whether its payer wants it closed.
+    pub close: Option<CloseNews>,
+}
+
+/// What became of a payer's close request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseNews {
+    /// It was made at this Unix time, in seconds.
+    Requested {
+        /// When.
+        at: u64,
+    },
+    /// A top-up has cancelled it.
+    Cancelled,
 }
 
 /// What a request asks to have set aside for it.

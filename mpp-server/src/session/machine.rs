@@ -4,6 +4,7 @@
 //! record and a command go in, the next record or a rejection comes out.
 
 mod chain;
+mod exposure;
 mod holds;
 
 use mpp_core::{Amount, ChallengeId, Timestamp};
@@ -21,6 +22,8 @@ use crate::{
     store::OutcomeKey,
 };
 
+pub use self::exposure::{Bounds, apply_within};
+
 /// Applies a command to a channel.
 ///
 /// # Errors
@@ -30,6 +33,8 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
     let draft = Draft::of(record, now);
     match command {
         Command::Observe(view) => Ok(draft.observe(view)),
+        Command::Follow(facts) => Ok(draft.follow(facts)),
+        Command::Reorged(view) => Ok(draft.reorged(&view)),
         Command::OpenFailed => Ok(draft.open_failed()),
         Command::Accept {
             voucher,

@@ -169,6 +169,15 @@ impl World {
         self.sign_open(&self.params(protocol), paying()).await
     }
 
+    /// A signed open transaction of a v2 channel with this salt.
+    pub(crate) async fn opening_with(&self, salt: B256) -> Opening {
+        let params = OpenParams {
+            salt,
+            ..self.params(SessionProtocol::V2)
+        };
+        self.sign_open(&params, paying()).await
+    }
+
     /// Opens a channel with a first voucher, without buying anything.
     pub(crate) async fn open(
         &self,
