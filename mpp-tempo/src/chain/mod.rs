@@ -1,7 +1,8 @@
 //! The chain port: what this workspace needs from a Tempo node.
 //!
 //! [`ChainClient`] has two implementations: [`rpc::RpcChain`] over JSON-RPC (feature `rpc`) and
-//! the node in process of `mpp-devnet`. The voucher path never calls it.
+//! the node in process of `mpp-devnet`; [`FailoverChain`] makes one of several. The voucher path
+//! never calls it.
 
 use core::future::Future;
 
@@ -13,12 +14,16 @@ use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 
 mod dynamic;
 mod error;
+#[cfg(feature = "std")]
+mod failover;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 mod types;
 
 pub use dynamic::DynChain;
 pub use error::ChainError;
+#[cfg(feature = "std")]
+pub use failover::{FailoverChain, FailoverError};
 pub use types::{BlockInfo, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt};
 
 /// A Tempo node, as far as payments need one.

@@ -67,7 +67,8 @@ impl Draft<'_> {
         let settled = facts.settled.unwrap_or_default();
         self.next.settled = self.next.settled.max(settled);
         let deposit = facts.deposit.unwrap_or_default();
-        self.next.deposit = self.next.deposit.max(deposit);
+        // What was paid out was there.
+        self.next.deposit = self.next.deposit.max(deposit).max(settled);
         self.note_close(facts.close);
         self.drop_unpayable_claim();
         self.thaw();
@@ -172,19 +173,13 @@ impl Draft<'_> {
     /// Vouchers that the deposit does not cover are kept, and nothing is sold
     /// until it covers them again.
     fn freeze_if_uncovered(&mut self) {
+        let given_up = self.give_up_uncovered_close();
         if self.next.accepted() <= self.next.deposit {
             return;
         }
         let (requested_at, evidence) = match &self.next.phase {
-            Phase::Open => (None, None),
-            Phase::CloseRequested { at } => (Some(*at), None),
-            // Should the close have been sent and be mined after all, its event
-            // ends the channel.
-            Phase::Closing {
-                voucher,
-                requested_at,
-                ..
-            } => (*requested_at, Some(voucher.clone())),
+            Phase::Open => (None, given_up),
+            Phase::CloseRequested { at } => (Some(*at), given_up),
             Phase::Quarantined {
                 reason: Quarantine::OpenReverted,
                 requested_at,
@@ -193,6 +188,26 @@ impl Draft<'_> {
             _ => return,
         };
         self.quarantine(Quarantine::DepositReverted, requested_at, evidence);
+    }
+
+    /// The chain would not pay such a close. Should it have been sent and be
+    /// mined after all, its event ends the channel.
+    fn give_up_uncovered_close(&mut self) -> Option<SignedVoucher> {
+        let Phase::Closing {
+            voucher,
+            requested_at,
+            ..
+        } = &self.next.phase
+        else {
+            return None;
+        };
+        let needed = voucher.voucher.cumulative.max(self.next.accepted());
+        if needed <= self.next.deposit {
+            return None;
+        }
+        let (voucher, requested_at) = (voucher.clone(), *requested_at);
+        self.next.phase = in_service(requested_at);
+        Some(voucher)
     }
 
     /// What a reorganization has frozen goes on when the chain shows the

@@ -81,7 +81,7 @@ pub(crate) async fn begin<S: ChannelStore>(context: &SessionContext<S>) -> Resul
     // Nothing is served yet: what contradicts the chain is settled at once.
     place.doubt(found.summary.contradicting);
     place.settle_doubts(context).await?;
-    place.begun = true;
+    place.has_begun(context);
     Ok(Begun::Now)
 }
 

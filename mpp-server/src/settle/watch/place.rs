@@ -56,6 +56,8 @@ pub(crate) struct Place {
     next: Option<u64>,
     /// The newest block that was seen.
     head: Option<BlockInfo>,
+    /// The block after the newest that this or another server has seen.
+    furthest: u64,
     reader: LogReader,
     recent: Recent,
     /// Channels whose facts may have been taken back, and how often they were
@@ -74,6 +76,7 @@ impl Default for Place {
         Self {
             next: None,
             head: None,
+            furthest: 0,
             reader: LogReader::new(),
             recent: Recent::default(),
             doubts: BTreeMap::new(),
@@ -100,11 +103,11 @@ impl Place {
         let watched = context.interest.snapshot();
         self.join(context, &watched).await?;
         let next = *self.next.get_or_insert(head.number);
-        let is_behind = self.head.is_some_and(|seen| head.number < seen.number);
-        if is_behind || head.number.saturating_add(1) < next {
+        let after = head.number.saturating_add(1);
+        if after < self.furthest {
             tracing::warn!(
                 head = head.number,
-                next,
+                seen = self.furthest,
                 "the node is behind what was seen of the chain before"
             );
             return Ok(Looked::Behind);
@@ -119,13 +122,25 @@ impl Place {
             self.read(context, &watched, head).await?;
             self.look_again(context, doubted).await?;
         }
-        self.next = Some(head.number.saturating_add(1));
+        self.next = Some(after);
+        self.furthest = after;
         self.head = Some(head);
         let young = self.recent.young(head.number, context.sight.finality_depth());
         context.sight.replace_young(young);
-        context.sight.saw(head, context.clock.now());
+        if self.begun {
+            context.sight.saw(head, context.clock.now());
+        }
         self.save(context).await?;
         Ok(Looked::Seen)
+    }
+
+    /// All channels were compared with the chain: from here on the picture of
+    /// it is complete.
+    pub(super) fn has_begun<S: ChannelStore>(&mut self, context: &SessionContext<S>) {
+        self.begun = true;
+        if let Some(head) = self.head {
+            context.sight.saw(head, context.clock.now());
+        }
     }
 
     /// Has channels read again, at the next look.
@@ -159,6 +174,7 @@ impl Place {
             if let Some((cursor, _)) = &found {
                 let next = self.next.unwrap_or(cursor.next);
                 self.next = Some(next.min(cursor.next));
+                self.furthest = self.furthest.max(cursor.next);
                 for (key, noted) in cursor.recent(pair) {
                     self.recent.restore(key, noted);
                 }
@@ -169,7 +185,10 @@ impl Place {
         Ok(())
     }
 
-    /// Reads the events from the oldest on that could still be taken back.
+    /// Reads the events from the first block on that could still change.
+    ///
+    /// The newest blocks are read again although they were read: one of several
+    /// nodes behind an address may have had less of them to show.
     async fn read<S: ChannelStore>(
         &mut self,
         context: &SessionContext<S>,
@@ -179,8 +198,7 @@ impl Place {
         let window = head.number.saturating_sub(self.window(context));
         self.recent.forget_before(window);
         let next = self.next.unwrap_or(head.number);
-        let from = self.recent.oldest().map_or(next, |oldest| oldest.min(next));
-        let mut filter = watched.filter(from);
+        let mut filter = watched.filter(next.min(window));
         let mut shown = HashSet::new();
         while filter.from_block <= head.number {
             let read = self.reader.read(&context.chain, &filter, head.number);

@@ -50,11 +50,6 @@ impl Recent {
         self.0.entry(key).or_insert(noted);
     }
 
-    /// The first block that holds one of them.
-    pub(crate) fn oldest(&self) -> Option<u64> {
-        self.0.values().map(|noted| noted.block).min()
-    }
-
     /// Forgets those of blocks up to `head` that the chain does not show any
     /// more, and says whose they were.
     pub(crate) fn take_missing(&mut self, shown: &HashSet<B256>, head: u64) -> Vec<ChannelId> {
@@ -129,7 +124,6 @@ mod tests {
         let shown = HashSet::from([B256::repeat_byte(2)]);
         assert_eq!(recent.take_missing(&shown, 12), [B256::repeat_byte(1)]);
         assert_eq!(recent.take_missing(&shown, 12), [B256::ZERO; 0]);
-        assert_eq!(recent.oldest(), Some(12));
     }
 
     #[test]

@@ -255,7 +255,10 @@ async fn a_channel_that_ended_before_every_position_is_found_ended() {
     world.request_close(&terms).await;
     world.advance(1_000);
     world.withdraw(&terms).await;
-    world.node.mine();
+    // Longer ago than what is read again at every look.
+    for _ in 0..70 {
+        world.node.mine();
+    }
     let next = world.configured(copy);
     next.ready().await.unwrap();
     let record = next.channel(terms.id()).await.unwrap();
@@ -338,25 +341,26 @@ async fn a_deposit_that_is_not_final_is_sold_up_to_a_cap() {
     for protocol in BOTH {
         let world = asked_with(|policy| {
             policy.finality_depth = 3;
-            policy.unfinal_cap = amount(2 * PRICE);
+            policy.unfinal_cap = amount(PRICE);
         })
         .await;
         let route = world.route(protocol);
         let terms = world.open(&route, protocol, PRICE).await;
-        spend(&world, &route, &terms, 2).await;
-        let too_much = voucher_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+        spend(&world, &route, &terms, 1).await;
+        let too_much = voucher_payload(&terms, &world.voucher(&terms, 2 * PRICE));
         for _ in 0..3 {
             let decision = world.buy(&route, &too_much).await;
             problem(decision, ProblemKind::ServiceUnavailable);
             world.node.mine();
             look(&world, 1).await;
         }
-        spend(&world, &route, &terms, 10).await;
         // A top-up adds to what is final.
         top_up(&world, &terms, 5 * PRICE).await;
         look(&world, 1).await;
-        spend(&world, &route, &terms, 12).await;
-        let too_much = voucher_payload(&terms, &world.voucher(&terms, 13 * PRICE));
+        for units in 2..=11 {
+            spend(&world, &route, &terms, units).await;
+        }
+        let too_much = voucher_payload(&terms, &world.voucher(&terms, 12 * PRICE));
         let decision = world.buy(&route, &too_much).await;
         problem(decision, ProblemKind::ServiceUnavailable);
     }
