@@ -12,8 +12,9 @@ use mpp_tempo::channel::ChannelId;
 use tokio::sync::watch;
 
 use super::{
-    ChannelStore, Claim, ClaimKey, Commit, Durability, LedgerPage, Numbered, OUTCOMES_PER_CHANNEL,
-    OutcomeKey, Scan, StoreFault, StoredOutcome, Version, Versioned, Which, Write,
+    ChannelStore, Claim, ClaimKey, Commit, Document, DocumentKey, DocumentPage, DocumentWrite,
+    Durability, LedgerPage, Numbered, OUTCOMES_PER_CHANNEL, OutcomeKey, Scan, StoreFault,
+    StoredOutcome, Version, Versioned, Which, Write, Written, document,
 };
 use crate::session::record::{ChannelRecord, LedgerEntry};
 
@@ -33,6 +34,7 @@ struct Content {
     ledger: Vec<LedgerEntry>,
     outcomes: HashMap<OutcomeKey, StoredOutcome>,
     claims: HashMap<ClaimKey, (B256, Timestamp)>,
+    documents: BTreeMap<DocumentKey, Document>,
 }
 
 #[derive(Debug)]
@@ -166,6 +168,50 @@ impl ChannelStore for MemoryStore {
             entry: entry.clone(),
         });
         Ok(entries.take(page.limit).collect())
+    }
+
+    async fn document(&self, key: DocumentKey) -> Result<Option<Document>, StoreFault> {
+        Ok(self.lock().documents.get(&key).cloned())
+    }
+
+    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<Written, StoreFault> {
+        let writes = document::in_order(writes)?;
+        let mut content = self.lock();
+        let documents = &mut content.documents;
+        let fits = |write: &DocumentWrite| {
+            let there = documents.get(&write.key).map(|found| found.version);
+            there == write.expected
+        };
+        if !writes.iter().all(fits) {
+            return Ok(Written::Conflict);
+        }
+        for write in writes {
+            let version = write.version();
+            match write.value {
+                Some(value) => documents.insert(write.key, Document { version, value }),
+                None => documents.remove(&write.key),
+            };
+        }
+        Ok(Written::Done)
+    }
+
+    async fn documents(&self, page: DocumentPage) -> Result<Vec<(B256, Document)>, StoreFault> {
+        let content = self.lock();
+        let key = |id| DocumentKey {
+            kind: page.kind,
+            id,
+        };
+        let from = match page.after {
+            Some(after) => Bound::Excluded(key(after)),
+            None => Bound::Included(key(B256::ZERO)),
+        };
+        let to = Bound::Included(key(B256::repeat_byte(0xFF)));
+        // Behind the last id there is nothing, and such a range would panic.
+        if page.after == Some(B256::repeat_byte(0xFF)) {
+            return Ok(Vec::new());
+        }
+        let chosen = content.documents.range((from, to)).take(page.limit);
+        Ok(chosen.map(|(key, found)| (key.id, found.clone())).collect())
     }
 
     fn durability(&self) -> Durability {

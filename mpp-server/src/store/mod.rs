@@ -4,6 +4,7 @@ pub mod codec;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 
+mod document;
 mod durability;
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -30,13 +31,14 @@ pub use self::redis::{RedisConfig, RedisStore};
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub use self::shared::{ConnectError, ConnectionString};
 pub use self::{
+    document::{Document, DocumentKey, DocumentKind, DocumentPage, DocumentWrite, Written},
     durability::{Durability, LossCaps},
     memory::MemoryStore,
     outcome::{OutcomeKey, StoredOutcome, StoredResponse},
 };
 use crate::session::record::{ChannelRecord, LedgerEntry};
 
-/// Keeps channel records, ledger and claims.
+/// Keeps channel records, ledger, claims and documents.
 ///
 /// Threat model: a store is trusted to tell the truth and to keep what it
 /// acknowledged. It is not trusted to be up: when it fails, the server stops
@@ -117,6 +119,38 @@ pub trait ChannelStore: Send + Sync + 'static {
         &self,
         page: LedgerPage,
     ) -> impl Future<Output = Result<Vec<Numbered>, StoreFault>> + Send;
+
+    /// Reads a document.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    fn document(
+        &self,
+        key: DocumentKey,
+    ) -> impl Future<Output = Result<Option<Document>, StoreFault>> + Send;
+
+    /// Writes documents if the versions of all are still the expected ones:
+    /// all of them or none. When this returns [`Written::Done`], they are
+    /// durable; none may be lost as relaxed commits may.
+    ///
+    /// # Errors
+    /// [`StoreFault`]; also when one document is to be written twice.
+    ///
+    /// # Cancel safety
+    /// Dropped, the write happens whole or not at all.
+    fn write_documents(
+        &self,
+        writes: Vec<DocumentWrite>,
+    ) -> impl Future<Output = Result<Written, StoreFault>> + Send;
+
+    /// Reads documents of a kind in the order of their ids, page by page.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    fn documents(
+        &self,
+        page: DocumentPage,
+    ) -> impl Future<Output = Result<Vec<(B256, Document)>, StoreFault>> + Send;
 
     /// What survives a crash of this process and of its machine.
     fn durability(&self) -> Durability;

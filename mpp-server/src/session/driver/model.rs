@@ -23,7 +23,10 @@ use crate::{
         record::{HoldId, LedgerEntry},
         restart::after_restart,
     },
-    store::{Claim, ClaimKey, Durability, LedgerPage, Numbered, OutcomeKey, Scan, Versioned},
+    store::{
+        Claim, ClaimKey, Document, DocumentKey, DocumentPage, DocumentWrite, Durability,
+        LedgerPage, Numbered, OutcomeKey, Scan, Versioned, Written,
+    },
     testing::{NOW_SECS, amount, challenge_id, now, open_record, terms, verified},
 };
 
@@ -166,6 +169,18 @@ impl ChannelStore for Stepped {
 
     async fn ledger(&self, page: LedgerPage) -> Result<Vec<Numbered>, StoreFault> {
         self.inner.ledger(page).await
+    }
+
+    async fn document(&self, key: DocumentKey) -> Result<Option<Document>, StoreFault> {
+        self.inner.document(key).await
+    }
+
+    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<Written, StoreFault> {
+        self.inner.write_documents(writes).await
+    }
+
+    async fn documents(&self, page: DocumentPage) -> Result<Vec<(B256, Document)>, StoreFault> {
+        self.inner.documents(page).await
     }
 
     fn durability(&self) -> Durability {

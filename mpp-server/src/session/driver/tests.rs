@@ -13,8 +13,8 @@ use crate::{
     error::Fault,
     session::command::Charge,
     store::{
-        Claim, ClaimKey, Durability, LedgerPage, MemoryStore, Numbered, OutcomeKey, Scan,
-        StoredOutcome, Versioned,
+        Claim, ClaimKey, Document, DocumentKey, DocumentPage, DocumentWrite, Durability,
+        LedgerPage, MemoryStore, Numbered, OutcomeKey, Scan, StoredOutcome, Versioned, Written,
     },
     testing::{amount, challenge_id, channel_id, ledger, now, open_record, opening, verified},
 };
@@ -159,6 +159,18 @@ impl ChannelStore for Contended {
 
     async fn ledger(&self, page: LedgerPage) -> Result<Vec<Numbered>, StoreFault> {
         self.inner.ledger(page).await
+    }
+
+    async fn document(&self, key: DocumentKey) -> Result<Option<Document>, StoreFault> {
+        self.inner.document(key).await
+    }
+
+    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<Written, StoreFault> {
+        self.inner.write_documents(writes).await
+    }
+
+    async fn documents(&self, page: DocumentPage) -> Result<Vec<(B256, Document)>, StoreFault> {
+        self.inner.documents(page).await
     }
 
     fn durability(&self) -> Durability {

@@ -17,7 +17,7 @@ use mpp_core::ChallengeId;
 use mpp_tempo::channel::ChannelId;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{ClaimKey, OutcomeKey, StoredOutcome};
+use super::{ClaimKey, DocumentKind, OutcomeKey, StoredOutcome};
 use crate::session::record::{ChannelRecord, LedgerEntry};
 
 /// The version that is written.
@@ -35,11 +35,23 @@ const CHECKSUM: usize = 4;
 
 /// What a value is; part of the checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 enum Kind {
-    Record = 1,
-    Entry = 2,
-    Outcome = 3,
+    Record,
+    Entry,
+    Outcome,
+    Document(DocumentKind),
+}
+
+impl Kind {
+    /// What the checksum begins with.
+    fn feed(self, hasher: &mut crc32fast::Hasher) {
+        match self {
+            Self::Record => hasher.update(&[1]),
+            Self::Entry => hasher.update(&[2]),
+            Self::Outcome => hasher.update(&[3]),
+            Self::Document(kind) => hasher.update(&[4, kind.number()]),
+        }
+    }
 }
 
 /// Why stored bytes are not what they should be.
@@ -137,6 +149,42 @@ pub fn decode_outcome(key: OutcomeKey, bytes: &[u8]) -> Result<StoredOutcome, Co
     }
 }
 
+/// The stored form of a document.
+///
+/// Its owner decides what the value is, and keeps the form readable: a new
+/// variant at the end of an enum is compatible, anything else is not.
+///
+/// # Errors
+/// [`CodecError`] when the value can not be written.
+pub fn encode_document(kind: DocumentKind, value: &impl Serialize) -> Result<Bytes, CodecError> {
+    seal(Kind::Document(kind), value)
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn decode_document<T: DeserializeOwned>(
+    kind: DocumentKind,
+    bytes: &[u8],
+) -> Result<T, CodecError> {
+    match unseal(Kind::Document(kind), bytes)? {
+        (1, payload) => parse(payload),
+        (version, _) => Err(CodecError::Version(version)),
+    }
+}
+
+/// Checks that a document is as it was written, without reading its value.
+///
+/// # Errors
+/// [`CodecError`].
+pub fn check_document(kind: DocumentKind, bytes: &[u8]) -> Result<(), CodecError> {
+    match unseal(Kind::Document(kind), bytes)? {
+        (1, _) => Ok(()),
+        (version, _) => Err(CodecError::Version(version)),
+    }
+}
+
 /// The stored form of a claim's key: what it is about, then the key's text.
 #[must_use]
 pub fn encode_claim_key(key: &ClaimKey) -> Bytes {
@@ -193,7 +241,7 @@ fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, CodecError> {
 
 fn checksum(kind: Kind, sealed: &[u8]) -> [u8; CHECKSUM] {
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&[kind as u8]);
+    kind.feed(&mut hasher);
     hasher.update(sealed);
     hasher.finalize().to_le_bytes()
 }

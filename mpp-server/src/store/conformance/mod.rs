@@ -39,6 +39,7 @@
 
 mod atomic;
 mod claims;
+mod documents;
 mod history;
 mod model;
 mod notify;
@@ -55,6 +56,10 @@ use super::{ChannelStore, Commit, StoreFault, Version, Versioned, Write};
 pub use self::{
     atomic::{a_commit_is_seen_whole, a_conflict_writes_nothing},
     claims::{claims_are_made_once, claims_end, claims_race},
+    documents::{
+        document_writes_race, documents_are_read_in_pages, documents_are_written_together,
+        documents_survive,
+    },
     history::histories_are_serial,
     model::behaves_like_the_model,
     notify::{a_change_before_the_wait_counts, no_wake_up_is_lost},
@@ -111,6 +116,10 @@ pub async fn run_all(backend: &impl Backend) {
     a_change_before_the_wait_counts(backend).await;
     no_wake_up_is_lost(backend).await;
     everything_acknowledged_survives(backend).await;
+    documents_are_written_together(backend).await;
+    document_writes_race(backend).await;
+    documents_are_read_in_pages(backend).await;
+    documents_survive(backend).await;
     behaves_like_the_model(backend).await;
 }
 

@@ -11,7 +11,8 @@ use super::{
     *,
 };
 use crate::store::{
-    Claim, ClaimKey, Durability, LedgerPage, MemoryStore, Numbered, OutcomeKey, Scan, StoredOutcome,
+    Claim, ClaimKey, Document, DocumentKey, DocumentPage, DocumentWrite, Durability, LedgerPage,
+    MemoryStore, Numbered, OutcomeKey, Scan, StoredOutcome, Written,
 };
 
 struct Memory;
@@ -52,6 +53,9 @@ enum Flaw {
     SkipsInPages,
     SleepsThroughChanges,
     ForgetsOnReopen,
+    ForgetsDocumentVersions,
+    WritesHalfOfDocuments,
+    SkipsDocuments,
 }
 
 #[derive(Debug)]
@@ -159,6 +163,40 @@ impl ChannelStore for Flawed {
         self.inner.ledger(page).await
     }
 
+    async fn document(&self, key: DocumentKey) -> Result<Option<Document>, StoreFault> {
+        self.inner.document(key).await
+    }
+
+    async fn write_documents(&self, mut writes: Vec<DocumentWrite>) -> Result<Written, StoreFault> {
+        match self.flaw {
+            Flaw::ForgetsDocumentVersions => {
+                for write in &mut writes {
+                    let found = self.inner.document(write.key).await?;
+                    write.expected = found.map(|found| found.version);
+                }
+                self.inner.write_documents(writes).await
+            }
+            Flaw::WritesHalfOfDocuments => {
+                let mut end = Written::Done;
+                for write in writes {
+                    if self.inner.write_documents(vec![write]).await? == Written::Conflict {
+                        end = Written::Conflict;
+                    }
+                }
+                Ok(end)
+            }
+            _ => self.inner.write_documents(writes).await,
+        }
+    }
+
+    async fn documents(&self, page: DocumentPage) -> Result<Vec<(B256, Document)>, StoreFault> {
+        let mut found = self.inner.documents(page).await?;
+        if self.flaw == Flaw::SkipsDocuments && page.after.is_some() {
+            found.pop();
+        }
+        Ok(found)
+    }
+
     fn durability(&self) -> Durability {
         Durability::Memory
     }
@@ -236,6 +274,22 @@ async fn every_flaw_is_found_by_its_check() {
     assert_found(F::SkipsInPages, ledgers_are_read_in_pages(&F::SkipsInPages)).await;
     let flaw = F::ForgetsOnReopen;
     assert_found(flaw, everything_acknowledged_survives(&F::ForgetsOnReopen)).await;
+    assert_found(flaw, documents_survive(&F::ForgetsOnReopen)).await;
+    let flaw = F::ForgetsDocumentVersions;
+    assert_found(
+        flaw,
+        documents_are_written_together(&F::ForgetsDocumentVersions),
+    )
+    .await;
+    assert_found(flaw, document_writes_race(&F::ForgetsDocumentVersions)).await;
+    let flaw = F::WritesHalfOfDocuments;
+    assert_found(
+        flaw,
+        documents_are_written_together(&F::WritesHalfOfDocuments),
+    )
+    .await;
+    let flaw = F::SkipsDocuments;
+    assert_found(flaw, documents_are_read_in_pages(&F::SkipsDocuments)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! The file: tables, and what goes in and out of them.
 
-use std::path::Path;
+use std::{ops::Bound, path::Path};
 
 use alloy_primitives::B256;
 use bytes::Bytes;
@@ -15,8 +15,8 @@ use super::snapshot::Snapshot;
 use crate::{
     session::record::ChannelRecord,
     store::{
-        ClaimKey, LedgerPage, Numbered, OutcomeKey, StoreFault, StoredOutcome, Version, Versioned,
-        codec,
+        ClaimKey, Document, DocumentKey, DocumentKind, DocumentPage, LedgerPage, Numbered,
+        OutcomeKey, StoreFault, StoredOutcome, Version, Versioned, codec,
     },
 };
 
@@ -30,6 +30,12 @@ const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
 const OUTCOMES: TableDefinition<'_, &[u8; 32], OutcomeValue<'_>> = TableDefinition::new("outcomes");
 /// Claim key to value and end in milliseconds.
 const CLAIMS: TableDefinition<'_, &[u8], (&[u8; 32], i64)> = TableDefinition::new("claims");
+
+/// Kind and id to version and value.
+const DOCUMENTS: TableDefinition<'_, DocumentId<'_>, (u64, &[u8])> =
+    TableDefinition::new("documents");
+
+type DocumentId<'a> = (u8, &'a [u8; 32]);
 
 /// Channel, number, end in milliseconds, and the encoded outcome.
 type OutcomeValue<'a> = (&'a [u8; 32], u64, i64, &'a [u8]);
@@ -64,6 +70,16 @@ pub(super) enum Change {
         expires: Timestamp,
         forget: Vec<ClaimKey>,
     },
+    /// Documents that are written together.
+    Documents(Vec<DocumentRow>),
+}
+
+/// A document as it is written; without a value it is removed.
+#[derive(Debug)]
+pub(super) struct DocumentRow {
+    pub(super) key: DocumentKey,
+    pub(super) version: Version,
+    pub(super) value: Option<Bytes>,
 }
 
 /// An outcome and what is known of it without decoding it.
@@ -132,6 +148,8 @@ impl StoreFile {
             transaction.open_table(LEDGER).map_err(fault)?;
             transaction.open_table(OUTCOMES).map_err(fault)?;
             transaction.open_table(CLAIMS).map_err(fault)?;
+            // Files of before there were documents get the table here.
+            transaction.open_table(DOCUMENTS).map_err(fault)?;
         }
         transaction.commit().map_err(fault)?;
         Ok(Self(database))
@@ -222,6 +240,76 @@ impl StoreFile {
         Ok(claims)
     }
 
+    /// Key and version of each document.
+    pub(super) fn document_versions(&self) -> Result<Vec<(DocumentKey, Version)>, StoreFault> {
+        let mut found = Vec::new();
+        for kind in DocumentKind::ALL {
+            let keep = |id, version, _: &[u8]| {
+                found.push((DocumentKey { kind, id }, version));
+                Ok(Visit::More)
+            };
+            self.documents_after(kind, None, keep)?;
+        }
+        Ok(found)
+    }
+
+    /// The document under a key.
+    pub(super) fn document(&self, key: DocumentKey) -> Result<Option<Document>, StoreFault> {
+        let table = self.read()?.open_table(DOCUMENTS).map_err(fault)?;
+        let row = table.get((key.kind.number(), &key.id.0)).map_err(fault)?;
+        Ok(row.map(|row| {
+            let (version, value) = row.value();
+            document(version, value)
+        }))
+    }
+
+    /// One page of documents.
+    pub(super) fn documents(
+        &self,
+        page: DocumentPage,
+    ) -> Result<Vec<(B256, Document)>, StoreFault> {
+        let mut found = Vec::new();
+        if page.limit == 0 {
+            return Ok(found);
+        }
+        self.documents_after(page.kind, page.after, |id, version, value| {
+            found.push((id, document(version.0, value)));
+            Ok(match found.len() < page.limit {
+                true => Visit::More,
+                false => Visit::Enough,
+            })
+        })?;
+        Ok(found)
+    }
+
+    /// Calls `visit` with id, version and bytes of each document of a kind
+    /// after an id, until it has seen enough.
+    pub(super) fn documents_after(
+        &self,
+        kind: DocumentKind,
+        after: Option<B256>,
+        mut visit: impl FnMut(B256, Version, &[u8]) -> Result<Visit, StoreFault>,
+    ) -> Result<(), StoreFault> {
+        let (number, last) = (kind.number(), [0xFF; 32]);
+        let first = match &after {
+            Some(after) => Bound::Excluded((number, &after.0)),
+            None => Bound::Included((number, &[0; 32])),
+        };
+        if after.is_some_and(|after| after.0 == last) {
+            return Ok(());
+        }
+        let range = (first, Bound::Included((number, &last)));
+        let table = self.read()?.open_table(DOCUMENTS).map_err(fault)?;
+        for row in table.range::<DocumentId<'_>>(range).map_err(fault)? {
+            let (key, row) = row.map_err(fault)?;
+            let ((_, id), (version, value)) = (key.value(), row.value());
+            if visit(B256::new(*id), Version(version), value)? == Visit::Enough {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The number of the newest ledger entry; zero when there is none.
     pub(super) fn newest_entry(&self) -> Result<u64, StoreFault> {
         let table = self.read()?.open_table(LEDGER).map_err(fault)?;
@@ -295,6 +383,7 @@ fn put<'a>(
     let mut ledger = transaction.open_table(LEDGER).map_err(fault)?;
     let mut outcomes = transaction.open_table(OUTCOMES).map_err(fault)?;
     let mut claims = transaction.open_table(CLAIMS).map_err(fault)?;
+    let mut documents = transaction.open_table(DOCUMENTS).map_err(fault)?;
     for change in changes {
         match change {
             Change::Record {
@@ -334,9 +423,30 @@ fn put<'a>(
                 let row = (&value.0, expires.as_millis());
                 claims.insert(key.as_ref(), row).map_err(fault)?;
             }
+            Change::Documents(rows) => {
+                for row in rows {
+                    let key = (row.key.kind.number(), &row.key.id.0);
+                    match &row.value {
+                        Some(value) => {
+                            let row = (row.version.0, value.as_ref());
+                            documents.insert(key, row).map_err(fault)?;
+                        }
+                        None => {
+                            documents.remove(key).map_err(fault)?;
+                        }
+                    }
+                }
+            }
         }
     }
     Ok(())
+}
+
+fn document(version: u64, value: &[u8]) -> Document {
+    Document {
+        version: Version(version),
+        value: Bytes::copy_from_slice(value),
+    }
 }
 
 fn builder() -> Builder {

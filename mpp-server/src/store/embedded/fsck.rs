@@ -12,7 +12,7 @@ use super::file::{StoreFile, Values, Visit};
 use crate::{
     session::record::{ChannelRecord, LedgerEntry, Phase},
     store::{
-        Numbered, OutcomeKey, StoreFault, Versioned,
+        DocumentKey, DocumentKind, Numbered, OutcomeKey, StoreFault, Versioned,
         codec::{self, CodecError},
         export::{ExportError, Format},
     },
@@ -31,6 +31,8 @@ pub struct Report {
     pub entries: u64,
     /// Outcomes of idempotent requests.
     pub outcomes: u64,
+    /// Documents.
+    pub documents: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -53,6 +55,8 @@ pub enum Place {
     Entry(u64),
     /// An outcome.
     Outcome(OutcomeKey),
+    /// A document.
+    Document(DocumentKey),
 }
 
 /// What may be wrong with a value.
@@ -108,6 +112,9 @@ impl fmt::Display for Finding {
             Place::Channel(id) => write!(f, "channel {id}: {}", self.defect),
             Place::Entry(number) => write!(f, "ledger entry {number}: {}", self.defect),
             Place::Outcome(key) => write!(f, "outcome {}: {}", key.0, self.defect),
+            Place::Document(key) => {
+                write!(f, "document {:?} {}: {}", key.kind, key.id, self.defect)
+            }
         }
     }
 }
@@ -228,6 +235,15 @@ pub(super) fn check(file: &StoreFile) -> Result<Report, StoreFault> {
         Ok(())
     };
     file.outcomes(visit, Values::Read)?;
+    for kind in DocumentKind::ALL {
+        file.documents_after(kind, None, |id, _, bytes| {
+            report.documents = report.documents.saturating_add(1);
+            if let Err(error) = codec::check_document(kind, bytes) {
+                report.note(Place::Document(DocumentKey { kind, id }), error);
+            }
+            Ok(Visit::More)
+        })?;
+    }
     Ok(report)
 }
 

@@ -15,8 +15,10 @@
 //! holds then is unknown (a failed `fsync` may have dropped the pages that it
 //! did not write). Opening it again tells.
 //!
-//! A channel takes about 1 KiB of memory, also when it is closed.
+//! A channel takes about 1 KiB of memory, also when it is closed; a document
+//! takes about 100 bytes.
 
+mod documents;
 mod file;
 mod fsck;
 mod slot;
@@ -37,14 +39,16 @@ use tokio::sync::oneshot;
 
 pub use self::fsck::{Defect, Finding, Place, Report, StoreReader};
 use self::{
+    documents::{Documents, Place as DocumentPlace},
     file::{Change, StoreFile, Values},
     slot::Pending,
     state::{Encoded, Found, State, Submitted},
     writer::Shared,
 };
 use super::{
-    ChannelStore, Claim, ClaimKey, Commit, Durability, LedgerPage, LossCaps, Numbered, OutcomeKey,
-    Scan, StoreFault, StoredOutcome, Version, Versioned, Write, codec,
+    ChannelStore, Claim, ClaimKey, Commit, Document, DocumentKey, DocumentPage, DocumentWrite,
+    Durability, LedgerPage, LossCaps, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome,
+    Version, Versioned, Write, Written, codec, document,
 };
 use crate::{clock::SharedClock, session::restart::after_restart};
 
@@ -165,7 +169,8 @@ impl EmbeddedStore {
         };
         file.outcomes(keep, Values::Leave)?;
         let claims = file.claims()?;
-        let state = State::new(mode, records, outcomes, claims, file.newest_entry()?);
+        let state = State::new(mode, records, outcomes, claims, file.newest_entry()?)
+            .with_documents(Documents::new(file.document_versions()?));
         let (shared, file) = (Arc::new(Shared::new(state)), Arc::new(file));
         let writer = {
             let (shared, file) = (Arc::clone(&shared), Arc::clone(&file));
@@ -317,6 +322,36 @@ impl ChannelStore for EmbeddedStore {
         }
         self.0.shared.with(|_| ())?;
         self.read(move |file| file.ledger(page)).await
+    }
+
+    async fn document(&self, key: DocumentKey) -> Result<Option<Document>, StoreFault> {
+        let (place, job) = self.0.shared.with(|state| state.document(key))?;
+        if let Some(job) = job {
+            self.written(job).await?;
+        }
+        match place {
+            DocumentPlace::Nowhere => Ok(None),
+            DocumentPlace::InFile => self.read(move |file| file.document(key)).await,
+            DocumentPlace::InMemory(document) => Ok(document),
+        }
+    }
+
+    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<Written, StoreFault> {
+        let writes = document::in_order(writes)?;
+        match self.0.shared.with(|state| state.write_documents(writes))? {
+            None => Ok(Written::Conflict),
+            Some(job) => {
+                self.written(job).await?;
+                Ok(Written::Done)
+            }
+        }
+    }
+
+    async fn documents(&self, page: DocumentPage) -> Result<Vec<(B256, Document)>, StoreFault> {
+        if let Some(job) = self.0.shared.with(State::documents_written)? {
+            self.written(job).await?;
+        }
+        self.read(move |file| file.documents(page)).await
     }
 
     fn durability(&self) -> Durability {

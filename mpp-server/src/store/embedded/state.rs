@@ -15,14 +15,15 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     SyncMode,
+    documents::{Documents, Place},
     file::{Change, ClaimRow, OutcomeRow},
     slot::{Pending, Slot, Sums},
 };
 use crate::{
     session::record::ChannelRecord,
     store::{
-        Claim, ClaimKey, LossCaps, OUTCOMES_PER_CHANNEL, OutcomeKey, Scan, StoredOutcome, Version,
-        Versioned, Which, Write, codec, codec::CodecError,
+        Claim, ClaimKey, DocumentKey, DocumentWrite, LossCaps, OUTCOMES_PER_CHANNEL, OutcomeKey,
+        Scan, StoredOutcome, Version, Versioned, Which, Write, codec, codec::CodecError,
     },
 };
 
@@ -34,6 +35,7 @@ pub(super) struct State {
     outcomes: HashMap<OutcomeKey, OutcomeSlot>,
     claims: HashMap<ClaimKey, ClaimSlot>,
     claims_by_end: BTreeSet<(Timestamp, ClaimKey)>,
+    documents: Documents,
     newest_entry: u64,
     /// What a crash would lose of what was acknowledged.
     at_risk: Amount,
@@ -122,6 +124,7 @@ impl State {
             outcomes: HashMap::new(),
             claims: HashMap::new(),
             claims_by_end: BTreeSet::new(),
+            documents: Documents::default(),
             newest_entry,
             at_risk: Amount::ZERO,
             queue: Vec::new(),
@@ -143,6 +146,12 @@ impl State {
             state.keep_claim(row.key, row.value, row.expires, true);
         }
         state
+    }
+
+    /// With the documents of the file.
+    pub(super) fn with_documents(mut self, documents: Documents) -> Self {
+        self.documents = documents;
+        self
     }
 
     /// The newest state of a channel. It is the caller's to wait until that
@@ -365,6 +374,29 @@ impl State {
         self.claims.insert(key, slot);
     }
 
+    /// Looks for a document. What is in memory counts once the receiver says
+    /// so.
+    pub(super) fn document(&mut self, key: DocumentKey) -> (Place, Option<oneshot::Receiver<()>>) {
+        let place = self.documents.find(key);
+        let waits = matches!(place, Place::InMemory(_));
+        (place, waits.then(|| self.barrier()))
+    }
+
+    /// Takes a write of documents into the order of commits, or not. Documents
+    /// concern the chain, so that no mode acknowledges them first.
+    pub(super) fn write_documents(
+        &mut self,
+        writes: Vec<DocumentWrite>,
+    ) -> Option<oneshot::Receiver<()>> {
+        let rows = self.documents.write(writes)?;
+        Some(self.push(Some(Change::Documents(rows))))
+    }
+
+    /// Ready once all documents are on the disk.
+    pub(super) fn documents_written(&mut self) -> Option<oneshot::Receiver<()>> {
+        self.documents.is_waiting().then(|| self.barrier())
+    }
+
     /// Ready once everything that was taken before is on the disk.
     pub(super) fn barrier(&mut self) -> oneshot::Receiver<()> {
         self.push(None)
@@ -405,6 +437,7 @@ impl State {
                         slot.durable = true;
                     }
                 }
+                Some(Change::Documents(rows)) => self.documents.settle(rows),
                 None => {}
             }
         }

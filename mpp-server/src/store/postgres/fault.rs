@@ -54,13 +54,15 @@ fn from_connection(error: Error) -> Trouble {
 
 /// Fate of the statement, and whether the trouble may pass.
 fn judge(code: &SqlState) -> (Fate, bool) {
-    const NOT_DONE: [SqlState; 7] = [
+    const NOT_DONE: [SqlState; 8] = [
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
         SqlState::LOCK_NOT_AVAILABLE,
         SqlState::QUERY_CANCELED,
         SqlState::TOO_MANY_CONNECTIONS,
         SqlState::CANNOT_CONNECT_NOW,
+        // Somebody created the document first; the next attempt sees it.
+        SqlState::UNIQUE_VIOLATION,
         // After a failover an old connection may lead to a replica.
         SqlState::READ_ONLY_SQL_TRANSACTION,
     ];
@@ -109,6 +111,7 @@ mod tests {
             ("40P01", Fate::NotDone, true),
             ("57P03", Fate::NotDone, true),
             ("25006", Fate::NotDone, true),
+            ("23505", Fate::NotDone, true),
             ("57P01", Fate::Unknown, true),
             ("40003", Fate::Unknown, true),
             ("08006", Fate::Unknown, true),

@@ -6,6 +6,7 @@
 
 mod commit;
 mod config;
+mod documents;
 mod fault;
 mod link;
 mod listen;
@@ -28,8 +29,9 @@ use self::{
     sql::Sql,
 };
 use super::{
-    ChannelStore, Claim, ClaimKey, Commit, Durability, LedgerPage, Numbered, OutcomeKey, Scan,
-    StoreFault, StoredOutcome, Version, Versioned, Which, Write, codec,
+    ChannelStore, Claim, ClaimKey, Commit, Document, DocumentKey, DocumentPage, DocumentWrite,
+    Durability, LedgerPage, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome, Version,
+    Versioned, Which, Write, Written, codec,
     shared::{
         ConnectError, Stamps, Trouble, Waiters, claim_name, keep_listening, keep_reading, persist,
     },
@@ -287,6 +289,18 @@ impl ChannelStore for PostgresStore {
             }
         };
         rows.iter().map(numbered).collect()
+    }
+
+    async fn document(&self, key: DocumentKey) -> Result<Option<Document>, StoreFault> {
+        self.core.document(key).await
+    }
+
+    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<Written, StoreFault> {
+        self.core.write_documents(writes).await
+    }
+
+    async fn documents(&self, page: DocumentPage) -> Result<Vec<(B256, Document)>, StoreFault> {
+        self.core.documents(page).await
     }
 
     fn durability(&self) -> Durability {

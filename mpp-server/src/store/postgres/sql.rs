@@ -23,6 +23,10 @@ pub(super) struct Sql {
     /// Waits until no commit is under way.
     pub(super) ledger_gate: String,
     pub(super) ledger_end: String,
+    pub(super) document: String,
+    pub(super) document_stamp: String,
+    pub(super) documents: String,
+    pub(super) write_documents: String,
     pub(super) sweep_outcomes: String,
     pub(super) sweep_claims: String,
     /// The name under which changes are announced.
@@ -70,6 +74,17 @@ impl Sql {
             ),
             ledger_gate: format!("SELECT pg_advisory_xact_lock({gate})"),
             ledger_end: format!("SELECT coalesce(max(number), 0) FROM {schema}.ledger"),
+            document: format!(
+                "SELECT version, value FROM {schema}.documents WHERE kind = $1 AND id = $2"
+            ),
+            document_stamp: format!(
+                "SELECT version, stamp FROM {schema}.documents WHERE kind = $1 AND id = $2"
+            ),
+            documents: format!(
+                "SELECT id, version, value FROM {schema}.documents
+                 WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3"
+            ),
+            write_documents: format!("SELECT {schema}.write_documents($1, $2, $3, $4, $5)"),
             sweep_outcomes: sweep(schema, "outcomes"),
             sweep_claims: sweep(schema, "claims"),
             channel: format!("mpp_{schema}"),

@@ -28,7 +28,10 @@ impl Core {
             })
         };
         let stamped = || self.stamped(id);
-        let commit = commit_once(self.link.patience(), &write, stamp, attempt, stamped).await?;
+        let commit = {
+            let patience = self.link.patience();
+            commit_once(patience, write.expected, stamp, attempt, stamped).await?
+        };
         if let Commit::Done(version) = commit {
             self.waiters.saw(id, version);
         }

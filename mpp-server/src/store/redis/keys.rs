@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use mpp_tempo::channel::ChannelId;
 
-use crate::store::{ClaimKey, OutcomeKey, shared::claim_name};
+use crate::store::{ClaimKey, DocumentKey, DocumentKind, OutcomeKey, shared::claim_name};
 
 /// ```text
 /// form             string   number of the stored form
@@ -15,6 +15,8 @@ use crate::store::{ClaimKey, OutcomeKey, shared::claim_name};
 /// outcome:<key>    string   outcome
 /// outcomes:<id>    zset     keys of the channel's outcomes by their number
 /// claim:<name>     string   value, stamp, end
+/// document:<kind>:<id>  hash    version, value, stamps
+/// documents:<kind> zset     ids of the kind's documents, as above
 /// changed          pub/sub  id and version of every change
 /// ```
 #[derive(Debug)]
@@ -75,6 +77,19 @@ impl Keys {
 
     pub(super) fn claim(&self, key: &ClaimKey) -> String {
         self.key("claim:", &claim_name(key))
+    }
+
+    /// What the keys of a kind's documents begin with.
+    pub(super) fn documents(&self, kind: DocumentKind) -> String {
+        self.key("document:", &format!("{}:", kind.number()))
+    }
+
+    pub(super) fn document(&self, key: DocumentKey) -> String {
+        [self.documents(key.kind), member(key.id)].concat()
+    }
+
+    pub(super) fn documents_of(&self, kind: DocumentKind) -> String {
+        self.key("documents:", &kind.number().to_string())
     }
 
     pub(super) fn changed(&self) -> String {

@@ -145,6 +145,7 @@ impl std::fmt::Debug for Link {
 pub(super) struct Scripts {
     pub(super) commit: Script,
     pub(super) claim: Script,
+    pub(super) documents: Script,
     pub(super) scan: Script,
     pub(super) ledger: Script,
 }
@@ -154,6 +155,7 @@ impl Scripts {
         Self {
             commit: Script::new(include_str!("scripts/commit.lua")),
             claim: Script::new(include_str!("scripts/claim.lua")),
+            documents: Script::new(include_str!("scripts/documents.lua")),
             scan: Script::new(include_str!("scripts/scan.lua")),
             ledger: Script::new(include_str!("scripts/ledger.lua")),
         }

@@ -5,6 +5,7 @@
 
 mod commit;
 mod config;
+mod documents;
 mod fault;
 mod keys;
 mod link;
@@ -24,8 +25,9 @@ use self::{
     link::{Link, Scripts},
 };
 use super::{
-    ChannelStore, Claim, ClaimKey, Commit, Durability, LedgerPage, Numbered, OutcomeKey, Scan,
-    StoreFault, StoredOutcome, Version, Versioned, Which, Write, codec,
+    ChannelStore, Claim, ClaimKey, Commit, Document, DocumentKey, DocumentPage, DocumentWrite,
+    Durability, LedgerPage, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome, Version,
+    Versioned, Which, Write, Written, codec,
     shared::{ConnectError, Stamps, Waiters, keep_listening, keep_reading},
 };
 use crate::tasks::Tasks;
@@ -168,7 +170,11 @@ impl Core {
     ) -> Result<Vec<Versioned>, StoreFault> {
         let from = after.map_or_else(|| String::from("-"), |id| format!("({}", member(id)));
         let mut script = self.scripts.scan.key(index);
-        script.arg(from).arg(limit).arg(self.keys.channels());
+        script
+            .arg(from)
+            .arg(limit)
+            .arg(self.keys.channels())
+            .arg("record");
         let part: Vec<Vec<u8>> = self.link.again(&script).await?;
         let (channels, _) = part.as_chunks::<3>();
         let read = |[id, number, record]: &[Vec<u8>; 3]| {
@@ -299,6 +305,18 @@ impl ChannelStore for RedisStore {
                 return Ok(lines);
             }
         }
+    }
+
+    async fn document(&self, key: DocumentKey) -> Result<Option<Document>, StoreFault> {
+        self.core.document(key).await
+    }
+
+    async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<Written, StoreFault> {
+        self.core.write_documents(writes).await
+    }
+
+    async fn documents(&self, page: DocumentPage) -> Result<Vec<(B256, Document)>, StoreFault> {
+        self.core.documents(page).await
     }
 
     fn durability(&self) -> Durability {

@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use super::{Author, Backoff, Stamp, author};
-use crate::store::{Commit, StoreFault, Version, Write};
+use crate::store::{Commit, DocumentWrite, StoreFault, Version};
 
 /// A failed attempt.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ pub(in crate::store) type Stamped = (Version, Vec<u8>);
 /// Dropped, the commit happens whole or not at all.
 pub(in crate::store) async fn commit_once<A, S>(
     patience: Duration,
-    write: &Write,
+    expected: Option<Version>,
     stamp: Stamp,
     attempt: impl Fn() -> A,
     stamped: impl Fn() -> S,
@@ -117,7 +117,7 @@ where
     A: Future<Output = Result<Attempt, Trouble>>,
     S: Future<Output = Result<Option<Stamped>, StoreFault>>,
 {
-    let before = write.expected.map_or(0, |version| version.0);
+    let before = expected.map_or(0, |version| version.0);
     let done = Commit::Done(Version(before.saturating_add(1)));
     let mut backoff = Backoff::new(patience);
     // Whether an earlier attempt may have happened.
@@ -138,7 +138,7 @@ where
     let Some((version, stamps)) = stamped().await? else {
         return Ok(Commit::Conflict);
     };
-    match author(stamp, write.expected, version, &stamps) {
+    match author(stamp, expected, version, &stamps) {
         Author::Us => Ok(done),
         Author::Others => Ok(Commit::Conflict),
         Author::Unknown => Err(StoreFault::transient(
@@ -148,12 +148,20 @@ where
     }
 }
 
+/// The write whose document tells, when an answer is lost, whether all of them
+/// happened: one that stays, when there is one. `None`: nothing is written.
+///
+/// When all are removed nobody can tell, and the caller finds them gone.
+pub(in crate::store) fn witness(writes: &[DocumentWrite]) -> Option<&DocumentWrite> {
+    let stays = writes.iter().find(|write| write.value.is_some());
+    stays.or(writes.first())
+}
+
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::store::conformance::sample;
 
     const MINE: Stamp = Stamp([1; Stamp::BYTES]);
 
@@ -168,10 +176,9 @@ mod tests {
         stamps: &[u8],
     ) -> Result<Commit, StoreFault> {
         let attempts = RefCell::new(attempts.into_iter());
-        let write = sample::charge(Version(3), &sample::record(1));
         commit_once(
             Duration::from_secs(5),
-            &write,
+            Some(Version(3)),
             MINE,
             || std::future::ready(attempts.borrow_mut().next().unwrap()),
             || std::future::ready(Ok(Some((Version(version), stamps.to_vec())))),

@@ -19,7 +19,7 @@ pub use self::connect::{ConnectError, ConnectionString};
 #[cfg(feature = "postgres")]
 pub(super) use self::listen::announcement;
 pub(super) use self::{
-    attempt::{Attempt, Fate, Stamped, Trouble, commit_once, persist},
+    attempt::{Attempt, Fate, Stamped, Trouble, commit_once, persist, witness},
     backoff::Backoff,
     listen::{keep_listening, keep_reading, understood},
     stamp::{Author, KEPT_STAMPS, Stamp, Stamps, author},
