@@ -135,6 +135,13 @@ pub enum Rejection {
         /// The channel.
         channel_id: ChannelId,
     },
+    /// Nothing can be collected from the payer's account at the moment, and
+    /// what is unsettled has reached what may be lost.
+    #[error("nothing can be collected from this channel at the moment; try again later")]
+    ExposureReached {
+        /// The channel.
+        channel_id: ChannelId,
+    },
     /// The chain knows more of the channel than the server does.
     #[error("this channel is under review by the operator; try again later")]
     Quarantined {
@@ -192,7 +199,9 @@ impl Rejection {
             Self::RequestInProgress { .. } => ProblemKind::RequestInProgress,
             Self::IdempotencyKeyReused { .. } => ProblemKind::IdempotencyKeyReused,
             // The peer did nothing wrong and may send the same request again.
-            Self::HoldGone { .. } | Self::Quarantined { .. } => ProblemKind::ServiceUnavailable,
+            Self::HoldGone { .. } | Self::Quarantined { .. } | Self::ExposureReached { .. } => {
+                ProblemKind::ServiceUnavailable
+            }
             Self::RateLimited { .. } | Self::TooManyHolds { .. } | Self::TooManyProofs => {
                 ProblemKind::RateLimited
             }
@@ -216,6 +225,7 @@ impl Rejection {
             | Self::IdempotencyKeyReused { channel_id }
             | Self::HoldGone { channel_id }
             | Self::TooManyHolds { channel_id }
+            | Self::ExposureReached { channel_id }
             | Self::Quarantined { channel_id }
             | Self::RateLimited { channel_id } => Some(*channel_id),
             Self::InsufficientBalance(shortage) => Some(shortage.channel_id),
@@ -279,6 +289,7 @@ impl From<&Rejection> for Problem {
             | Rejection::IdempotencyKeyReused { .. }
             | Rejection::HoldGone { .. }
             | Rejection::TooManyHolds { .. }
+            | Rejection::ExposureReached { .. }
             | Rejection::Quarantined { .. }
             | Rejection::RateLimited { .. } => {}
         }
@@ -302,6 +313,12 @@ pub enum Fault {
     /// A transaction was sent; whether it was mined is not known yet.
     #[error("the transaction's outcome is not known yet; repeat the request")]
     OutcomeUnknown,
+    /// The server is being shut down and takes no new requests.
+    #[error("the server is being shut down")]
+    ShuttingDown,
+    /// Another process has taken over collecting; nothing was written.
+    #[error("another process collects now")]
+    NotLeading,
     /// A background task ended early.
     #[error(transparent)]
     Task(#[from] crate::tasks::TaskLost),
@@ -317,7 +334,11 @@ impl Fault {
         match self {
             Self::Store(fault) => fault.is_transient(),
             Self::Chain(error) => error.is_transient(),
-            Self::Signer(_) | Self::OutcomeUnknown | Self::Task(_) => true,
+            Self::Signer(_)
+            | Self::OutcomeUnknown
+            | Self::ShuttingDown
+            | Self::NotLeading
+            | Self::Task(_) => true,
             Self::Inconsistent(_) => false,
         }
     }

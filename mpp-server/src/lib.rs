@@ -17,10 +17,10 @@ pub mod error;
 pub mod event;
 pub mod gate;
 pub mod session;
+pub mod settle;
 pub mod store;
 
 mod server;
-mod settle;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -32,9 +32,9 @@ pub use self::{
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},
-    server::{Builder, PaymentServer},
+    server::{Builder, PaymentServer, Shutdown},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
-    settle::reconcile::Reconciled,
+    settle::{Collected, Deadlines, SettlePolicy, reconcile::Reconciled},
     store::{ChannelStore, Durability, MemoryStore},
     tasks::TaskLost,
 };

@@ -23,9 +23,9 @@ use crate::{
         BadSignatureLimit, BadSignatures, Engine, SessionContext, SessionOffer, SessionParts, keep,
         record::ChannelRecord,
     },
-    settle::{reconcile::Reconciled, watch},
+    settle::{SettlePolicy, collect, reconcile::Reconciled, watch},
     store::{ChannelStore, Durability, MemoryStore},
-    tasks::Tasks,
+    tasks::{Service, Tasks},
 };
 
 /// The shortest lease of a hold.
@@ -66,6 +66,7 @@ struct Inner {
     network: Network,
     account: Address,
     sponsor: Option<Address>,
+    service: Service,
     /// The watcher ends with the last handle to the server.
     _watching: DropGuard,
     tasks: Tasks,
@@ -93,6 +94,7 @@ impl PaymentServer {
             production: false,
             hold_lease: Duration::from_secs(30),
             keep_outcomes: Duration::from_secs(24 * 60 * 60),
+            settlement: SettlePolicy::default(),
         }
     }
 
@@ -205,13 +207,6 @@ impl PaymentServer {
         self.0.account
     }
 
-    /// Stops watching and waits for transactions that are under way.
-    ///
-    /// # Cancel safety
-    /// Dropping the future only stops waiting.
-    pub async fn shutdown(&self) {
-        self.0.tasks.shutdown().await;
-    }
 }
 
 /// Configures a [`PaymentServer`].
@@ -236,6 +231,7 @@ pub struct Builder<S> {
     production: bool,
     hold_lease: Duration,
     keep_outcomes: Duration,
+    settlement: SettlePolicy,
 }
 
 impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
@@ -315,6 +311,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             production: self.production,
             hold_lease: self.hold_lease,
             keep_outcomes: self.keep_outcomes,
+            settlement: self.settlement,
         }
     }
 
@@ -377,6 +374,12 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         self
     }
 
+    /// When what was earned is collected. Default: see [`SettlePolicy`].
+    pub fn settlement(mut self, policy: SettlePolicy) -> Self {
+        self.settlement = policy;
+        self
+    }
+
     /// Checks the configuration and starts the server's watcher.
     ///
     /// # Errors
@@ -402,6 +405,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 "`challenge_lifetime` must be more than zero",
             ));
         }
+        self.settlement.check()?;
         let durability = self.store.durability();
         if self.production && !durability.is_bounded() {
             return Err(Misuse::Invalid(
@@ -416,11 +420,13 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         };
         let events = Events::new(self.event_capacity);
         let tasks = Tasks::default();
+        let service = Service::default();
         let gate = Gate {
             issuer: Issuer::new(self.realm.ok_or(Misuse::Missing("realm"))?, keys),
             challenge_lifetime: self.challenge_lifetime,
             clock: self.clock.clone(),
             events: events.clone(),
+            service: service.clone(),
         };
         let (address, sponsor) = (
             account.address(),
@@ -439,18 +445,23 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 bad_signatures: BadSignatures::new(self.bad_signatures),
                 hold_lease: self.hold_lease,
                 keep_outcomes: self.keep_outcomes,
+                settlement: self.settlement,
+                service: service.clone(),
                 resolver: self.resolver,
             },
         ));
         report(&durability);
         tasks.start(keep(Arc::clone(&context)));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
+        tasks.start(collect::run(Arc::clone(&context)));
+        tasks.start(collect::lead(Arc::clone(&context)));
         Ok(PaymentServer(Arc::new(Inner {
             gate,
             engine: context,
             network,
             account: address,
             sponsor,
+            service,
             _watching: tasks.stop_on_drop(),
             tasks,
         })))
@@ -470,5 +481,8 @@ fn report(durability: &Durability) {
     }
 }
 
+mod settle;
 #[cfg(test)]
 mod tests;
+
+pub use self::settle::Shutdown;

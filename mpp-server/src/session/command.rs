@@ -2,7 +2,7 @@
 
 use alloy_primitives::B256;
 use mpp_core::{Amount, ChallengeId, Timestamp};
-use mpp_tempo::{channel::ChannelView, voucher::VerifiedVoucher};
+use mpp_tempo::{channel::ChannelView, voucher::{SignedVoucher, VerifiedVoucher}};
 
 use super::record::{ChannelRecord, HoldId, Idempotency, LedgerEntry, PendingTx, StreamEpoch};
 use crate::{
@@ -54,16 +54,24 @@ pub enum Command {
     BeginStream,
     /// The payer closes with this voucher.
     BeginClose(VerifiedVoucher),
+    /// The server closes with a voucher that it holds.
+    CloseWithHeld,
     /// The close transaction was signed and is about to be broadcast.
-    CloseSent(PendingTx),
+    CloseSent {
+        /// The transaction.
+        sent: PendingTx,
+        /// The one before it, which can no longer be mined.
+        instead_of: Option<B256>,
+    },
     /// This close was refused or reverted, or can no longer be mined.
     CloseFailed {
         /// The transaction; news of any other does not matter.
         transaction: B256,
     },
-    /// A second opinion refuses the voucher that a close was about to put on
-    /// chain.
-    Dispute,
+    /// A second opinion refuses a voucher that was about to go on chain.
+    Dispute(SignedVoucher),
+    /// The chain has paid out so much for good.
+    Settled(Amount),
     /// A successful receipt shows the channel closed by this transaction.
     Closed {
         /// The transaction.

@@ -31,11 +31,13 @@ use crate::{
     event::{Events, ServerEvent},
     gate::{BoundCredential, BoxFuture, Redeemed, Visit},
     settle::{
+        Collected, Deadlines, SettlePolicy, Settlement,
         reconcile::{self, Reconciled},
+        schedule::{Occasion, Reason},
         watch::{self, Interest},
     },
     store::{ChannelStore, Version},
-    tasks::Tasks,
+    tasks::{Service, Tasks},
 };
 
 /// Verifiers are kept for this many channels.
@@ -57,6 +59,9 @@ pub(crate) struct SessionContext<S> {
     /// Vouchers that wait for the curve.
     pub(crate) queue: VoucherQueue,
     pub(crate) keeper: Keeper,
+    pub(crate) settlement: Settlement,
+    /// Requests and streams that are being served.
+    pub(crate) service: Service,
     /// How long a retry finds what became of an idempotent request.
     pub(crate) keep_outcomes: Duration,
     pub(crate) resolver: Arc<dyn ChannelResolver>,
@@ -76,6 +81,8 @@ pub(crate) struct SessionParts {
     pub(crate) bad_signatures: BadSignatures,
     pub(crate) hold_lease: Duration,
     pub(crate) keep_outcomes: Duration,
+    pub(crate) settlement: SettlePolicy,
+    pub(crate) service: Service,
     /// Finds channels to resume; `None`: in the store.
     pub(crate) resolver: Option<Arc<dyn ChannelResolver>>,
 }
@@ -105,6 +112,8 @@ impl<S: ChannelStore> SessionContext<S> {
             interest: Interest::default(),
             queue: VoucherQueue::new(),
             keeper: Keeper::new(parts.hold_lease),
+            settlement: Settlement::new(parts.settlement),
+            service: parts.service,
             keep_outcomes: parts.keep_outcomes,
             verifiers: Mutex::new(LruCache::new(VERIFIERS)),
         }
@@ -249,6 +258,7 @@ impl<S: ChannelStore> SessionContext<S> {
             // Told already; only the transaction has become known.
             Phase::Closed { .. } if matches!(before.phase, Phase::Closed { .. }) => {}
             Phase::CloseRequested { at } => {
+                self.settlement.is_urgent(channel_id);
                 self.events.send(ServerEvent::CloseRequested {
                     channel_id,
                     at: *at,
@@ -310,6 +320,21 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
 
     /// Puts a quarantined channel back into service.
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+
+    /// Collects what is due.
+    fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>>;
+
+    /// Collects everything that is worth its fee.
+    fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>>;
+
+    /// What may be lost when payers' close requests run out.
+    fn deadlines(&self) -> Deadlines;
+
+    /// Whether the policy settles when the server is shut down.
+    fn settles_on_shutdown(&self) -> bool;
+
+    /// Lets another process collect at once.
+    fn stop_leading(&self) -> BoxFuture<'_, Result<(), Fault>>;
 }
 
 impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
@@ -361,6 +386,26 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
             Ok(reinstated.into_inner().record)
         })
     }
+
+    fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>> {
+        Box::pin(SessionContext::collect(self, Occasion::Routine))
+    }
+
+    fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>> {
+        Box::pin(SessionContext::collect(self, Occasion::Everything(reason)))
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        self.settlement.deadlines(self.clock.now())
+    }
+
+    fn settles_on_shutdown(&self) -> bool {
+        self.settlement.settles_on_shutdown()
+    }
+
+    fn stop_leading(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(SessionContext::stop_leading(self))
+    }
 }
 
 /// What a running tab needs of the engine.
@@ -396,6 +441,8 @@ pub(crate) trait Till: Send + Sync {
     fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
     /// Tells subscribers.
     fn tell(&self, event: ServerEvent);
+    /// Requests and streams that are being served.
+    fn service(&self) -> &Service;
     /// The current time.
     fn now(&self) -> Timestamp;
 }
@@ -459,6 +506,10 @@ impl<S: ChannelStore> Till for SessionContext<S> {
 
     fn tell(&self, event: ServerEvent) {
         self.events.send(event);
+    }
+
+    fn service(&self) -> &Service {
+        &self.service
     }
 
     fn now(&self) -> Timestamp {

@@ -45,9 +45,11 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
         Command::Keep => require_known(record).map(|()| draft.unchanged()),
         Command::BeginStream => draft.begin_stream(),
         Command::BeginClose(voucher) => draft.begin_close(&voucher),
-        Command::CloseSent(sent) => draft.close_sent(sent),
+        Command::CloseWithHeld => draft.close_with_held(),
+        Command::CloseSent { sent, instead_of } => draft.close_sent(sent, instead_of),
         Command::CloseFailed { transaction } => Ok(draft.close_failed(transaction)),
-        Command::Dispute => Ok(draft.dispute()),
+        Command::Dispute(voucher) => Ok(draft.dispute(&voucher)),
+        Command::Settled(amount) => Ok(draft.settled(amount)),
         Command::Closed {
             transaction,
             settled,
@@ -222,7 +224,7 @@ impl<'a> Draft<'a> {
         }
         check_amount(self.old, voucher.cumulative(), min_delta)?;
         if voucher.cumulative() > self.old.accepted() {
-            self.next.best = Some(voucher.as_signed().clone());
+            self.replace_best(voucher.as_signed().clone());
         }
         // The voucher is kept even if it does not cover the price: an accepted
         // voucher is never lost (PROTOCOL 5.6: persist accepted, then check).
@@ -281,6 +283,47 @@ impl<'a> Draft<'a> {
         let after = record.spent.checked_add(cost).unwrap_or(Amount::MAX);
         record.spent = after.min(record.accepted());
         record.units = record.units.saturating_add(units);
+        record.unsettled.units = record.unsettled.units.saturating_add(units);
+        if record.spent > record.settled {
+            record.unsettled.since.get_or_insert(self.now);
+        }
+        self.shelve();
+    }
+
+    /// Keeps the voucher before, if it may be the one to settle.
+    fn replace_best(&mut self, voucher: SignedVoucher) {
+        let record = &mut self.next;
+        if let Some(before) = record.best.replace(voucher) {
+            if before.voucher.cumulative <= record.spent {
+                record.unsettled.earned = Some(before);
+            } else {
+                record.unsettled.ahead.get_or_insert(before);
+            }
+        }
+    }
+
+    /// Puts the kept vouchers where they belong after something was spent.
+    fn shelve(&mut self) {
+        let record = &mut self.next;
+        let spent = record.spent;
+        let covered = |signed: &SignedVoucher| signed.voucher.cumulative <= spent;
+        if record.best.as_ref().is_some_and(covered) {
+            record.unsettled.ahead = None;
+            record.unsettled.earned = None;
+        } else if record.unsettled.ahead.as_ref().is_some_and(covered) {
+            record.unsettled.earned = record.unsettled.ahead.take();
+        }
+    }
+
+    /// Takes note of what the chain has paid out; it only grows.
+    fn pay_out(&mut self, settled: Amount) {
+        let record = &mut self.next;
+        if settled <= record.settled {
+            return;
+        }
+        record.settled = settled;
+        record.unsettled.units = 0;
+        record.unsettled.since = (record.spent > settled).then_some(self.now);
     }
 
     fn begin_stream(mut self) -> Result<Step, Rejection> {

@@ -28,6 +28,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let signed = payload.voucher().ok_or_else(missing_voucher)?;
         let (record, _) = self.context.driver.load(channel_id).await?;
         self.check_channel(&record, payload.descriptor())?;
+        self.check_exposure(&record)?;
         let asked = self.asked(channel_id);
         let min_delta = self.terms.min_voucher_delta;
         let command = match screen(&record, &signed, min_delta) {

@@ -4,15 +4,15 @@ use alloy_primitives::B256;
 use mpp_core::Amount;
 use mpp_tempo::{
     channel::{ChannelView, Existence},
-    voucher::VerifiedVoucher,
+    voucher::{SignedVoucher, VerifiedVoucher},
 };
 
-use super::{Draft, Sale, close_voucher};
+use super::{Draft, Sale, close_voucher, require_open};
 use crate::{
     error::Rejection,
     session::{
         command::Step,
-        record::{LedgerKind, PendingTx, Phase, Quarantine},
+        record::{LedgerKind, PendingTx, Phase, Quarantine, Unsettled},
     },
 };
 
@@ -43,7 +43,7 @@ impl Draft<'_> {
         }
         // Settlements only grow, and so do deposits: a smaller one is an older state,
         // whose close request may have been cancelled since.
-        self.next.settled = self.next.settled.max(view.settled);
+        self.pay_out(view.settled);
         if view.deposit < self.old.deposit {
             return;
         }
@@ -76,11 +76,12 @@ impl Draft<'_> {
         // above the deposit that is there.
         if self.next.accepted() > self.next.deposit {
             self.next.best = None;
+            self.next.unsettled = Unsettled::default();
         }
     }
 
     fn observe_gone(&mut self, settled: Amount) {
-        self.next.settled = self.next.settled.max(settled);
+        self.pay_out(settled);
         if !matches!(self.next.phase, Phase::Closed { .. }) {
             self.next.phase = Phase::Closed { transaction: None };
             self.next.holds.clear();
@@ -113,21 +114,39 @@ impl Draft<'_> {
         self.next.holds.clear();
     }
 
-    /// A close that has not been sent, and would not be paid, is not sent. The
-    /// voucher in question stays in the record, for whoever looks into it.
-    pub(super) fn dispute(mut self) -> Step {
-        if let Phase::Closing {
-            voucher,
-            sent: None,
+    /// A voucher that would not be paid is not sent. It stays in the record,
+    /// for whoever looks into it.
+    pub(super) fn dispute(mut self, disputed: &SignedVoucher) -> Step {
+        let requested_at = match &self.old.phase {
+            Phase::Closing {
+                voucher,
+                sent: None,
+                requested_at,
+                ..
+            } if voucher == disputed => *requested_at,
+            Phase::Open if self.holds(disputed) => None,
+            Phase::CloseRequested { at } if self.holds(disputed) => Some(*at),
+            _ => return self.unchanged(),
+        };
+        self.next.phase = Phase::Quarantined {
+            reason: Quarantine::VoucherDisputed,
             requested_at,
-            ..
-        } = &self.old.phase
-        {
-            self.next.phase = Phase::Quarantined {
-                reason: Quarantine::VoucherDisputed,
-                requested_at: *requested_at,
-                evidence: Some(voucher.clone()),
-            };
+            evidence: Some(disputed.clone()),
+        };
+        self.next.holds.clear();
+        self.finish(LedgerKind::Observed, None)
+    }
+
+    fn holds(&self, voucher: &SignedVoucher) -> bool {
+        self.old.vouchers().any(|held| held == voucher)
+    }
+
+    /// What our own settlement has paid out, once that is final.
+    pub(super) fn settled(mut self, amount: Amount) -> Step {
+        let known = !matches!(self.old.phase, Phase::Opening(_) | Phase::Failed);
+        if known {
+            self.pay_out(amount);
+            self.quarantine_if_behind();
         }
         self.finish(LedgerKind::Observed, None)
     }
@@ -174,14 +193,52 @@ impl Draft<'_> {
         Ok(self.finish(LedgerKind::Observed, None))
     }
 
-    /// One close in flight per channel (PROTOCOL 5.4).
-    pub(super) fn close_sent(mut self, pending: PendingTx) -> Result<Step, Rejection> {
+    /// Closes without being asked by the payer, as when it asked the chain or
+    /// has gone. Requests that are being served are not cut off for that,
+    /// unless the payer has made its own close request.
+    pub(super) fn close_with_held(mut self) -> Result<Step, Rejection> {
+        let channel_id = self.old.id;
+        let requested_at = match &self.old.phase {
+            Phase::Closing { .. } => return Ok(self.unchanged()),
+            Phase::CloseRequested { at } => Some(*at),
+            _ => {
+                require_open(self.old)?;
+                if !self.old.held(self.now).is_zero() {
+                    return Err(Rejection::RequestInProgress { channel_id });
+                }
+                None
+            }
+        };
+        let owed = self.old.owed();
+        let chosen = self.old.closable().ok_or(Rejection::CloseAmount {
+            channel_id,
+            required: owed,
+        })?;
+        self.next.phase = Phase::Closing {
+            voucher: chosen.clone(),
+            capture: owed,
+            sent: None,
+            requested_at,
+        };
+        self.next.holds.clear();
+        Ok(self.finish(LedgerKind::Observed, None))
+    }
+
+    /// One close in flight per channel (PROTOCOL 5.4): another takes its place
+    /// only when it names the one before, which can no longer be mined.
+    pub(super) fn close_sent(
+        mut self,
+        pending: PendingTx,
+        instead_of: Option<B256>,
+    ) -> Result<Step, Rejection> {
         let channel_id = self.old.id;
         let refused = |why| Err(Rejection::ChannelFinalized { channel_id, why });
         match &mut self.next.phase {
             Phase::Closing {
                 sent: Some(sent), ..
-            } if *sent != pending => refused("another close of this channel is under way"),
+            } if *sent != pending && Some(sent.hash) != instead_of => {
+                refused("another close of this channel is under way")
+            }
             Phase::Closing { sent, .. } => {
                 *sent = Some(pending);
                 Ok(self.finish(LedgerKind::Observed, None))
@@ -213,7 +270,7 @@ impl Draft<'_> {
                 transaction: Some(_)
             }
         ) {
-            self.next.settled = self.next.settled.max(settled);
+            self.pay_out(settled);
             self.next.phase = Phase::Closed {
                 transaction: Some(transaction),
             };
