@@ -260,17 +260,18 @@ impl<S: ChannelStore> SessionContext<S> {
             };
             standings.retain(|standing| !busy.contains(&standing.id) && !waits(standing));
         }
-        if standings.is_empty() {
-            return Ok(());
-        }
-        let (settle_fee, close_fee) = self.fee_estimate().await?;
-        let moment = Moment {
+        let mut moment = Moment {
             now,
             occasion,
-            settle_fee,
-            close_fee,
+            settle_fee: Amount::ZERO,
+            close_fee: Amount::ZERO,
             budget,
         };
+        // The node is asked what it costs only if there is something to do.
+        if plan(&standings, &self.settlement.policy, &moment).is_empty() {
+            return Ok(());
+        }
+        (moment.settle_fee, moment.close_fee) = self.fee_estimate().await?;
         let planned = plan(&standings, &self.settlement.policy, &moment);
         for group in self.groups(planned) {
             let channels: Vec<_> = group.iter().map(|planned| planned.channel).collect();

@@ -297,7 +297,8 @@ impl World {
                 Some(best) => Command::Dispute(best),
                 None => return,
             },
-            Event::Settled => Command::Settled(self.truth().settled),
+            // Only what was spent is ever settled.
+            Event::Settled => Command::Settled(self.truth().settled.min(self.record.spent)),
             Event::CloseSent { byte, instead_of } => Command::CloseSent {
                 sent: PendingTx {
                     hash: hash(byte),
