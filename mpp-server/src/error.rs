@@ -135,6 +135,13 @@ pub enum Rejection {
         /// The channel.
         channel_id: ChannelId,
     },
+    /// Nothing can be collected from the payer's account at the moment, and
+    /// what is unsettled has reached what may be lost.
+    #[error("nothing can be collected from this channel at the moment; try again later")]
+    ExposureReached {
+        /// The channel.
+        channel_id: ChannelId,
+    },
     /// The chain knows more of the channel than the server does.
     #[error("this channel is under review by the operator; try again later")]
     Quarantined {
@@ -208,6 +215,7 @@ impl Rejection {
             // The peer did nothing wrong and may send the same request again.
             Self::HoldGone { .. }
             | Self::Quarantined { .. }
+            | Self::ExposureReached { .. }
             | Self::ChainNotSeen { .. }
             | Self::NotFinal { .. } => ProblemKind::ServiceUnavailable,
             Self::RateLimited { .. } | Self::TooManyHolds { .. } | Self::TooManyProofs => {
@@ -233,6 +241,7 @@ impl Rejection {
             | Self::IdempotencyKeyReused { channel_id }
             | Self::HoldGone { channel_id }
             | Self::TooManyHolds { channel_id }
+            | Self::ExposureReached { channel_id }
             | Self::Quarantined { channel_id }
             | Self::ChainNotSeen { channel_id }
             | Self::NotFinal { channel_id }
@@ -298,6 +307,7 @@ impl From<&Rejection> for Problem {
             | Rejection::IdempotencyKeyReused { .. }
             | Rejection::HoldGone { .. }
             | Rejection::TooManyHolds { .. }
+            | Rejection::ExposureReached { .. }
             | Rejection::Quarantined { .. }
             | Rejection::ChainNotSeen { .. }
             | Rejection::NotFinal { .. }
@@ -323,6 +333,12 @@ pub enum Fault {
     /// A transaction was sent; whether it was mined is not known yet.
     #[error("the transaction's outcome is not known yet; repeat the request")]
     OutcomeUnknown,
+    /// The server is being shut down and takes no new requests.
+    #[error("the server is being shut down")]
+    ShuttingDown,
+    /// Another process has taken over collecting; nothing was written.
+    #[error("another process collects now")]
+    NotLeading,
     /// A background task ended early.
     #[error(transparent)]
     Task(#[from] crate::tasks::TaskLost),
@@ -338,7 +354,11 @@ impl Fault {
         match self {
             Self::Store(fault) => fault.is_transient(),
             Self::Chain(error) => error.is_transient(),
-            Self::Signer(_) | Self::OutcomeUnknown | Self::Task(_) => true,
+            Self::Signer(_)
+            | Self::OutcomeUnknown
+            | Self::ShuttingDown
+            | Self::NotLeading
+            | Self::Task(_) => true,
             Self::Inconsistent(_) => false,
         }
     }

@@ -18,10 +18,10 @@ pub mod event;
 pub mod gate;
 pub mod health;
 pub mod session;
+pub mod settle;
 pub mod store;
 
 mod server;
-mod settle;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -34,9 +34,12 @@ pub use self::{
     event::ServerEvent,
     gate::{Offer, Route},
     health::Health,
-    server::{Builder, PaymentServer},
+    server::{Builder, PaymentServer, Shutdown},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
-    settle::{reconcile::Reconciled, sight::FollowPolicy},
+    settle::{
+        Adoption, Collected, Deadlines, FollowPolicy, Rescue, Rescued, SettlePolicy,
+        reconcile::Reconciled,
+    },
     store::{ChannelStore, Durability, MemoryStore},
     tasks::TaskLost,
 };

@@ -25,12 +25,11 @@ use crate::{
         record::ChannelRecord,
     },
     settle::{
-        reconcile::Reconciled,
-        sight::{FollowPolicy, Sight},
-        watch,
+        Adoption, FollowPolicy, Rescue, Rescued, SettlePolicy, collect, reconcile::Reconciled,
+        sight::Sight, watch,
     },
     store::{ChannelStore, Durability, MemoryStore},
-    tasks::Tasks,
+    tasks::{Service, Tasks},
 };
 
 /// The shortest lease of a hold.
@@ -71,6 +70,7 @@ struct Inner {
     network: Network,
     account: Address,
     sponsor: Option<Address>,
+    service: Service,
     /// The watcher ends with the last handle to the server.
     _watching: DropGuard,
     tasks: Tasks,
@@ -95,10 +95,12 @@ impl PaymentServer {
             resolver: None,
             watch_every: Duration::from_secs(5),
             follow: FollowPolicy::default(),
+            adoption: Adoption::default(),
             event_capacity: 1_024,
             production: false,
             hold_lease: Duration::from_secs(30),
             keep_outcomes: Duration::from_secs(24 * 60 * 60),
+            settlement: SettlePolicy::default(),
         }
     }
 
@@ -161,6 +163,21 @@ impl PaymentServer {
     /// As an error: what was noted is noted.
     pub async fn ready(&self) -> Result<(), Fault> {
         self.0.engine.begin().await
+    }
+
+    /// Goes through all channels that pay this server on chain, from the chain's
+    /// logs alone, and compares them with the store: for a server that has lost
+    /// its store, or has got an old one back. Call it when all offers are made.
+    ///
+    /// Returns those that hold money.
+    ///
+    /// # Errors
+    /// When chain or store fail; what was adopted until then is kept.
+    ///
+    /// # Cancel safety
+    /// As an error; repeating is harmless.
+    pub async fn rescue(&self, how: Rescue) -> Result<Vec<Rescued>, Fault> {
+        self.0.engine.rescue(how).await
     }
 
     /// How the server is, for a readiness probe. Asks nobody.
@@ -235,13 +252,6 @@ impl PaymentServer {
         self.0.account
     }
 
-    /// Stops watching and waits for transactions that are under way.
-    ///
-    /// # Cancel safety
-    /// Dropping the future only stops waiting.
-    pub async fn shutdown(&self) {
-        self.0.tasks.shutdown().await;
-    }
 }
 
 /// Configures a [`PaymentServer`].
@@ -263,10 +273,12 @@ pub struct Builder<S> {
     resolver: Option<Arc<dyn ChannelResolver>>,
     watch_every: Duration,
     follow: FollowPolicy,
+    adoption: Adoption,
     event_capacity: usize,
     production: bool,
     hold_lease: Duration,
     keep_outcomes: Duration,
+    settlement: SettlePolicy,
 }
 
 impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
@@ -343,10 +355,12 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             resolver: self.resolver,
             watch_every: self.watch_every,
             follow: self.follow,
+            adoption: self.adoption,
             event_capacity: self.event_capacity,
             production: self.production,
             hold_lease: self.hold_lease,
             keep_outcomes: self.keep_outcomes,
+            settlement: self.settlement,
         }
     }
 
@@ -394,6 +408,13 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         self
     }
 
+    /// What brings a channel into service that was found on chain and not in
+    /// the store ([`PaymentServer::rescue`]). Default: an operator.
+    pub fn adoption(mut self, adoption: Adoption) -> Self {
+        self.adoption = adoption;
+        self
+    }
+
     /// How many events are kept for slow readers. Default: 1,024.
     pub fn event_capacity(mut self, capacity: usize) -> Self {
         self.event_capacity = capacity;
@@ -412,6 +433,12 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     /// 24 hours.
     pub fn keep_outcomes(mut self, time: Duration) -> Self {
         self.keep_outcomes = time;
+        self
+    }
+
+    /// When what was earned is collected. Default: see [`SettlePolicy`].
+    pub fn settlement(mut self, policy: SettlePolicy) -> Self {
+        self.settlement = policy;
         self
     }
 
@@ -440,6 +467,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 "`challenge_lifetime` must be more than zero",
             ));
         }
+        self.settlement.check()?;
         let durability = self.store.durability();
         if self.production && !durability.is_bounded() {
             return Err(Misuse::Invalid(
@@ -454,11 +482,13 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         };
         let events = Events::new(self.event_capacity);
         let tasks = Tasks::default();
+        let service = Service::default();
         let gate = Gate {
             issuer: Issuer::new(self.realm.ok_or(Misuse::Missing("realm"))?, keys),
             challenge_lifetime: self.challenge_lifetime,
             clock: self.clock.clone(),
             events: events.clone(),
+            service: service.clone(),
         };
         let (address, sponsor) = (
             account.address(),
@@ -476,20 +506,26 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 tasks: tasks.clone(),
                 bad_signatures: BadSignatures::new(self.bad_signatures),
                 sight: Sight::new(self.follow, self.watch_every),
+                adoption: self.adoption,
                 hold_lease: self.hold_lease,
                 keep_outcomes: self.keep_outcomes,
+                settlement: self.settlement,
+                service: service.clone(),
                 resolver: self.resolver,
             },
         ));
         report(&durability);
         tasks.start(keep(Arc::clone(&context)));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
+        tasks.start(collect::run(Arc::clone(&context)));
+        tasks.start(collect::lead(Arc::clone(&context)));
         Ok(PaymentServer(Arc::new(Inner {
             gate,
             engine: context,
             network,
             account: address,
             sponsor,
+            service,
             _watching: tasks.stop_on_drop(),
             tasks,
         })))
@@ -509,5 +545,8 @@ fn report(durability: &Durability) {
     }
 }
 
+mod settle;
 #[cfg(test)]
 mod tests;
+
+pub use self::settle::Shutdown;

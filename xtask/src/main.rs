@@ -19,6 +19,7 @@ mod nodes;
 mod raw;
 mod shop;
 mod store;
+mod watch_sim;
 
 use std::net::SocketAddr;
 
@@ -71,6 +72,8 @@ enum Command {
         #[command(subcommand)]
         command: store::Command,
     },
+    /// Simulate close requests while everything fails, and look at the clock.
+    WatchSim(watch_sim::Options),
 }
 
 #[tokio::main]
@@ -85,5 +88,6 @@ async fn main() -> anyhow::Result<()> {
         Command::Nodes(options) => nodes::run(&options).await,
         Command::ServeNode(options) => nodes::serve(&options).await,
         Command::Store { command } => store::run(command),
+        Command::WatchSim(options) => watch_sim::run(&options).await,
     }
 }

@@ -29,8 +29,9 @@ use mpp_core::{
 
 use crate::{
     clock::SharedClock,
-    error::{Failure, Rejection},
+    error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
+    tasks::Service,
 };
 
 /// Issues challenges and redeems the credentials that answer them.
@@ -40,6 +41,7 @@ pub(crate) struct Gate {
     pub(crate) challenge_lifetime: core::time::Duration,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
+    pub(crate) service: Service,
 }
 
 impl Gate {
@@ -63,6 +65,10 @@ impl Gate {
                 .filter(|_| purpose == Purpose::Content)
                 .map(|repeatable| repeatable.on_route(route.scope())),
         };
+        if purpose == Purpose::Content && self.service.is_closed() {
+            let failure = Failure::Fault(Fault::ShuttingDown);
+            return Decision::Refuse(self.refusal(route, &failure, Vec::new(), now));
+        }
         let redeemed = match bind::bind(self, route, attempt.presented, purpose, now) {
             Ok((offer, credential)) => {
                 let fresh = credential.fresh();
@@ -96,6 +102,10 @@ impl Gate {
     ) -> Refusal {
         match failure {
             Failure::Rejected(rejection) => self.refuse(route, rejection, offers, now),
+            Failure::Fault(fault @ Fault::ShuttingDown) => Refusal {
+                problem: Problem::from(fault),
+                challenges: Vec::new(),
+            },
             Failure::Fault(fault) => {
                 tracing::error!(
                     error = fault as &dyn std::error::Error,

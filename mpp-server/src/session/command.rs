@@ -1,8 +1,9 @@
 //! Commands to a channel and what comes of them.
 
 use alloy_primitives::B256;
+pub use mpp_tempo::escrow::CloseNews;
 use mpp_core::{Amount, ChallengeId, Timestamp};
-use mpp_tempo::{channel::ChannelView, voucher::VerifiedVoucher};
+use mpp_tempo::{channel::ChannelView, voucher::{SignedVoucher, VerifiedVoucher}};
 
 use super::record::{ChannelRecord, HoldId, Idempotency, LedgerEntry, PendingTx, StreamEpoch};
 use crate::{
@@ -32,6 +33,16 @@ pub enum Command {
         /// What to hold in the same step; `None` for management requests.
         hold: Option<NewHold>,
     },
+    /// A verified voucher that brings an adopted channel into service.
+    ///
+    /// All that it authorizes beyond the request counts as spent: nobody knows
+    /// better, and the payer has ordered it.
+    Recover {
+        /// The voucher.
+        voucher: VerifiedVoucher,
+        /// What to hold in the same step.
+        hold: NewHold,
+    },
     /// Hold from the balance that is there: a request is about to be served.
     Hold(NewHold),
     /// A request that is being served may cost more than was held for it.
@@ -60,16 +71,24 @@ pub enum Command {
     BeginStream,
     /// The payer closes with this voucher.
     BeginClose(VerifiedVoucher),
+    /// The server closes with a voucher that it holds.
+    CloseWithHeld,
     /// The close transaction was signed and is about to be broadcast.
-    CloseSent(PendingTx),
+    CloseSent {
+        /// The transaction.
+        sent: PendingTx,
+        /// The one before it, which can no longer be mined.
+        instead_of: Option<B256>,
+    },
     /// This close was refused or reverted, or can no longer be mined.
     CloseFailed {
         /// The transaction; news of any other does not matter.
         transaction: B256,
     },
-    /// A second opinion refuses the voucher that a close was about to put on
-    /// chain.
-    Dispute,
+    /// A second opinion refuses a voucher that was about to go on chain.
+    Dispute(SignedVoucher),
+    /// The chain has paid out so much for good.
+    Settled(Amount),
     /// A successful receipt shows the channel closed by this transaction.
     Closed {
         /// The transaction.
@@ -93,18 +112,6 @@ pub struct Facts {
     pub settled: Option<Amount>,
     /// Whether its payer wants it closed.
     pub close: Option<CloseNews>,
-}
-
-/// What became of a payer's close request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CloseNews {
-    /// It was made at this Unix time, in seconds.
-    Requested {
-        /// When.
-        at: u64,
-    },
-    /// A top-up has cancelled it.
-    Cancelled,
 }
 
 /// What a request asks to have set aside for it.

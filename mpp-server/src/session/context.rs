@@ -32,12 +32,15 @@ use crate::{
     gate::{BoundCredential, BoxFuture, Redeemed, Visit},
     health::Health,
     settle::{
+        Adoption, Collected, Deadlines, SettlePolicy, Settlement,
         reconcile::{self, Reconciled},
+        rescue::{self, Rescue, Rescued},
+        schedule::{Occasion, Reason},
         sight::Sight,
         watch::{self, Interest},
     },
     store::{ChannelStore, Version},
-    tasks::Tasks,
+    tasks::{Service, Tasks},
 };
 
 /// Verifiers are kept for this many channels.
@@ -58,9 +61,14 @@ pub(crate) struct SessionContext<S> {
     pub(crate) interest: Interest,
     /// How well the chain is seen.
     pub(crate) sight: Arc<Sight>,
+    /// What brings an adopted channel into service.
+    pub(crate) adoption: Adoption,
     /// Vouchers that wait for the curve.
     pub(crate) queue: VoucherQueue,
     pub(crate) keeper: Keeper,
+    pub(crate) settlement: Settlement,
+    /// Requests and streams that are being served.
+    pub(crate) service: Service,
     /// How long a retry finds what became of an idempotent request.
     pub(crate) keep_outcomes: Duration,
     pub(crate) resolver: Arc<dyn ChannelResolver>,
@@ -79,8 +87,11 @@ pub(crate) struct SessionParts {
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: BadSignatures,
     pub(crate) sight: Sight,
+    pub(crate) adoption: Adoption,
     pub(crate) hold_lease: Duration,
     pub(crate) keep_outcomes: Duration,
+    pub(crate) settlement: SettlePolicy,
+    pub(crate) service: Service,
     /// Finds channels to resume; `None`: in the store.
     pub(crate) resolver: Option<Arc<dyn ChannelResolver>>,
 }
@@ -101,6 +112,7 @@ impl<S: ChannelStore> SessionContext<S> {
             resolver,
             driver: Driver::watching(store, parts.clock.clone(), Arc::clone(&sight)),
             sight,
+            adoption: parts.adoption,
             chain: parts.chain,
             account: parts.account,
             fee_payer: parts.fee_payer,
@@ -112,6 +124,8 @@ impl<S: ChannelStore> SessionContext<S> {
             interest: Interest::default(),
             queue: VoucherQueue::new(),
             keeper: Keeper::new(parts.hold_lease),
+            settlement: Settlement::new(parts.settlement),
+            service: parts.service,
             keep_outcomes: parts.keep_outcomes,
             verifiers: Mutex::new(LruCache::new(VERIFIERS)),
         }
@@ -280,6 +294,7 @@ impl<S: ChannelStore> SessionContext<S> {
             // Told already; only the transaction has become known.
             Phase::Closed { .. } if matches!(before.phase, Phase::Closed { .. }) => {}
             Phase::CloseRequested { at } => {
+                self.settlement.is_urgent(channel_id);
                 self.events.send(ServerEvent::CloseRequested {
                     channel_id,
                     at: *at,
@@ -342,11 +357,29 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// How well the chain is seen.
     fn health(&self) -> Health;
 
+    /// Goes through all channels that the chain shows.
+    fn rescue(&self, how: Rescue) -> BoxFuture<'_, Result<Vec<Rescued>, Fault>>;
+
     /// Compares all live channels with the chain.
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>>;
 
     /// Puts a quarantined channel back into service.
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+
+    /// Collects what is due.
+    fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>>;
+
+    /// Collects everything that is worth its fee.
+    fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>>;
+
+    /// What may be lost when payers' close requests run out.
+    fn deadlines(&self) -> Deadlines;
+
+    /// Whether the policy settles when the server is shut down.
+    fn settles_on_shutdown(&self) -> bool;
+
+    /// Lets another process collect at once.
+    fn stop_leading(&self) -> BoxFuture<'_, Result<(), Fault>>;
 }
 
 impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
@@ -401,6 +434,10 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
         Box::pin(async move { watch::begin(self).await.map(drop) })
     }
 
+    fn rescue(&self, how: Rescue) -> BoxFuture<'_, Result<Vec<Rescued>, Fault>> {
+        Box::pin(rescue::rescue(self, how))
+    }
+
     fn health(&self) -> Health {
         Health::new(self.sight.health(self.clock.now()))
     }
@@ -411,6 +448,26 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
             let reinstated = self.run(id, Command::Reinstate).await?;
             Ok(reinstated.into_inner().record)
         })
+    }
+
+    fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>> {
+        Box::pin(SessionContext::collect(self, Occasion::Routine))
+    }
+
+    fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>> {
+        Box::pin(SessionContext::collect(self, Occasion::Everything(reason)))
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        self.settlement.deadlines(self.clock.now())
+    }
+
+    fn settles_on_shutdown(&self) -> bool {
+        self.settlement.settles_on_shutdown()
+    }
+
+    fn stop_leading(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(SessionContext::stop_leading(self))
     }
 }
 
@@ -447,6 +504,8 @@ pub(crate) trait Till: Send + Sync {
     fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
     /// Tells subscribers.
     fn tell(&self, event: ServerEvent);
+    /// Requests and streams that are being served.
+    fn service(&self) -> &Service;
     /// The current time.
     fn now(&self) -> Timestamp;
 }
@@ -510,6 +569,10 @@ impl<S: ChannelStore> Till for SessionContext<S> {
 
     fn tell(&self, event: ServerEvent) {
         self.events.send(event);
+    }
+
+    fn service(&self) -> &Service {
+        &self.service
     }
 
     fn now(&self) -> Timestamp {

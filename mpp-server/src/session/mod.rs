@@ -33,6 +33,7 @@ pub(crate) use self::{
     limit::BadSignatures,
     method::SessionMethod,
     offer::SessionTerms,
+    open::EXPIRY_MARGIN_SECS,
 };
 pub use self::{
     limit::BadSignatureLimit,

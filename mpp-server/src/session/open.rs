@@ -167,6 +167,7 @@ impl<S: ChannelStore> Request<'_, S> {
     ) -> Result<Redeemed, Failure> {
         let context = &self.context;
         let (record, _) = context.driver.load(channel_id).await?;
+        self.check_exposure(&record)?;
         let min_delta = self.terms.min_voucher_delta;
         let asked = self.asked(channel_id);
         let command = match screen(&record, signed, min_delta) {
@@ -283,7 +284,7 @@ fn is_attempt(phase: &Phase) -> bool {
 
 /// A transaction is given up this long after it has become invalid, so that a
 /// lagging node or clock does not hide that it was mined.
-pub(super) const EXPIRY_MARGIN_SECS: u64 = 10;
+pub(crate) const EXPIRY_MARGIN_SECS: u64 = 10;
 
 /// Decodes the payload's transaction.
 pub(super) fn read_transaction(payload: &SessionPayload) -> Result<SignedTx, Rejection> {

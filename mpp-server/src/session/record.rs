@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_tempo::{
-    channel::{ChannelId, ChannelTerms, ChannelView},
+    channel::{ChannelId, ChannelTerms, ChannelView, SessionProtocol},
     voucher::SignedVoucher,
 };
 
@@ -32,6 +32,8 @@ pub struct ChannelRecord {
     pub settled: Amount,
     /// Units charged since the channel was opened.
     pub units: u64,
+    /// What was charged and is not yet paid out, as a settlement needs it.
+    pub unsettled: Unsettled,
     /// Where the channel stands in its life.
     pub phase: Phase,
     /// Number of the newest stream; an older one may no longer charge.
@@ -68,6 +70,7 @@ impl ChannelRecord {
             spent: Amount::ZERO,
             settled: Amount::ZERO,
             units: 0,
+            unsettled: Unsettled::default(),
             phase: Phase::Opening(open),
             stream: StreamEpoch::default(),
             holds: Vec::new(),
@@ -93,6 +96,7 @@ impl ChannelRecord {
             spent: Amount::ZERO,
             settled: view.settled,
             units: 0,
+            unsettled: Unsettled::default(),
             phase: Phase::Quarantined {
                 reason: Quarantine::Adopted,
                 requested_at: view.close_requested_at,
@@ -152,6 +156,57 @@ impl ChannelRecord {
     pub fn owed(&self) -> Amount {
         self.spent.max(self.settled)
     }
+}
+
+impl ChannelRecord {
+    /// All vouchers that are kept, the highest first.
+    pub fn vouchers(&self) -> impl Iterator<Item = &SignedVoucher> {
+        let Unsettled { earned, ahead, .. } = &self.unsettled;
+        [&self.best, ahead, earned].into_iter().flatten()
+    }
+
+    /// The best voucher that does not exceed what is spent: the highest that
+    /// may be settled. What lies above was not delivered (PROTOCOL 5.4).
+    #[must_use]
+    pub fn collectable(&self) -> Option<&SignedVoucher> {
+        self.vouchers()
+            .find(|signed| signed.voucher.cumulative <= self.spent)
+    }
+
+    /// The voucher that a close by the server puts on chain, if one fits.
+    ///
+    /// v2 captures a part of a voucher; the v1 contract pays it in full, so
+    /// there it must be for exactly what is owed (PROTOCOL 5.4).
+    #[must_use]
+    pub fn closable(&self) -> Option<&SignedVoucher> {
+        let owed = self.owed();
+        self.vouchers().find(|signed| {
+            let cumulative = signed.voucher.cumulative;
+            match self.terms.protocol {
+                SessionProtocol::V1 => cumulative == owed,
+                SessionProtocol::V2 => cumulative >= owed,
+            }
+        })
+    }
+}
+
+/// What was charged and is not yet paid out.
+///
+/// A voucher above what was delivered is not ours to take, so beside the
+/// highest voucher the record keeps the best one that is covered by what was
+/// spent, and the next one on the way up. Of vouchers in between nothing is
+/// kept: what is earned follows what is spent by one such step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The best voucher that does not exceed what is spent; `None` when the
+    /// highest is that one, or when there is none.
+    pub earned: Option<SignedVoucher>,
+    /// A voucher between what is spent and the highest one.
+    pub ahead: Option<SignedVoucher>,
+    /// When the oldest charge was made that is not paid out.
+    pub since: Option<Timestamp>,
+    /// Units charged since then.
+    pub units: u64,
 }
 
 /// A part of the balance that is set aside for one request while it is served.

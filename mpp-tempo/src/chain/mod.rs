@@ -16,6 +16,8 @@ mod dynamic;
 mod error;
 #[cfg(feature = "std")]
 mod failover;
+mod history;
+mod logs;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 mod types;
@@ -24,6 +26,8 @@ pub use dynamic::DynChain;
 pub use error::ChainError;
 #[cfg(feature = "std")]
 pub use failover::{FailoverChain, FailoverError};
+pub use history::{FoundChannel, HistoryFilter, Party, find_channels};
+pub use logs::{LogBatch, LogReader};
 pub use types::{BlockInfo, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt};
 
 /// A Tempo node, as far as payments need one.

@@ -7,12 +7,12 @@ use mpp_tempo::{
     voucher::{SignedVoucher, VerifiedVoucher},
 };
 
-use super::{Draft, Sale, close_voucher};
+use super::{Draft, Sale, close_voucher, require_open};
 use crate::{
     error::Rejection,
     session::{
         command::{CloseNews, Facts, Step},
-        record::{LedgerKind, PendingTx, Phase, Quarantine},
+        record::{LedgerKind, PendingTx, Phase, Quarantine, Unsettled},
     },
 };
 
@@ -39,7 +39,7 @@ impl Draft<'_> {
         }
         // Settlements only grow, and so do deposits: a smaller one is an older state,
         // whose close request may have been cancelled since.
-        self.next.settled = self.next.settled.max(view.settled);
+        self.pay_out(view.settled);
         if view.deposit < self.old.deposit {
             return;
         }
@@ -65,7 +65,7 @@ impl Draft<'_> {
             return self.unchanged();
         }
         let settled = facts.settled.unwrap_or_default();
-        self.next.settled = self.next.settled.max(settled);
+        self.pay_out(settled);
         let deposit = facts.deposit.unwrap_or_default();
         // What was paid out was there.
         self.next.deposit = self.next.deposit.max(deposit).max(settled);
@@ -90,7 +90,8 @@ impl Draft<'_> {
     }
 
     fn take_over(&mut self, view: &ChannelView) {
-        (self.next.settled, self.next.deposit) = (view.settled, view.deposit);
+        self.set_settled(view.settled);
+        self.next.deposit = view.deposit;
         // A close can be taken back as well.
         if matches!(self.next.phase, Phase::Closed { .. }) {
             self.next.phase = Phase::Open;
@@ -122,8 +123,19 @@ impl Draft<'_> {
             | Phase::Quarantined { .. }
             | Phase::Closed { .. } => return,
         };
-        (self.next.settled, self.next.deposit) = (Amount::ZERO, Amount::ZERO);
+        self.set_settled(Amount::ZERO);
+        self.next.deposit = Amount::ZERO;
         self.quarantine(Quarantine::OpenReverted, None, evidence);
+    }
+
+    /// What was paid out, even if that is less than was known.
+    fn set_settled(&mut self, settled: Amount) {
+        self.pay_out(settled);
+        if settled < self.next.settled {
+            self.next.settled = settled;
+            let since = self.next.unsettled.since.unwrap_or(self.now);
+            self.next.unsettled.since = (self.next.spent > settled).then_some(since);
+        }
     }
 
     fn kind(&self) -> LedgerKind {
@@ -167,6 +179,7 @@ impl Draft<'_> {
         let was_claim = matches!(self.old.phase, Phase::Opening(_) | Phase::Failed);
         if was_claim && self.next.accepted() > self.next.deposit {
             self.next.best = None;
+            self.next.unsettled = Unsettled::default();
         }
     }
 
@@ -242,7 +255,7 @@ impl Draft<'_> {
     }
 
     fn observe_gone(&mut self, settled: Amount) {
-        self.next.settled = self.next.settled.max(settled);
+        self.pay_out(settled);
         if !matches!(self.next.phase, Phase::Closed { .. }) {
             self.next.phase = Phase::Closed { transaction: None };
             self.next.holds.clear();
@@ -270,21 +283,39 @@ impl Draft<'_> {
         self.quarantine(Quarantine::SettledAboveAccepted, requested_at, None);
     }
 
-    /// A close that has not been sent, and would not be paid, is not sent. The
-    /// voucher in question stays in the record, for whoever looks into it.
-    pub(super) fn dispute(mut self) -> Step {
-        if let Phase::Closing {
-            voucher,
-            sent: None,
+    /// A voucher that would not be paid is not sent. It stays in the record,
+    /// for whoever looks into it.
+    pub(super) fn dispute(mut self, disputed: &SignedVoucher) -> Step {
+        let requested_at = match &self.old.phase {
+            Phase::Closing {
+                voucher,
+                sent: None,
+                requested_at,
+                ..
+            } if voucher == disputed => *requested_at,
+            Phase::Open if self.holds(disputed) => None,
+            Phase::CloseRequested { at } if self.holds(disputed) => Some(*at),
+            _ => return self.unchanged(),
+        };
+        self.next.phase = Phase::Quarantined {
+            reason: Quarantine::VoucherDisputed,
             requested_at,
-            ..
-        } = &self.old.phase
-        {
-            self.next.phase = Phase::Quarantined {
-                reason: Quarantine::VoucherDisputed,
-                requested_at: *requested_at,
-                evidence: Some(voucher.clone()),
-            };
+            evidence: Some(disputed.clone()),
+        };
+        self.next.holds.clear();
+        self.finish(LedgerKind::Observed, None)
+    }
+
+    fn holds(&self, voucher: &SignedVoucher) -> bool {
+        self.old.vouchers().any(|held| held == voucher)
+    }
+
+    /// What our own settlement has paid out, once that is final.
+    pub(super) fn settled(mut self, amount: Amount) -> Step {
+        let known = !matches!(self.old.phase, Phase::Opening(_) | Phase::Failed);
+        if known {
+            self.pay_out(amount);
+            self.quarantine_if_behind();
         }
         self.finish(LedgerKind::Observed, None)
     }
@@ -330,14 +361,52 @@ impl Draft<'_> {
         Ok(self.finish(LedgerKind::Observed, None))
     }
 
-    /// One close in flight per channel (PROTOCOL 5.4).
-    pub(super) fn close_sent(mut self, pending: PendingTx) -> Result<Step, Rejection> {
+    /// Closes without being asked by the payer, as when it asked the chain or
+    /// has gone. Requests that are being served are not cut off for that,
+    /// unless the payer has made its own close request.
+    pub(super) fn close_with_held(mut self) -> Result<Step, Rejection> {
+        let channel_id = self.old.id;
+        let requested_at = match &self.old.phase {
+            Phase::Closing { .. } => return Ok(self.unchanged()),
+            Phase::CloseRequested { at } => Some(*at),
+            _ => {
+                require_open(self.old)?;
+                if !self.old.held(self.now).is_zero() {
+                    return Err(Rejection::RequestInProgress { channel_id });
+                }
+                None
+            }
+        };
+        let owed = self.old.owed();
+        let chosen = self.old.closable().ok_or(Rejection::CloseAmount {
+            channel_id,
+            required: owed,
+        })?;
+        self.next.phase = Phase::Closing {
+            voucher: chosen.clone(),
+            capture: owed,
+            sent: None,
+            requested_at,
+        };
+        self.next.holds.clear();
+        Ok(self.finish(LedgerKind::Observed, None))
+    }
+
+    /// One close in flight per channel (PROTOCOL 5.4): another takes its place
+    /// only when it names the one before, which can no longer be mined.
+    pub(super) fn close_sent(
+        mut self,
+        pending: PendingTx,
+        instead_of: Option<B256>,
+    ) -> Result<Step, Rejection> {
         let channel_id = self.old.id;
         let refused = |why| Err(Rejection::ChannelFinalized { channel_id, why });
         match &mut self.next.phase {
             Phase::Closing {
                 sent: Some(sent), ..
-            } if *sent != pending => refused("another close of this channel is under way"),
+            } if *sent != pending && Some(sent.hash) != instead_of => {
+                refused("another close of this channel is under way")
+            }
             Phase::Closing { sent, .. } => {
                 *sent = Some(pending);
                 Ok(self.finish(LedgerKind::Observed, None))
@@ -367,7 +436,7 @@ impl Draft<'_> {
                 transaction: Some(_)
             }
         ) {
-            self.next.settled = self.next.settled.max(settled);
+            self.pay_out(settled);
             self.next.phase = Phase::Closed {
                 transaction: Some(transaction),
             };

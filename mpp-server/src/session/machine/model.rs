@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     session::{
         command::{Capture, CloseNews, Facts},
-        record::{HoldId, Idempotency, PendingTx, Quarantine},
+        record::{HoldId, Idempotency, PendingTx, Quarantine, Unsettled},
         restart::after_restart,
     },
     testing::{BOTH, NOW_SECS, amount, challenge_id, now, opening, terms, verified},
@@ -84,7 +84,13 @@ enum Event {
     Keep,
     BeginStream,
     BeginClose(u128),
-    CloseSent(u8),
+    CloseWithHeld,
+    Dispute,
+    Settled,
+    CloseSent {
+        byte: u8,
+        instead_of: Option<u8>,
+    },
     CloseFailed(u8),
     /// The close transaction is mined; the server has its receipt.
     CloseMined(u8),
@@ -134,7 +140,11 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Keep),
         2 => Just(Event::BeginStream),
         2 => units.prop_map(Event::BeginClose),
-        2 => (0..3_u8).prop_map(Event::CloseSent),
+        1 => Just(Event::CloseWithHeld),
+        1 => Just(Event::Settled),
+        1 => prop::bool::weighted(0.2).prop_map(|is| if is { Event::Dispute } else { Event::Keep }),
+        2 => (0..3_u8, prop::option::of(0..3_u8))
+            .prop_map(|(byte, instead_of)| Event::CloseSent { byte, instead_of }),
         2 => (0..3_u8).prop_map(Event::CloseFailed),
         1 => (0..3_u8).prop_map(Event::CloseMined),
     ]
@@ -301,10 +311,20 @@ impl World {
             Event::Keep => Command::Keep,
             Event::BeginStream => Command::BeginStream,
             Event::BeginClose(units) => Command::BeginClose(self.voucher(units)),
-            Event::CloseSent(byte) => Command::CloseSent(PendingTx {
-                hash: hash(byte),
-                valid_before: 9,
-            }),
+            Event::CloseWithHeld => Command::CloseWithHeld,
+            Event::Dispute => match self.record.best.clone() {
+                Some(best) => Command::Dispute(best),
+                None => return,
+            },
+            // Only what was spent is ever settled.
+            Event::Settled => Command::Settled(self.truth().settled.min(self.record.spent)),
+            Event::CloseSent { byte, instead_of } => Command::CloseSent {
+                sent: PendingTx {
+                    hash: hash(byte),
+                    valid_before: 9,
+                },
+                instead_of: instead_of.map(hash),
+            },
             Event::CloseFailed(byte) => Command::CloseFailed {
                 transaction: hash(byte),
             },
@@ -372,6 +392,7 @@ impl World {
             check_monotone(old, next);
         }
         check_bounds(next, self.now());
+        check_collectable(old, next);
         // Nothing is sold but in service.
         let sold = next.spent.checked_sub(old.spent).unwrap();
         assert_eq!(sold, step.outcome.charged);
@@ -472,6 +493,32 @@ fn check_monotone(old: &ChannelRecord, next: &ChannelRecord) {
         assert!(matches!(next.phase, Phase::Closed { .. }));
         assert!(transaction.is_none() || next.phase == old.phase);
         assert_eq!((next.spent, &next.best), (old.spent, &old.best));
+    }
+}
+
+/// What is settled was delivered, and never goes back to less.
+fn check_collectable(old: &ChannelRecord, next: &ChannelRecord) {
+    let amount_of = |signed: Option<&SignedVoucher>| {
+        signed.map_or(Amount::ZERO, |signed| signed.voucher.cumulative)
+    };
+    let collectable = amount_of(next.collectable());
+    assert!(collectable <= next.spent);
+    assert!(collectable >= amount_of(old.collectable()) || old.deposit.is_zero());
+    let Unsettled {
+        earned,
+        ahead,
+        since,
+        units,
+    } = &next.unsettled;
+    let spent = next.spent;
+    assert!(earned.is_none() || amount_of(earned.as_ref()) <= spent);
+    assert!(ahead.is_none() || amount_of(ahead.as_ref()) > spent);
+    assert!(next.best.is_some() || (earned.is_none() && ahead.is_none()));
+    assert_eq!(since.is_some(), next.spent > next.settled);
+    assert!(*units <= next.units);
+    let begun = !matches!(old.phase, Phase::Closing { .. });
+    if let (Phase::Closing { voucher, .. }, true) = (&next.phase, begun) {
+        assert!(voucher.voucher.cumulative >= next.owed());
     }
 }
 
@@ -621,7 +668,10 @@ fn a_whole_life_passes_the_model() {
         Event::ChainTopUp(5),
         Event::Show(0),
         Event::BeginClose(12),
-        Event::CloseSent(1),
+        Event::CloseSent {
+            byte: 1,
+            instead_of: None,
+        },
         Event::CloseMined(1),
     ] {
         world.happen(event);

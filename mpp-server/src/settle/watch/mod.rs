@@ -108,21 +108,21 @@ pub(crate) async fn catch_up<S: ChannelStore>(context: &SessionContext<S>) -> Re
 }
 
 impl<S: ChannelStore> SessionContext<S> {
-    /// Remembers the events of a receipt before they are believed: the logs
-    /// have to show them too, or the transaction was taken back.
+    /// Remembers a channel's events of a receipt before they are believed: the
+    /// logs have to show them too, or the transaction was taken back.
     pub(crate) fn note_receipt(&self, terms: &ChannelTerms, receipt: &TxReceipt) {
-        let logs = receipt.logs.iter();
+        let (logs, id) = (receipt.logs.iter(), terms.id());
         for log in logs.filter(|log| log.address == terms.escrow) {
             let mut log = log.clone();
             log.tx_hash = Some(receipt.hash);
             log.block_number = Some(receipt.block_number);
-            let Some(news) = News::read(&log, terms.protocol, receipt.block_number) else {
+            let news = News::read(&log, terms.protocol, receipt.block_number);
+            let Some(news) = news.filter(|news| news.event.channel_id() == id) else {
                 continue;
             };
             if let Some(before) = news.deposit_before() {
                 let block = news.block;
-                self.sight
-                    .grew(news.event.channel_id(), Young { block, before });
+                self.sight.grew(id, Young { block, before });
             }
             self.interest.note_receipt(news);
         }

@@ -8,11 +8,10 @@ use mpp_tempo::{
     SessionProtocol,
     chain::ChainLog,
     channel::{ChannelId, ChannelView, Existence},
-    escrow::EscrowEvent,
-    network::CLOSE_GRACE_SECS,
+    escrow::{ChannelNews, EscrowEvent},
 };
 
-use crate::session::command::{CloseNews, Command, Facts};
+use crate::session::command::{Command, Facts};
 
 /// Who is paid through what: events are followed by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,78 +73,34 @@ impl News {
 }
 
 /// What events in chain order say, one command for each channel.
-pub(crate) fn fold<'a>(
-    news: impl IntoIterator<Item = &'a News>,
-) -> BTreeMap<ChannelId, Command> {
-    let mut changes: BTreeMap<ChannelId, Change> = BTreeMap::new();
+pub(crate) fn fold<'a>(news: impl IntoIterator<Item = &'a News>) -> BTreeMap<ChannelId, Command> {
+    let mut changes: BTreeMap<ChannelId, ChannelNews> = BTreeMap::new();
     for news in news {
         let change = changes.entry(news.event.channel_id()).or_default();
-        change.add(news);
+        change.add(&news.event, news.transaction);
     }
-    let command = |(id, change): (_, Change)| (id, change.command());
-    changes.into_iter().map(command).collect()
+    let told = |(id, change): (_, ChannelNews)| (id, command(&change));
+    changes.into_iter().map(told).collect()
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Change {
-    facts: Facts,
-    end: Option<End>,
-}
-
-/// The chain has finalized the channel.
-#[derive(Clone, Copy, Debug)]
-struct End {
-    transaction: Option<B256>,
-    settled: Amount,
-}
-
-impl Change {
-    fn add(&mut self, news: &News) {
-        let facts = &mut self.facts;
-        match news.event {
-            EscrowEvent::Opened { deposit, .. } => facts.deposit = Some(deposit),
-            EscrowEvent::TopUp { new_deposit, .. } => {
-                facts.deposit = Some(new_deposit);
-                // PROTOCOL 5.3: a top-up cancels a close request.
-                facts.close = Some(CloseNews::Cancelled);
-            }
-            EscrowEvent::Settled { new_settled, .. } => facts.settled = Some(new_settled),
-            EscrowEvent::CloseRequested { grace_end, .. } => {
-                let at = grace_end.saturating_sub(CLOSE_GRACE_SECS);
-                facts.close = Some(CloseNews::Requested { at });
-            }
-            EscrowEvent::CloseRequestCancelled { .. } => facts.close = Some(CloseNews::Cancelled),
-            EscrowEvent::Closed {
-                settled_to_payee, ..
-            } => {
-                self.end = Some(End {
-                    transaction: news.transaction,
-                    settled: settled_to_payee,
-                });
-            }
-            // Not an event that says anything about a channel.
-            _ => {}
-        }
-    }
-
-    fn command(self) -> Command {
-        match self.end {
-            None => Command::Follow(self.facts),
-            Some(End {
-                transaction: Some(transaction),
-                settled,
-            }) => Command::Closed {
-                transaction,
-                settled,
-            },
-            Some(End {
-                transaction: None,
-                settled,
-            }) => Command::Observe(ChannelView {
-                settled,
-                existence: Existence::Finalized,
-                ..ChannelView::unknown()
-            }),
-        }
+fn command(news: &ChannelNews) -> Command {
+    let Some(end) = news.end else {
+        return Command::Follow(Facts {
+            deposit: news.deposit,
+            settled: news.settled,
+            close: news.close,
+        });
+    };
+    let settled = end.settled;
+    match end.transaction {
+        Some(transaction) => Command::Closed {
+            transaction,
+            settled,
+        },
+        None => Command::Observe(ChannelView {
+            settled,
+            existence: Existence::Finalized,
+            ..ChannelView::unknown()
+        }),
     }
 }

@@ -6,7 +6,7 @@ use alloy_primitives::B256;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use mpp_core::Amount;
 use mpp_tempo::{
-    chain::{BlockInfo, ChainClient, ChannelRef, DynChain},
+    chain::{BlockInfo, ChainClient, ChannelRef, DynChain, LogReader},
     channel::ChannelId,
 };
 
@@ -23,7 +23,6 @@ use crate::{
         command::Command,
         record::{ChannelRecord, Phase},
     },
-    settle::logs::LogReader,
     store::{ChannelStore, Version, Written},
 };
 

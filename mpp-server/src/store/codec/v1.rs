@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::CodecError;
 use crate::{
     session::record::{
-        self, ChannelRecord, HoldId, LedgerEntry, LedgerKind, PendingTx, StreamEpoch,
+        self, ChannelRecord, HoldId, LedgerEntry, LedgerKind, PendingTx, StreamEpoch, Unsettled,
     },
     store::{OutcomeKey, StoredOutcome, StoredResponse},
 };
@@ -65,7 +65,7 @@ enum Protocol {
 
 /// A voucher of the record's own channel.
 #[derive(Debug, Serialize, Deserialize)]
-struct Voucher {
+pub(crate) struct Voucher {
     cumulative: u128,
     signature: Bytes,
 }
@@ -206,6 +206,13 @@ impl TryFrom<Record> for ChannelRecord {
         let terms = ChannelTerms::from(stored.terms);
         let id = terms.id();
         let holds = stored.holds.into_iter().map(TryInto::try_into);
+        let changed_at = timestamp(stored.changed_at)?;
+        // Version 1 does not know since when there is something to settle:
+        // since the last change at the latest.
+        let unsettled = Unsettled {
+            since: (stored.spent > stored.settled).then_some(changed_at),
+            ..Unsettled::default()
+        };
         Ok(Self {
             id,
             terms,
@@ -214,13 +221,14 @@ impl TryFrom<Record> for ChannelRecord {
             spent: Amount::new(stored.spent),
             settled: Amount::new(stored.settled),
             units: stored.units,
+            unsettled,
             phase: stored.phase.of(id)?,
             stream: StreamEpoch(stored.stream),
             holds: holds.collect::<Result<_, _>>()?,
             newest_hold: HoldId(stored.newest_hold),
             newest_outcome: stored.newest_outcome,
             opened_at: timestamp(stored.opened_at)?,
-            changed_at: timestamp(stored.changed_at)?,
+            changed_at,
         })
     }
 }
@@ -278,7 +286,7 @@ impl From<&SignedVoucher> for Voucher {
 }
 
 impl Voucher {
-    fn of(self, channel_id: ChannelId) -> Result<SignedVoucher, CodecError> {
+    pub(crate) fn of(self, channel_id: ChannelId) -> Result<SignedVoucher, CodecError> {
         let signature = VoucherSignature::parse(&self.signature);
         Ok(SignedVoucher {
             voucher: VoucherContent {
@@ -548,7 +556,7 @@ fn challenge_id(text: String) -> Result<ChallengeId, CodecError> {
     ChallengeId::new(text).map_err(|_| CodecError::Value("challenge id"))
 }
 
-fn timestamp(millis: i64) -> Result<Timestamp, CodecError> {
+pub(super) fn timestamp(millis: i64) -> Result<Timestamp, CodecError> {
     let timestamp = Timestamp::from_millis(millis);
     if timestamp.as_millis() == millis {
         Ok(timestamp)

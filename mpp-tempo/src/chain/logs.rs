@@ -1,27 +1,37 @@
 //! Reading long ranges of logs from nodes that allow only short ones.
 
-use mpp_tempo::chain::{ChainClient, ChainError, ChainLog, DynChain, LogFilter};
+use alloc::vec::Vec;
+
+use super::{ChainClient, ChainError, ChainLog, LogFilter};
 
 /// Blocks that are asked for at once, at most.
 const LONGEST: u64 = 1 << 20;
 
 /// Reads logs, and remembers how many blocks the node allows.
 #[derive(Debug)]
-pub(crate) struct LogReader {
+pub struct LogReader {
     span: u64,
 }
 
 /// The logs of the blocks up to one.
 #[derive(Debug)]
-pub(crate) struct Batch {
+pub struct LogBatch {
     /// The last block that was read.
-    pub(crate) last: u64,
+    pub last: u64,
     /// Its logs and those before, in chain order.
-    pub(crate) logs: Vec<ChainLog>,
+    pub logs: Vec<ChainLog>,
+}
+
+impl Default for LogReader {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl LogReader {
-    pub(crate) fn new() -> Self {
+    /// Asks for long ranges first.
+    #[must_use]
+    pub const fn new() -> Self {
         Self { span: LONGEST }
     }
 
@@ -35,12 +45,12 @@ impl LogReader {
     ///
     /// # Cancel safety
     /// Reads only.
-    pub(crate) async fn read(
+    pub async fn read(
         &mut self,
-        chain: &DynChain,
+        chain: &impl ChainClient,
         filter: &LogFilter,
         last: u64,
-    ) -> Result<Batch, ChainError> {
+    ) -> Result<LogBatch, ChainError> {
         loop {
             let from = filter.from_block;
             let to = from.saturating_add(self.span.saturating_sub(1)).min(last);
@@ -52,7 +62,7 @@ impl LogReader {
             let error = match chain.logs(asked).await {
                 Ok(logs) => {
                     self.span = self.span.saturating_mul(2).min(LONGEST);
-                    return Ok(Batch { last: to, logs });
+                    return Ok(LogBatch { last: to, logs });
                 }
                 Err(error) => error,
             };
@@ -60,26 +70,21 @@ impl LogReader {
             if blocks == 1 || error.is_transient() {
                 return Err(error);
             }
-            tracing::debug!(blocks, "the node refused a range of blocks; asking for less");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    };
+    use alloc::sync::Arc;
+    use core::sync::atomic::{AtomicU64, Ordering};
 
     use alloy_primitives::{Address, B256, Bytes};
     use mpp_core::Amount;
-    use mpp_tempo::{
-        ChannelId, ChannelView, SessionProtocol,
-        chain::{BlockInfo, ChannelRef, FeeQuote, TxReceipt},
-    };
 
     use super::*;
+    use crate::chain::{BlockInfo, ChannelRef, FeeQuote, TxReceipt};
+    use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 
     /// A node with one log per block that allows short ranges only.
     #[derive(Clone, Default)]
@@ -150,11 +155,10 @@ mod tests {
         node: &Narrow,
         last: u64,
     ) -> Result<Vec<u64>, ChainError> {
-        let chain = DynChain::new(node.clone());
         let mut filter = LogFilter::default();
         let mut blocks = Vec::new();
         while filter.from_block <= last {
-            let batch = reader.read(&chain, &filter, last).await?;
+            let batch = reader.read(node, &filter, last).await?;
             blocks.extend(batch.logs.iter().filter_map(|log| log.block_number));
             filter.from_block = batch.last + 1;
         }
