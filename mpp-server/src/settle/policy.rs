@@ -59,7 +59,8 @@ pub struct SettlePolicy {
     /// After so long without a sign of life another process takes over; the
     /// one that leads gives a sign four times in this time. Default: 10 s.
     pub lease: Duration,
-    /// Channels that one transaction collects from, at most. Default: 64.
+    /// Channels that one transaction collects from, at most. Default: 32, the
+    /// most calls that the nodes of the public networks take.
     pub batch: usize,
     /// What may stay unsettled in a channel whose payer or token does not let
     /// settlements through; above that nothing is sold. Default: 1,000,000.
@@ -120,7 +121,7 @@ impl Default for SettlePolicy {
             every: Duration::from_secs(2),
             scan_every: Duration::from_secs(60),
             lease: Duration::from_secs(10),
-            batch: 64,
+            batch: 32,
             blocked_exposure: Amount::new(1_000_000),
         }
     }

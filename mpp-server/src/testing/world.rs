@@ -62,9 +62,17 @@ impl World {
     pub(crate) fn with(
         configure: impl FnOnce(Builder<MemoryStore>) -> Builder<MemoryStore>,
     ) -> Self {
+        Self::on(DevnetConfig::default(), configure)
+    }
+
+    /// A world on a chain that is configured, too; its time stands still.
+    pub(crate) fn on(
+        config: DevnetConfig,
+        configure: impl FnOnce(Builder<MemoryStore>) -> Builder<MemoryStore>,
+    ) -> Self {
         let node = Devnet::new(DevnetConfig {
             time: TimeSource::Fixed(u64::try_from(NOW_SECS).unwrap()),
-            ..DevnetConfig::default()
+            ..config
         });
         let clock = ManualClock::new(now());
         let store = MemoryStore::new();

@@ -56,6 +56,10 @@ impl<S: ChannelStore> SessionContext<S> {
             {
                 self.give_up(&tracked).await
             }
+            // It may be too large for the node.
+            Why::Refused if tracked.effect.items.len() > 1 && tracked.effect.attempts.len() > 1 => {
+                self.split(&tracked, guard).await
+            }
             Why::Expired | Why::Refused => self.replace(tracked, guard).await,
             Why::Reverted(_) if tracked.effect.items.len() > 1 => {
                 self.split(&tracked, guard).await

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_settlements_take_at_most_twenty_transactions() {
+    fn a_block_has_room_for_full_batches_of_settlements() {
         let batches = batches(vec![Collect::Settle; 1_000], 64, |collect| *collect);
         assert!(batches.len() <= 20, "{}", batches.len());
         assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 1_000);
