@@ -78,7 +78,12 @@ impl Round {
         let mut round = Self {
             protocol,
             payee: account(0)?,
-            payer: account(usize::try_from(number)?.checked_rem(9).unwrap_or(0).saturating_add(1))?,
+            payer: account(
+                usize::try_from(number)?
+                    .checked_rem(9)
+                    .unwrap_or(0)
+                    .saturating_add(1),
+            )?,
             clock: ManualClock::new(Timestamp::from_secs(i64::try_from(START)?)),
             store: MemoryStore::new(),
             channels: Vec::with_capacity(CHANNELS),
@@ -147,7 +152,10 @@ impl Round {
                 channel_id: verifier.channel_id(),
                 cumulative,
             },
-            signature: self.payer.sign_digest_sync(&verifier.digest(cumulative)).into(),
+            signature: self
+                .payer
+                .sign_digest_sync(&verifier.digest(cumulative))
+                .into(),
         }
     }
 
@@ -194,7 +202,11 @@ impl Round {
             .settlement(policy)
             .build()?;
         // The watcher looks for the channels of offers.
-        server.session().amount("0.001").protocol(self.protocol).build()?;
+        server
+            .session()
+            .amount("0.001")
+            .protocol(self.protocol)
+            .build()?;
         Ok((server, chain))
     }
 
@@ -239,7 +251,9 @@ impl Round {
         }
         let sent = self.node.transactions_mined().saturating_sub(opened);
         let asked = u64::try_from(requests)?;
-        tally.transactions = tally.transactions.saturating_add(sent.saturating_sub(asked));
+        tally.transactions = tally
+            .transactions
+            .saturating_add(sent.saturating_sub(asked));
         let passed = end.saturating_sub(START);
         tally.simulated_secs = tally.simulated_secs.saturating_add(passed);
         self.check(tally)
@@ -250,15 +264,22 @@ impl Round {
     async fn ask(&self, now: u64, mut requests: usize) -> anyhow::Result<usize> {
         // The last moments are for payers whose request stands.
         let late = now > START.saturating_add(SPAN);
-        for channel in self.channels.iter().filter(|channel| channel.closes_at <= now && !late) {
+        for channel in self
+            .channels
+            .iter()
+            .filter(|channel| channel.closes_at <= now && !late)
+        {
             let state = self.node.channel(self.protocol, channel.terms.id());
-            let silent = state.is_some_and(|state| {
-                !state.finalized && state.close_requested_at.is_none()
-            });
+            let silent =
+                state.is_some_and(|state| !state.finalized && state.close_requested_at.is_none());
             if silent {
                 let context = self.context(gas::REQUEST_CLOSE);
                 // Refused when the same request waits already.
-                if self.submit(build::request_close(&context, &channel.terms)?).await.is_ok() {
+                if self
+                    .submit(build::request_close(&context, &channel.terms)?)
+                    .await
+                    .is_ok()
+                {
                     requests = requests.saturating_add(1);
                 }
             }
