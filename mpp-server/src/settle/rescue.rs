@@ -64,7 +64,7 @@ pub enum Standing {
     /// It is in the store.
     Known {
         /// In this phase.
-        phase: Phase,
+        phase: Box<Phase>,
         /// What can still be settled, in base units.
         unsettled: Amount,
     },
@@ -144,7 +144,7 @@ async fn compare<S: ChannelStore>(
 
 fn known_as(record: &ChannelRecord) -> Standing {
     Standing::Known {
-        phase: record.phase.clone(),
+        phase: Box::new(record.phase.clone()),
         unsettled: record.spent.saturating_sub(record.settled),
     }
 }

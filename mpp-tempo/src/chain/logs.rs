@@ -122,7 +122,7 @@ mod tests {
         async fn logs(&self, filter: LogFilter) -> Result<Vec<ChainLog>, ChainError> {
             self.calls.fetch_add(1, Ordering::SeqCst);
             let last = filter.to_block.unwrap();
-            let blocks = last - filter.from_block + 1;
+            let blocks = last.saturating_sub(filter.from_block).saturating_add(1);
             match self.allowed.load(Ordering::SeqCst) {
                 0 => Err(ChainError::unreachable("overloaded")),
                 allowed if blocks > allowed => Err(ChainError::rejected("too many blocks")),
@@ -160,7 +160,7 @@ mod tests {
         while filter.from_block <= last {
             let batch = reader.read(node, &filter, last).await?;
             blocks.extend(batch.logs.iter().filter_map(|log| log.block_number));
-            filter.from_block = batch.last + 1;
+            filter.from_block = batch.last.saturating_add(1);
         }
         Ok(blocks)
     }

@@ -236,18 +236,16 @@ pub(super) async fn downtime(case: &Case<'_>) -> anyhow::Result<()> {
     let keys = stall.payee.clone();
     stall.close().await;
 
-    let send = async |gas_limit: u64, by: &LocalSigner, terms: &ChannelTerms| {
-        let context = account::context(case.node, gas_limit).await?;
-        let unsigned = match gas_limit {
-            gas::TOP_UP => build::top_up(&context, terms, dollars(1))?,
-            gas::REQUEST_CLOSE => build::request_close(&context, terms)?,
-            _ => build::settle(&context, terms, &payer.sign(terms, cents(1)).await?)?,
-        };
-        account::send(case.node, unsigned, by).await
-    };
-    send(gas::TOP_UP, &signer, grown).await?;
-    send(gas::REQUEST_CLOSE, &signer, leaving).await?;
-    send(gas::SETTLE, &keys, settled).await?;
+    let (node, voucher) = (case.node, payer.sign(settled, cents(1)).await?);
+    let context = account::context(node, gas::TOP_UP).await?;
+    let top_up = build::top_up(&context, grown, dollars(1))?;
+    account::send(node, top_up, &signer).await?;
+    let context = account::context(node, gas::REQUEST_CLOSE).await?;
+    let request = build::request_close(&context, leaving)?;
+    account::send(node, request, &signer).await?;
+    let context = account::context(node, gas::SETTLE).await?;
+    let settle = build::settle(&context, settled, &voucher)?;
+    account::send(node, settle, &keys).await?;
 
     let stall = Stall::open(case, keys, store, |it| it).await?;
     let server = &stall.shop.server;

@@ -105,7 +105,7 @@ async fn channels_are_found_from_the_chain_alone_and_go_on_with_the_payers_vouch
         );
         let again = next.0.rescue(Rescue::Adopt).await.unwrap();
         let unsettled = amount(3 * PRICE);
-        let phase = Phase::Open;
+        let phase = Box::new(Phase::Open);
         assert_eq!(again[0].standing, Standing::Known { phase, unsettled });
     }
 }

@@ -403,8 +403,8 @@ async fn two_servers_follow_over_one_store() {
 async fn a_look_takes_two_calls_however_many_channels_there_are() {
     let world = asked().await;
     let _route = world.route(V2);
-    let mut channels = Vec::new();
-    for _ in 0..CHANNELS {
+    let (count, mut channels) = (channels(), Vec::new());
+    for _ in 0..count {
         let opening = world.opening_with(alloy_primitives::B256::random()).await;
         world.node.submit(&opening.transaction.encode()).unwrap();
         let pending = crate::testing::open_tx();
@@ -425,7 +425,7 @@ async fn a_look_takes_two_calls_however_many_channels_there_are() {
     let calls = world.node.client_calls();
     look(&world, 1).await;
     assert!(counted(calls) <= 2, "{}", counted(calls));
-    for terms in [&channels[0], &channels[CHANNELS - 1]] {
+    for terms in [&channels[0], &channels[count - 1]] {
         assert_eq!(world.record(terms.id()).await.phase, Phase::Open);
     }
     for (terms, units) in channels.iter().step_by(100).zip(1..) {
@@ -444,8 +444,12 @@ async fn a_look_takes_two_calls_however_many_channels_there_are() {
     let next = world.configured(world.store.clone());
     let calls = world.node.client_calls();
     next.ready().await.unwrap();
-    let pages = u64::try_from(CHANNELS.div_ceil(256)).unwrap();
+    let pages = u64::try_from(count.div_ceil(256)).unwrap();
     assert!(counted(calls) <= pages + 4, "{}", counted(calls));
 }
 
-const CHANNELS: usize = 1_000;
+/// 1,000, or as many as `MPP_FOLLOW_CHANNELS` says.
+fn channels() -> usize {
+    let asked = std::env::var("MPP_FOLLOW_CHANNELS");
+    asked.map_or(1_000, |count| count.parse().unwrap())
+}

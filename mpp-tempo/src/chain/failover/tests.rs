@@ -205,7 +205,7 @@ proptest! {
             prop_assert!(head.is_err() && read.is_err());
             return Ok(());
         };
-        let usable = nodes.iter().filter(good).find(|node| node.height() + MAX_LAG >= best);
+        let usable = nodes.iter().filter(good).find(|node| node.height().saturating_add(MAX_LAG) >= best);
         let expected = usable.unwrap();
         prop_assert_eq!(head.unwrap().hash, expected.name());
         prop_assert_eq!(read, Ok(expected.number));
