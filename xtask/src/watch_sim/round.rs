@@ -175,7 +175,7 @@ impl Round {
     }
 
     /// Starts the server, over the store that is there.
-    fn start(&self) -> anyhow::Result<(PaymentServer, Mortal)> {
+    fn start(&self) -> anyhow::Result<Running> {
         let chain = Mortal::new(self.node.clone());
         let policy = SettlePolicy {
             finality: FINALITY,
@@ -184,7 +184,7 @@ impl Round {
         };
         let server = PaymentServer::builder()
             .realm(Realm::new("shop.example")?)
-            .secret_key(SecretKey::from_bytes(&[7; 32].map(|byte: u8| byte ^ 0x5a))?)
+            .secret_key(SecretKey::from_bytes(alloy_primitives::keccak256("watch").as_slice())?)
             .testnet()
             .chain(chain.clone())
             .account(self.payee.clone())
@@ -195,7 +195,11 @@ impl Round {
             .build()?;
         // The watcher looks for the channels of offers.
         server.session().amount("0.001").protocol(self.protocol).build()?;
-        Ok((server, chain))
+        Ok(Running {
+            server,
+            chain,
+            reconciled: false,
+        })
     }
 
     /// Lets time pass until every payer could withdraw, then looks at the
@@ -215,20 +219,18 @@ impl Round {
             requests = self.ask(now, requests).await?;
             chaos.strike(&self.node, now, tally);
             match running.take() {
-                Some((server, chain)) => {
+                Some(mut alive) => {
+                    let chain = alive.chain.clone();
                     if let Some(halves) = chaos.death() {
                         chain.die_after(halves);
                     }
-                    let alive = tokio::select! {
+                    tokio::select! {
                         biased;
-                        () = chain.death() => false,
-                        () = look(&server) => true,
-                    };
-                    if alive {
-                        running = Some((server, chain));
-                    } else {
-                        tally.crashes = tally.crashes.saturating_add(1);
-                        restarts_at = now.saturating_add(chaos.downtime());
+                        () = chain.death() => {
+                            tally.crashes = tally.crashes.saturating_add(1);
+                            restarts_at = now.saturating_add(chaos.downtime());
+                        }
+                        () = alive.look() => running = Some(alive),
                     }
                 }
                 None if now >= restarts_at => running = Some(self.start()?),
@@ -242,7 +244,7 @@ impl Round {
         tally.transactions = tally.transactions.saturating_add(sent.saturating_sub(asked));
         let passed = end.saturating_sub(START);
         tally.simulated_secs = tally.simulated_secs.saturating_add(passed);
-        self.check(tally)
+        self.check(tally).await
     }
 
     /// Payers ask the chain to close, and ask again when a reorganization has
@@ -266,7 +268,7 @@ impl Round {
         Ok(requests)
     }
 
-    fn check(&self, tally: &mut Tally) -> anyhow::Result<()> {
+    async fn check(&self, tally: &mut Tally) -> anyhow::Result<()> {
         let stories = books::read(&self.node);
         books::balance(&self.node, self.protocol, &stories)?;
         let mut asked = 0_usize;
@@ -286,7 +288,10 @@ impl Round {
             asked = asked.saturating_add(1);
             match story.left(channel.spent) {
                 Some(left) => tally.left.push(left),
-                None => tally.missed = tally.missed.saturating_add(1),
+                None => {
+                    tally.missed = tally.missed.saturating_add(1);
+                    self.explain(channel, story).await?;
+                }
             }
         }
         ensure!(asked > CHANNELS / 2, "only {asked} payers have asked");
@@ -294,12 +299,40 @@ impl Round {
     }
 }
 
-/// What the server's timers do. It may fail: the node may be out of order.
-async fn look(server: &PaymentServer) {
-    if server.catch_up().await.is_ok() {
-        drop(server.collect().await);
-    } else {
+impl Round {
+    /// Says what is known of a missed deadline.
+    async fn explain(&self, channel: &Channel, story: &books::Story) -> anyhow::Result<()> {
+        let found = self.store.load(channel.terms.id()).await?;
+        let phase = found.as_ref().map(|found| found.record.phase.name());
+        let settled = found.as_ref().map(|found| found.record.settled);
+        println!(
+            "missed: {} {} asked {:?} s after the start, spent {}, {story:?}, record {phase:?} settled {settled:?}",
+            self.protocol,
+            channel.terms.id(),
+            channel.closes_at.checked_sub(START),
+            channel.spent,
+        );
+        Ok(())
+    }
+}
+
+/// A server, and what it has done since its start.
+#[derive(Debug)]
+struct Running {
+    server: PaymentServer,
+    chain: Mortal,
+    /// It has compared all channels with the chain once.
+    reconciled: bool,
+}
+
+impl Running {
+    /// What the server's timers do. It may fail: the node may be out of order.
+    async fn look(&mut self) {
+        let caught_up = self.server.catch_up().await.is_ok();
+        if caught_up && !self.reconciled {
+            self.reconciled = self.server.reconcile().await.is_ok();
+        }
         // Deadlines are told of without a node, too.
-        drop(server.collect().await);
+        drop(self.server.collect().await);
     }
 }
