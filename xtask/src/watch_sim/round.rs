@@ -13,7 +13,7 @@ use mpp_server::{
     store::Write,
 };
 use mpp_tempo::{
-    ChannelTerms, LocalSigner, Network, SessionProtocol, SignedVoucher, Signer as _, Voucher,
+    ChannelId, ChannelTerms, LocalSigner, Network, SessionProtocol, SignedVoucher, Signer as _, Voucher,
     VoucherVerifier,
     network::PATH_USD,
     tx::{FeeMode, TxContext, TxFees, UnsignedTx, build, build::OpenParams, gas},
@@ -51,6 +51,7 @@ pub(crate) struct Round {
 
 #[derive(Debug)]
 struct Channel {
+    id: ChannelId,
     terms: ChannelTerms,
     spent: u128,
     /// The payer asks the chain to close then.
@@ -133,6 +134,7 @@ impl Round {
         };
         self.store.commit(write).await?;
         Ok(Channel {
+            id: terms.id(),
             terms,
             spent,
             closes_at: START.saturating_add(self.rng.random_range(10..SPAN)),
@@ -253,7 +255,7 @@ impl Round {
         // The last moments are for payers whose request stands.
         let late = now > START.saturating_add(SPAN);
         for channel in self.channels.iter().filter(|channel| channel.closes_at <= now && !late) {
-            let state = self.node.channel(self.protocol, channel.terms.id());
+            let state = self.node.channel(self.protocol, channel.id);
             let silent = state.is_some_and(|state| {
                 !state.finalized && state.close_requested_at.is_none()
             });
@@ -273,7 +275,7 @@ impl Round {
         books::balance(&self.node, self.protocol, &stories)?;
         let mut asked = 0_usize;
         for channel in &self.channels {
-            let Some(story) = stories.get(&channel.terms.id()) else {
+            let Some(story) = stories.get(&channel.id) else {
                 continue;
             };
             ensure!(
@@ -302,13 +304,13 @@ impl Round {
 impl Round {
     /// Says what is known of a missed deadline.
     async fn explain(&self, channel: &Channel, story: &books::Story) -> anyhow::Result<()> {
-        let found = self.store.load(channel.terms.id()).await?;
+        let found = self.store.load(channel.id).await?;
         let phase = found.as_ref().map(|found| found.record.phase.name());
         let settled = found.as_ref().map(|found| found.record.settled);
         println!(
             "missed: {} {} asked {:?} s after the start, spent {}, {story:?}, record {phase:?} settled {settled:?}",
             self.protocol,
-            channel.terms.id(),
+            channel.id,
             channel.closes_at.checked_sub(START),
             channel.spent,
         );
