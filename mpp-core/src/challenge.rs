@@ -3,6 +3,7 @@
 mod binding;
 mod draft;
 mod encoded_json;
+mod form;
 mod known;
 mod secret;
 mod template;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use self::binding::{BindingError, KeyRing};
 pub use self::draft::ChallengeDraft;
 pub use self::encoded_json::{EncodedJson, EncodedJsonError};
+pub use self::form::ChallengeForm;
 pub use self::known::KnownChallenge;
 pub use self::secret::{SecretKey, SecretKeyError};
 pub use self::template::{ChallengeTemplate, IssuedChallenge};

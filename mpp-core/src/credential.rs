@@ -2,7 +2,8 @@
 
 mod reader;
 
-pub use self::reader::{CredentialReader, CredentialText, Proof};
+pub(crate) use self::reader::Place;
+pub use self::reader::{CredentialReader, CredentialText, FormedText, KnownText, Proof};
 
 use alloc::string::String;
 use core::fmt;

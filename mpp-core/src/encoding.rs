@@ -2,5 +2,6 @@
 
 pub mod base64url;
 pub mod flat;
+pub mod form;
 pub mod jcs;
 pub mod json;

@@ -61,11 +61,13 @@ mod testing;
 
 pub use amount::{Amount, AmountError};
 pub use challenge::{
-    BindingError, Challenge, ChallengeDraft, ChallengeTemplate, ChallengeText, CredentialHeader,
-    EncodedJson, EncodedJsonError, ExpiryError, IssuedChallenge, KeyRing, KnownChallenge,
-    SecretKey, SecretKeyError,
+    BindingError, Challenge, ChallengeDraft, ChallengeForm, ChallengeTemplate, ChallengeText,
+    CredentialHeader, EncodedJson, EncodedJsonError, ExpiryError, IssuedChallenge, KeyRing,
+    KnownChallenge, SecretKey, SecretKeyError,
 };
-pub use credential::{Credential, CredentialError, CredentialReader, CredentialText, Proof};
+pub use credential::{
+    Credential, CredentialError, CredentialReader, CredentialText, FormedText, KnownText, Proof,
+};
 pub use digest::{BodyDigest, DigestMismatch, DigestParseError};
 pub use ids::{ChallengeId, IdError, IntentName, MethodName, Realm};
 pub use intent::{ChargeIntent, SessionIntent};

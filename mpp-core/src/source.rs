@@ -36,13 +36,9 @@ impl DidPkh {
     /// [`SourceError`] when the address has another form.
     pub fn new(chain_id: u64, address: &str) -> Result<Self, SourceError> {
         let digits = address.strip_prefix("0x").ok_or(SourceError)?;
-        let mut digits = digits.bytes().map(hex_digit);
         let mut bytes = [0; 20];
-        for byte in &mut bytes {
-            let (high, low) = (digits.next().flatten(), digits.next().flatten());
-            *byte = high.ok_or(SourceError)? << 4 | low.ok_or(SourceError)?;
-        }
-        if digits.next().is_some() {
+        // The decoder would take a second `0x`, which the length leaves no room for.
+        if digits.len() != 40 || const_hex::decode_to_slice(digits, &mut bytes).is_err() {
             return Err(SourceError);
         }
         Ok(Self {
@@ -88,11 +84,6 @@ impl<'de> Deserialize<'de> for DidPkh {
             .parse()
             .map_err(de::Error::custom)
     }
-}
-
-fn hex_digit(digit: u8) -> Option<u8> {
-    let value = char::from(digit).to_digit(16)?;
-    u8::try_from(value).ok()
 }
 
 /// A text is not the `did:pkh` identifier of an EIP-155 account.

@@ -90,6 +90,9 @@ impl Timestamp {
     /// [`TimestampError`] for every other form, in particular other ISO 8601
     /// profiles, missing offsets and impossible dates.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
+        if let Some(millis) = text::read(text.as_bytes()) {
+            return Ok(Self(millis));
+        }
         if !has_rfc3339_shape(text) {
             return Err(TimestampError);
         }

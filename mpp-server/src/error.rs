@@ -148,6 +148,20 @@ pub enum Rejection {
         /// The channel.
         channel_id: ChannelId,
     },
+    /// The server has not seen the chain for a while, and this would add to
+    /// what it can not settle.
+    #[error("the chain was not seen for a while; try again later")]
+    ChainNotSeen {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The open or a top-up of the channel can still be taken back, and this
+    /// would rest on it.
+    #[error("the channel's deposit is not final yet; try again later")]
+    NotFinal {
+        /// The channel.
+        channel_id: ChannelId,
+    },
     /// Too many bad signatures for this channel from this address.
     #[error("too many invalid vouchers; try again later")]
     RateLimited {
@@ -199,9 +213,11 @@ impl Rejection {
             Self::RequestInProgress { .. } => ProblemKind::RequestInProgress,
             Self::IdempotencyKeyReused { .. } => ProblemKind::IdempotencyKeyReused,
             // The peer did nothing wrong and may send the same request again.
-            Self::HoldGone { .. } | Self::Quarantined { .. } | Self::ExposureReached { .. } => {
-                ProblemKind::ServiceUnavailable
-            }
+            Self::HoldGone { .. }
+            | Self::Quarantined { .. }
+            | Self::ExposureReached { .. }
+            | Self::ChainNotSeen { .. }
+            | Self::NotFinal { .. } => ProblemKind::ServiceUnavailable,
             Self::RateLimited { .. } | Self::TooManyHolds { .. } | Self::TooManyProofs => {
                 ProblemKind::RateLimited
             }
@@ -227,6 +243,8 @@ impl Rejection {
             | Self::TooManyHolds { channel_id }
             | Self::ExposureReached { channel_id }
             | Self::Quarantined { channel_id }
+            | Self::ChainNotSeen { channel_id }
+            | Self::NotFinal { channel_id }
             | Self::RateLimited { channel_id } => Some(*channel_id),
             Self::InsufficientBalance(shortage) => Some(shortage.channel_id),
             Self::PaymentRequired
@@ -291,6 +309,8 @@ impl From<&Rejection> for Problem {
             | Rejection::TooManyHolds { .. }
             | Rejection::ExposureReached { .. }
             | Rejection::Quarantined { .. }
+            | Rejection::ChainNotSeen { .. }
+            | Rejection::NotFinal { .. }
             | Rejection::RateLimited { .. } => {}
         }
         problem

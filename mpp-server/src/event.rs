@@ -59,6 +59,14 @@ pub enum ServerEvent {
         /// The new deposit, in base units.
         deposit: Amount,
     },
+    /// A reorganization of the chain has taken back an open, a top-up or a
+    /// close.
+    Reverted {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What it holds now, in base units.
+        deposit: Amount,
+    },
     /// The payer asked the chain to close the channel; selling has stopped.
     CloseRequested {
         /// The channel.

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod error;
 pub mod event;
 pub mod gate;
+pub mod health;
 pub mod session;
 pub mod settle;
 pub mod store;
@@ -32,9 +33,13 @@ pub use self::{
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},
+    health::Health,
     server::{Builder, PaymentServer, Shutdown},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
-    settle::{Collected, Deadlines, SettlePolicy, reconcile::Reconciled},
+    settle::{
+        Adoption, Collected, Deadlines, FollowPolicy, Rescue, Rescued, SettlePolicy,
+        reconcile::Reconciled,
+    },
     store::{ChannelStore, Durability, MemoryStore},
     tasks::TaskLost,
 };

@@ -19,11 +19,15 @@ use crate::{
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
     gate::{Attempt, Decision, Gate, Issuer, Refusal, Route},
+    health::Health,
     session::{
         BadSignatureLimit, BadSignatures, Engine, SessionContext, SessionOffer, SessionParts, keep,
         record::ChannelRecord,
     },
-    settle::{SettlePolicy, collect, reconcile::Reconciled, watch},
+    settle::{
+        Adoption, FollowPolicy, Rescue, Rescued, SettlePolicy, collect, reconcile::Reconciled,
+        sight::Sight, watch,
+    },
     store::{ChannelStore, Durability, MemoryStore},
     tasks::{Service, Tasks},
 };
@@ -90,6 +94,8 @@ impl PaymentServer {
             bad_signatures: BadSignatureLimit::default(),
             resolver: None,
             watch_every: Duration::from_secs(5),
+            follow: FollowPolicy::default(),
+            adoption: Adoption::default(),
             event_capacity: 1_024,
             production: false,
             hold_lease: Duration::from_secs(30),
@@ -139,6 +145,45 @@ impl PaymentServer {
     /// Dropped, the facts are noted or not; the watcher brings them again.
     pub async fn refresh(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
         self.0.engine.refresh(id).await
+    }
+
+    /// Waits until the server knows what has happened on chain while it did not
+    /// run: catches up with the events and compares all live channels with the
+    /// chain. Channels that contradict it are quarantined.
+    ///
+    /// Call it when all offers are made and before requests are taken; until
+    /// then sales are bounded by [`FollowPolicy::unseen_cap`]. Once it has
+    /// succeeded it returns at once.
+    ///
+    /// # Errors
+    /// When chain or store fail, or the node has not come as far as the store
+    /// has seen the chain. It can be tried again.
+    ///
+    /// # Cancel safety
+    /// As an error: what was noted is noted.
+    pub async fn ready(&self) -> Result<(), Fault> {
+        self.0.engine.begin().await
+    }
+
+    /// Goes through all channels that pay this server on chain, from the chain's
+    /// logs alone, and compares them with the store: for a server that has lost
+    /// its store, or has got an old one back. Call it when all offers are made.
+    ///
+    /// Returns those that hold money.
+    ///
+    /// # Errors
+    /// When chain or store fail; what was adopted until then is kept.
+    ///
+    /// # Cancel safety
+    /// As an error; repeating is harmless.
+    pub async fn rescue(&self, how: Rescue) -> Result<Vec<Rescued>, Fault> {
+        self.0.engine.rescue(how).await
+    }
+
+    /// How the server is, for a readiness probe. Asks nobody.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.0.engine.health()
     }
 
     /// Reads the chain's new events now, as the watcher does every few
@@ -227,6 +272,8 @@ pub struct Builder<S> {
     bad_signatures: BadSignatureLimit,
     resolver: Option<Arc<dyn ChannelResolver>>,
     watch_every: Duration,
+    follow: FollowPolicy,
+    adoption: Adoption,
     event_capacity: usize,
     production: bool,
     hold_lease: Duration,
@@ -307,6 +354,8 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             bad_signatures: self.bad_signatures,
             resolver: self.resolver,
             watch_every: self.watch_every,
+            follow: self.follow,
+            adoption: self.adoption,
             event_capacity: self.event_capacity,
             production: self.production,
             hold_lease: self.hold_lease,
@@ -350,6 +399,19 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     /// Pause between two looks at the chain's events. Default: 5 s.
     pub fn watch_every(mut self, pause: Duration) -> Self {
         self.watch_every = pause;
+        self
+    }
+
+    /// How far the server trusts its picture of the chain.
+    pub fn follow(mut self, policy: FollowPolicy) -> Self {
+        self.follow = policy;
+        self
+    }
+
+    /// What brings a channel into service that was found on chain and not in
+    /// the store ([`PaymentServer::rescue`]). Default: an operator.
+    pub fn adoption(mut self, adoption: Adoption) -> Self {
+        self.adoption = adoption;
         self
     }
 
@@ -443,6 +505,8 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 events,
                 tasks: tasks.clone(),
                 bad_signatures: BadSignatures::new(self.bad_signatures),
+                sight: Sight::new(self.follow, self.watch_every),
+                adoption: self.adoption,
                 hold_lease: self.hold_lease,
                 keep_outcomes: self.keep_outcomes,
                 settlement: self.settlement,

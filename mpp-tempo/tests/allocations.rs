@@ -11,12 +11,13 @@ use std::cell::Cell;
 use mpp_core::header::credential::{self, sole_token};
 use mpp_core::header::receipt::ReceiptWriter;
 use mpp_core::{
-    Amount, ChallengeDraft, Credential, CredentialReader, DidPkh, EncodedJson, IntentName, KeyRing,
-    KnownChallenge, MethodName, Proof, Realm, SecretKey, SessionReceiptText, Timestamp,
+    Amount, ChallengeDraft, ChallengeForm, ChallengeTemplate, Credential, CredentialReader, DidPkh,
+    EncodedJson, IntentName, KeyRing, KnownChallenge, MethodName, Proof, Realm, SecretKey,
+    SessionReceiptText, Timestamp,
 };
 use mpp_tempo::network::CHANNEL_RESERVE;
 use mpp_tempo::voucher::VoucherDomain;
-use mpp_tempo::wire::SessionPayload;
+use mpp_tempo::wire::{SessionPayload, VoucherForm};
 use mpp_tempo::{
     ChannelDescriptor, ChannelTerms, LocalSigner, SessionProtocol, SignedVoucher, Signer, Voucher,
     VoucherSignature, VoucherVerifier,
@@ -148,6 +149,7 @@ fn verifying_a_batch_does_not_allocate_in_any_tier() {
 /// A shop, one channel to it, and the buffers that a server reuses.
 struct Shop {
     keys: KeyRing,
+    template: ChallengeTemplate,
     verifier: VoucherVerifier,
     channel: String,
     challenge_id: String,
@@ -178,6 +180,7 @@ impl Shop {
             IntentName::session(),
             EncodedJson::from_value(&request).unwrap(),
         );
+        let template = keys.template(draft.clone());
         let challenge = keys.bind(draft.with_expires(Timestamp::MAX));
         let payload = SessionPayload::Voucher {
             channel_id: terms.id(),
@@ -190,6 +193,7 @@ impl Shop {
         let credential = credential.with_source(source.to_string());
         let shop = Self {
             keys,
+            template,
             verifier: VoucherVerifier::new(&terms),
             channel: terms.id().to_string(),
             challenge_id: challenge.id.as_str().to_owned(),
@@ -210,6 +214,16 @@ impl Shop {
         self.write_receipt(accepted);
     }
 
+    /// The first request of a challenge written in a form that is known.
+    fn serve_formed(&mut self, form: &ChallengeForm, header: &str) {
+        let token = sole_token(header).unwrap();
+        let text = self.reader.read_formed(form, token).unwrap();
+        form.verify(&text).unwrap();
+        assert!(NOW < Timestamp::parse(text.expires.as_str()).unwrap());
+        let accepted = accept(&self.verifier, &text.behind.proof().unwrap());
+        self.write_receipt(accepted);
+    }
+
     /// Every further request: its challenge is known.
     fn serve_known(&mut self, known: &KnownChallenge, header: &str) {
         let token = sole_token(header).unwrap();
@@ -217,6 +231,17 @@ impl Shop {
         assert!(NOW < known.expires_at().unwrap());
         let accepted = accept(&self.verifier, &proof);
         self.write_receipt(accepted);
+    }
+
+    /// The same from a client whose vouchers' form is known.
+    fn serve_voucher(&mut self, known: &KnownChallenge, form: &VoucherForm, header: &str) {
+        let token = sole_token(header).unwrap();
+        let text = self.reader.open_known(known, token).unwrap();
+        assert!(NOW < known.expires_at().unwrap());
+        let (payload, source) = form.read(text.rest()).unwrap();
+        assert_eq!(source.unwrap().chain_id, 42431);
+        let verified = self.verifier.verify(&payload.voucher().unwrap()).unwrap();
+        self.write_receipt(verified.cumulative());
     }
 
     fn write_receipt(&mut self, accepted: Amount) {
@@ -258,12 +283,15 @@ fn a_request_is_read_verified_and_receipted_without_allocating() {
 
     let text = shop.reader.read(sole_token(&header).unwrap()).unwrap();
     let known = shop.keys.recognize(&text).unwrap();
+    let form = shop.template.learn(&text).unwrap();
+    let voucher_form = VoucherForm::learn(text.rest().unwrap(), &text.proof).unwrap();
+    let again = |shop: &Shop| mpp_core::header::receipt::parse(&shop.receipt).unwrap();
+    let ((), count) = allocations(|| shop.serve_formed(&form, &header));
+    assert_eq!((count, again(&shop)), (0, receipt.clone()));
     let ((), count) = allocations(|| shop.serve_known(&known, &header));
-    assert_eq!(count, 0);
-    assert_eq!(
-        mpp_core::header::receipt::parse(&shop.receipt).unwrap(),
-        receipt
-    );
+    assert_eq!((count, again(&shop)), (0, receipt.clone()));
+    let ((), count) = allocations(|| shop.serve_voucher(&known, &voucher_form, &header));
+    assert_eq!((count, again(&shop)), (0, receipt));
 }
 
 #[test]

@@ -10,7 +10,9 @@ use mpp_core::Amount;
 use mpp_devnet::Devnet;
 use mpp_tempo::{
     ChannelId, ChannelView, SessionProtocol,
-    chain::{BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, TxReceipt},
+    chain::{
+        BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+    },
 };
 
 /// A chain client that counts its calls and fails them while it is cut.
@@ -69,6 +71,10 @@ impl ChainClient for Link {
         id: ChannelId,
     ) -> Result<ChannelView, ChainError> {
         ChainClient::channel(self.enter()?, protocol, escrow, id).await
+    }
+
+    async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
+        ChainClient::channels(self.enter()?, asked).await
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {

@@ -10,7 +10,8 @@ use mpp_core::Amount;
 use mpp_tempo::{
     ChannelId, ChannelView, SessionProtocol,
     chain::{
-        BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, TxReceipt, rpc::RpcChain,
+        BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+        rpc::RpcChain,
     },
 };
 
@@ -60,6 +61,10 @@ impl ChainClient for Counted {
         id: ChannelId,
     ) -> Result<ChannelView, ChainError> {
         self.counted().channel(protocol, escrow, id).await
+    }
+
+    async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
+        ChainClient::channels(self.counted(), asked).await
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {

@@ -103,8 +103,9 @@ impl Workload {
     fn prepare<'a>(self, cases: &'a [Case]) -> Box<dyn FnMut() + 'a> {
         let engine = VerifierEngine::with_tier(Tier::Portable, 4 << 20).expect("everywhere");
         let engine = Arc::new(engine);
-        let server = Server::with_engine(cases, SessionProtocol::V2, &engine);
         let header = fixture::headers(&cases[..1]).remove(0);
+        let server = Server::with_engine(cases, SessionProtocol::V2, &engine);
+        let server = server.having_served(std::slice::from_ref(&header));
         let token = header.strip_prefix("Payment ").expect("the scheme");
         let token = token.to_owned();
         let credential = header::credential::parse(&token).expect("well-formed");

@@ -3,20 +3,22 @@
 //! Nothing is stored and no route is matched: this is what any server has to compute. Peers do
 //! the same steps (`benches/peers`).
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use alloy_primitives::hex;
+use alloy_primitives::{
+    FixedBytes, hex,
+    map::{B256Map, FbHashMap},
+};
 use mpp_core::header::credential::sole_token;
 use mpp_core::header::receipt::ReceiptWriter;
 use mpp_core::{
-    ChallengeDraft, ChallengeTemplate, ChallengeText, CredentialReader, DidPkh, KeyRing,
-    KnownChallenge, Proof, SessionReceiptText, Timestamp,
+    ChallengeForm, ChallengeTemplate, CredentialReader, KeyRing, KnownChallenge,
+    SessionReceiptText, Timestamp,
 };
 use mpp_tempo::voucher::{VerifierEngine, VoucherError, verify_batch};
-use mpp_tempo::wire::SessionPayload;
-use mpp_tempo::{ChannelId, SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier};
+use mpp_tempo::wire::VoucherForm;
+use mpp_tempo::{SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier};
 
 use crate::fixture::{self, Case};
 use crate::report::Work;
@@ -26,16 +28,22 @@ use crate::rounds::Candidate;
 const BATCH: usize = 64;
 /// Characters of a credential that tell one challenge of ours from another: the id is in them.
 const KEY: usize = 136;
+/// Bytes behind a challenge that tell one channel from another: the id is in them.
+const CHANNEL: usize = 112;
 
 /// What a server knows before the request comes.
 #[derive(Debug)]
 pub struct Server {
     keys: KeyRing,
-    draft: ChallengeDraft,
     template: ChallengeTemplate,
-    channels: HashMap<ChannelId, VoucherVerifier>,
+    channels: B256Map<VoucherVerifier>,
+    /// How the client writes challenges of this offer: learned from one that
+    /// it paid for, as the gate of mpp-server does.
+    form: Option<ChallengeForm>,
+    /// How the clients write the vouchers of their channels, learned likewise.
+    vouchers: FbHashMap<8, VoucherForm>,
     /// Challenges that were verified before; empty in a server that verifies every time.
-    known: HashMap<[u8; KEY], KnownChallenge>,
+    known: FbHashMap<8, KnownChallenge>,
 }
 
 /// A request that answers a challenge of ours, with a voucher nobody has verified yet.
@@ -67,19 +75,38 @@ impl Server {
         protocol: SessionProtocol,
         engine: &Arc<VerifierEngine>,
     ) -> Self {
-        let mut channels = HashMap::new();
+        let mut channels = B256Map::default();
         for case in cases {
             let verifier = || VoucherVerifier::with_engine(&case.terms, engine);
             channels.entry(case.terms.id()).or_insert_with(verifier);
         }
-        let (keys, draft) = (fixture::keys(), fixture::draft(protocol));
+        let keys = fixture::keys();
         Self {
-            template: keys.template(draft.clone()),
+            template: keys.template(fixture::draft(protocol)),
             keys,
-            draft,
             channels,
-            known: HashMap::new(),
+            form: None,
+            vouchers: FbHashMap::default(),
+            known: FbHashMap::default(),
         }
+    }
+
+    /// The same server, after it was paid by these clients: it knows how they
+    /// write challenges and vouchers.
+    #[must_use]
+    pub fn having_served(mut self, headers: &[String]) -> Self {
+        let mut reader = CredentialReader::default();
+        for value in headers {
+            let token = sole_token(value).expect("a credential");
+            let text = reader.read(token).expect("the common form");
+            let rest = text.rest().expect("a challenge first");
+            let form = VoucherForm::learn(rest, &text.proof).expect("the usual order");
+            self.vouchers.insert(place::<CHANNEL>(rest), form);
+            if self.form.is_none() {
+                self.form = self.template.learn(&text);
+            }
+        }
+        self
     }
 
     /// The same server, which remembers the challenges of these credentials.
@@ -90,7 +117,7 @@ impl Server {
             let token = sole_token(value).expect("a credential");
             let text = reader.read(token).expect("the common form");
             let known = self.keys.recognize(&text).expect("our challenge");
-            self.known.insert(key(token), known);
+            self.known.insert(place::<KEY>(token.as_bytes()), known);
         }
         self
     }
@@ -99,34 +126,35 @@ impl Server {
     #[must_use]
     pub fn read<'t>(&'t self, value: &'t str, reader: &'t mut CredentialReader) -> Bound<'t> {
         let token = sole_token(value).expect("a credential");
-        let known = self.known.get(&key(token));
-        let (challenge_id, proof) = if let Some(known) = known {
-            self.check_terms(known);
-            let proof = reader.read_known(known, token).expect("the same opening");
-            (known.challenge().id.as_str(), proof)
-        } else {
-            let text = reader.read(token).expect("the common form");
-            self.check(&text.challenge);
-            (text.challenge.id.as_str(), text.proof)
+        let (challenge_id, behind) = match self.known.get(&place::<KEY>(token.as_bytes())) {
+            Some(known) => {
+                self.check_terms(known);
+                let behind = reader.open_known(known, token).expect("the same opening");
+                (known.challenge().id.as_str(), behind)
+            }
+            None => {
+                let form = self.form.as_ref().expect("a client that has paid before");
+                // Realm, request and all the rest are equal in this form.
+                let text = reader.read_formed(form, token).expect("the same form");
+                form.verify(&text).expect("our challenge");
+                let expires = Timestamp::parse(text.expires.as_str());
+                assert!(fixture::now() < expires.expect("a time"));
+                (text.id.as_str(), text.behind)
+            }
         };
+        let form = &self.vouchers[&place::<CHANNEL>(behind.rest())];
+        let (payload, source) = form.read(behind.rest()).expect("the same form");
+        black_box(source);
         Bound {
             challenge_id,
-            signed: voucher(&proof),
+            signed: payload.voucher().expect("a voucher"),
         }
     }
 
-    fn check(&self, echoed: &ChallengeText<'_>) {
-        self.keys.verify_text(echoed).expect("our challenge");
-        assert_eq!(echoed.realm.as_str(), self.draft.realm.as_str());
-        assert_eq!(echoed.request.as_str(), self.draft.request.as_str());
-        let expires = Timestamp::parse(echoed.expires.expect("an end").as_str());
-        assert!(fixture::now() < expires.expect("a time"));
-    }
-
     fn check_terms(&self, known: &KnownChallenge) {
-        let challenge = known.challenge();
-        assert_eq!(challenge.realm, self.draft.realm);
-        assert_eq!(challenge.request, self.draft.request);
+        let (challenge, draft) = (known.challenge(), self.template.draft());
+        assert_eq!(challenge.realm, draft.realm);
+        assert_eq!(challenge.request, draft.request);
         assert!(fixture::now() < known.expires_at().expect("a time"));
     }
 
@@ -214,18 +242,15 @@ pub fn write_receipt(
     writer.write(&receipt, out);
 }
 
-fn voucher(proof: &Proof<'_>) -> SignedVoucher {
-    let source = proof.source.map(|text| {
-        let source = text.as_str().parse::<DidPkh>();
-        source.expect("a did:pkh")
+/// Where a text is kept: what is found there is compared with the whole text.
+fn place<const BYTES: usize>(text: &[u8]) -> FixedBytes<8> {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let opening: &[u8; BYTES] = text.first_chunk().expect("longer than an id");
+    let (words, _) = opening.as_chunks::<8>();
+    let mixed = words.iter().fold(0_u64, |mixed, word| {
+        (mixed.rotate_left(29) ^ u64::from_le_bytes(*word)).wrapping_mul(SPREAD)
     });
-    black_box(source);
-    let payload = SessionPayload::from_flat(proof.payload).expect("the common form");
-    payload.voucher().expect("a voucher")
-}
-
-fn key(token: &str) -> [u8; KEY] {
-    *token.as_bytes().first_chunk().expect("longer than an id")
+    mixed.to_le_bytes().into()
 }
 
 /// Whole requests one by one and in batches, and issuing challenges.

@@ -52,8 +52,10 @@ pub fn libraries(effort: Effort) -> Run {
     host::pin(0);
     let cases = fixture::vouchers(SessionProtocol::V2, CHANNELS, effort.vouchers);
     let headers = fixture::headers(&cases);
-    let server = Server::new(&cases, SessionProtocol::V2);
-    let remembering = Server::new(&cases, SessionProtocol::V2).remembering(&headers);
+    let server = Server::new(&cases, SessionProtocol::V2).having_served(&headers);
+    let remembering = Server::new(&cases, SessionProtocol::V2)
+        .having_served(&headers)
+        .remembering(&headers);
     let mut candidates = libraries::candidates(&cases);
     candidates.extend(own::candidates(&cases, CHANNELS));
     candidates.extend(request::candidates(&server, &remembering, &headers));

@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 use core::fmt;
 
-use super::{Challenge, ExpiryError, KeyRing};
-use crate::credential::CredentialText;
+use super::{Challenge, ChallengeTemplate, ExpiryError, KeyRing};
+use crate::credential::{CredentialText, Place};
 use crate::time::Timestamp;
 
 /// The bytes and the characters of a base64 group.
@@ -65,14 +65,30 @@ impl KeyRing {
     /// credential does not begin with its challenge: [`KeyRing::verify`] says more.
     #[must_use]
     pub fn recognize(&self, text: &CredentialText<'_>) -> Option<KnownChallenge> {
-        let end = text.opening_end()?;
         self.verify_text(&text.challenge).ok()?;
-        let challenge = text.challenge.to_challenge()?;
+        KnownChallenge::keep(text.challenge.to_challenge()?, text.place())
+    }
+}
+
+impl ChallengeTemplate {
+    /// As [`KeyRing::recognize`], for challenges of this template only, and in
+    /// less time.
+    #[must_use]
+    pub fn recognize(&self, text: &CredentialText<'_>) -> Option<KnownChallenge> {
+        self.verify_text(&text.challenge).ok()?;
+        KnownChallenge::keep(text.challenge.to_challenge()?, text.place())
+    }
+}
+
+impl KnownChallenge {
+    /// Keeps a challenge whose MAC was verified in a credential.
+    pub(super) fn keep(challenge: Challenge, place: Place<'_>) -> Option<Self> {
+        let end = place.opening_end?;
         let (bytes, characters) = GROUP;
         let groups = end.checked_div(bytes)?;
-        let opening = text.token68().get(..groups.checked_mul(characters)?)?;
-        let rest = text.json().get(groups.checked_mul(bytes)?..end)?;
-        Some(KnownChallenge {
+        let opening = place.token68.get(..groups.checked_mul(characters)?)?;
+        let rest = place.json.get(groups.checked_mul(bytes)?..end)?;
+        Some(Self {
             expires: challenge.expires_at(),
             challenge,
             opening: Opening {

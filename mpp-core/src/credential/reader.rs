@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::challenge::{ChallengeText, KnownChallenge};
+use crate::challenge::{ChallengeForm, ChallengeText, KnownChallenge};
 use crate::encoding::base64url;
 use crate::encoding::flat::{FlatObject, FlatReader, FlatText};
 use crate::header::limits::MAX_CREDENTIAL;
@@ -42,7 +42,25 @@ pub struct CredentialText<'t> {
     pub challenge: ChallengeText<'t>,
     /// The payment.
     pub proof: Proof<'t>,
-    source: Source<'t>,
+    place: Place<'t>,
+}
+
+/// A credential whose challenge is written in a form that is known.
+#[derive(Debug)]
+pub struct FormedText<'t> {
+    /// The challenge's id.
+    pub id: FlatText<'t>,
+    /// When the challenge becomes void.
+    pub expires: FlatText<'t>,
+    /// What follows it.
+    pub behind: KnownText<'t>,
+    place: Place<'t>,
+}
+
+/// What follows the challenge in a credential, not yet read.
+pub struct KnownText<'t> {
+    rest: &'t [u8],
+    flat: &'t mut FlatReader,
 }
 
 /// What a credential holds beside its challenge.
@@ -54,13 +72,13 @@ pub struct Proof<'t> {
     pub source: Option<FlatText<'t>>,
 }
 
-/// Where a [`CredentialText`] comes from.
+/// Where a credential's challenge lies.
 #[derive(Clone, Copy)]
-struct Source<'t> {
-    token68: &'t str,
-    json: &'t [u8],
+pub(crate) struct Place<'t> {
+    pub(crate) token68: &'t str,
+    pub(crate) json: &'t [u8],
     /// Where the challenge ends in the JSON, if that begins with it.
-    opening_end: Option<usize>,
+    pub(crate) opening_end: Option<usize>,
 }
 
 impl CredentialReader {
@@ -90,11 +108,61 @@ impl CredentialReader {
                 payload: payload?,
                 source,
             },
-            source: Source {
+            place: Place {
                 token68,
                 json,
                 opening_end: begins.then(|| object.first_object_end()).flatten(),
             },
+        })
+    }
+
+    /// Reads a token68 whose challenge is written in this form.
+    ///
+    /// `None` if it is not, or can not be decoded here.
+    pub fn read_formed<'t>(
+        &'t mut self,
+        form: &ChallengeForm,
+        token68: &'t str,
+    ) -> Option<FormedText<'t>> {
+        if token68.len() > MAX_CREDENTIAL {
+            return None;
+        }
+        let json = base64url::decode_plain(token68.as_bytes(), &mut self.json).ok()?;
+        let ([id, expires], rest) = form.form().read_start(json)?;
+        Some(FormedText {
+            id,
+            expires,
+            behind: KnownText {
+                rest,
+                flat: &mut self.flat,
+            },
+            place: Place {
+                token68,
+                json,
+                opening_end: Some(json.len().checked_sub(rest.len())?),
+            },
+        })
+    }
+
+    /// Decodes what follows the challenge in a token68 that begins as one for
+    /// this challenge did.
+    ///
+    /// `None` if it begins otherwise, or can not be decoded here.
+    pub fn open_known<'t>(
+        &'t mut self,
+        known: &KnownChallenge,
+        token68: &'t str,
+    ) -> Option<KnownText<'t>> {
+        if token68.len() > MAX_CREDENTIAL {
+            return None;
+        }
+        let rest = token68
+            .as_bytes()
+            .strip_prefix(known.opening().as_bytes())?;
+        let json = base64url::decode_plain(rest, &mut self.json).ok()?;
+        Some(KnownText {
+            rest: json.strip_prefix(known.opening_rest())?,
+            flat: &mut self.flat,
         })
     }
 
@@ -107,41 +175,61 @@ impl CredentialReader {
         known: &KnownChallenge,
         token68: &'t str,
     ) -> Option<Proof<'t>> {
-        if token68.len() > MAX_CREDENTIAL {
-            return None;
-        }
-        let rest = token68
-            .as_bytes()
-            .strip_prefix(known.opening().as_bytes())?;
-        let json = base64url::decode_plain(rest, &mut self.json).ok()?;
-        let rest = json.strip_prefix(known.opening_rest())?;
-        let object = self.flat.read_after(CHALLENGE, rest)?;
-        let (mut payload, mut source) = (None, None);
-        for (name, value) in object.members() {
-            match name {
-                b"payload" => payload = Some(value.object()?),
-                b"source" => source = Some(value.text()?),
-                _ => {}
-            }
-        }
-        Some(Proof {
-            payload: payload?,
-            source,
-        })
+        self.open_known(known, token68)?.proof()
     }
 }
 
+/// Reads what follows the challenge in a credential.
+fn proof_of<'t>(flat: &'t mut FlatReader, rest: &'t [u8]) -> Option<Proof<'t>> {
+    let object = flat.read_after(CHALLENGE, rest)?;
+    let (mut payload, mut source) = (None, None);
+    for (name, value) in object.members() {
+        match name {
+            b"payload" => payload = Some(value.object()?),
+            b"source" => source = Some(value.text()?),
+            _ => {}
+        }
+    }
+    Some(Proof {
+        payload: payload?,
+        source,
+    })
+}
+
 impl<'t> CredentialText<'t> {
-    pub(crate) const fn token68(&self) -> &'t str {
-        self.source.token68
+    pub(crate) const fn place(&self) -> Place<'t> {
+        self.place
     }
 
-    pub(crate) const fn json(&self) -> &'t [u8] {
-        self.source.json
+    /// The JSON up to the end of the challenge, if it begins with it.
+    pub(crate) fn opening(&self) -> Option<&'t [u8]> {
+        self.place.json.get(..self.place.opening_end?)
     }
 
-    pub(crate) const fn opening_end(&self) -> Option<usize> {
-        self.source.opening_end
+    /// The JSON behind the challenge, if it begins with it.
+    #[must_use]
+    pub fn rest(&self) -> Option<&'t [u8]> {
+        self.place.json.get(self.place.opening_end?..)
+    }
+}
+
+impl<'t> FormedText<'t> {
+    pub(crate) const fn place(&self) -> Place<'t> {
+        self.place
+    }
+}
+
+impl<'t> KnownText<'t> {
+    /// The JSON behind the challenge.
+    #[must_use]
+    pub const fn rest(&self) -> &'t [u8] {
+        self.rest
+    }
+
+    /// Reads it; `None` if it has another form than the common one.
+    #[must_use]
+    pub fn proof(self) -> Option<Proof<'t>> {
+        proof_of(self.flat, self.rest)
     }
 }
 
@@ -153,9 +241,16 @@ impl fmt::Debug for CredentialReader {
 }
 
 /// Never shows the text: whoever reads a log could spend it.
-impl fmt::Debug for Source<'_> {
+impl fmt::Debug for KnownText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source").finish_non_exhaustive()
+        f.debug_struct("KnownText").finish_non_exhaustive()
+    }
+}
+
+/// Never shows the text: whoever reads a log could spend it.
+impl fmt::Debug for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
     }
 }
 

@@ -12,6 +12,7 @@ use core::fmt;
 mod scan;
 
 use scan::Scanner;
+pub(crate) use scan::plain_length;
 
 /// The most members in one text, those of inner objects included.
 const MAX_MEMBERS: usize = 64;
@@ -106,7 +107,7 @@ pub enum FlatValue<'t> {
 }
 
 /// A string in a text: ASCII without control characters, quotes and backslashes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct FlatText<'t>(&'t [u8]);
 
 impl<'t> FlatObject<'t> {
@@ -158,6 +159,11 @@ impl<'t> FlatValue<'t> {
 }
 
 impl<'t> FlatText<'t> {
+    /// Of characters that were seen to be plain.
+    pub(super) const fn plain(text: &'t [u8]) -> Self {
+        Self(text)
+    }
+
     /// The characters, one byte each.
     #[must_use]
     pub const fn as_bytes(self) -> &'t [u8] {

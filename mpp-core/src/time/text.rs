@@ -85,9 +85,83 @@ fn civil_date(days: i64) -> (i64, i64, i64) {
     }
 }
 
+/// Milliseconds of a time in the form that [`TimestampText`] writes.
+///
+/// `None` leaves every other text to the calendar library: it never refuses.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "numbers of at most four digits keep every intermediate value small"
+)]
+pub(super) fn read(text: &[u8]) -> Option<i64> {
+    let (date_time, rest) = text.split_first_chunk::<19>()?;
+    let millis = match rest {
+        [b'Z'] => 0,
+        [b'.', digits @ .., b'Z'] if digits.len() == 3 => number(digits)?,
+        _ => return None,
+    };
+    let separators = [
+        date_time[4],
+        date_time[7],
+        date_time[10],
+        date_time[13],
+        date_time[16],
+    ];
+    if separators != *b"--T::" {
+        return None;
+    }
+    let (year, month, day) = (
+        number(&date_time[..4])?,
+        number(&date_time[5..7])?,
+        number(&date_time[8..10])?,
+    );
+    let (hour, minute, second) = (
+        number(&date_time[11..13])?,
+        number(&date_time[14..16])?,
+        number(&date_time[17..])?,
+    );
+    // Days that not every month has are for the library, and so are leap seconds.
+    let in_range = (1..=12).contains(&month)
+        && (1..=28).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    let seconds = hour * 3_600 + minute * 60 + second;
+    in_range.then(|| civil_days(year, month, day) * MILLIS_PER_DAY + seconds * 1_000 + millis)
+}
+
+/// The number that these digits write.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "at most four digits are passed"
+)]
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit < 10).then(|| number * 10 + i64::from(digit))
+    })
+}
+
+/// The day of a date, counted from the Unix epoch: what [`civil_date`] undoes.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "a date of the years 0 to 9999 keeps every intermediate value small"
+)]
+fn civil_days(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    let leap_days = year_of_era / 4 - year_of_era / 100;
+    era * ERA_DAYS + year_of_era * 365 + leap_days + day_of_year - EPOCH_DAYS
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::format;
+    use alloc::string::String;
 
     use proptest::prelude::*;
 
@@ -103,6 +177,16 @@ mod tests {
             _ => format!("{instant:.3}"),
         };
         assert_eq!(TimestampText::new(time).as_str(), expected);
+        let read = read(expected.as_bytes());
+        assert!(
+            read.is_none_or(|millis| millis == time.as_millis()),
+            "{expected}"
+        );
+        // Three days of most months are left to the library.
+        assert_eq!(
+            read.is_some(),
+            expected.get(8..10).unwrap().parse::<u8>().unwrap() <= 28
+        );
     }
 
     // The calendar repeats itself after 400 years.
@@ -122,6 +206,23 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        // Whatever is read here, the library reads alike.
+        #[test]
+        fn damaged_texts_are_read_alike_or_left(
+            time in timestamp(),
+            place in any::<prop::sample::Index>(),
+            byte in b' '..=b'~',
+        ) {
+            let mut text = String::from(TimestampText::new(time).as_str()).into_bytes();
+            let place = place.index(text.len());
+            text[place] = byte;
+            if let Some(millis) = read(&text) {
+                let text = String::from_utf8(text).unwrap();
+                let instant: jiff::Timestamp = text.parse().unwrap();
+                prop_assert_eq!(instant.as_millisecond(), millis);
+            }
+        }
 
         #[test]
         fn every_moment_is_right(time in timestamp()) {

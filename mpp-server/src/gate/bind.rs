@@ -7,13 +7,13 @@ use std::{
 };
 
 use mpp_core::{
-    Challenge, CredentialReader, IntentName, KnownChallenge, MethodName, Proof, Timestamp,
-    challenge::ExpiryError, header::credential::sole_token, source::DidPkh,
+    Challenge, ChallengeForm, CredentialReader, IntentName, KnownChallenge, KnownText, MethodName,
+    Proof, Timestamp, challenge::ExpiryError, header::credential::sole_token, source::DidPkh,
 };
-use mpp_tempo::wire::{PayloadError, SessionPayload};
+use mpp_tempo::wire::{PayloadError, SessionPayload, VoucherForm};
 use serde_json::Value;
 
-use super::{Gate, Offer, Purpose, Route, attempt::Presented};
+use super::{Gate, Offer, Purpose, Route, attempt::Presented, issuer::Model};
 use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.
@@ -28,11 +28,19 @@ pub struct BoundCredential {
 
 enum Echo {
     Read(Box<Challenge>),
-    Known {
-        known: Arc<KnownChallenge>,
-        /// Whether its MAC was verified for this credential.
-        fresh: bool,
-    },
+    /// Verified before.
+    Known(Arc<KnownChallenge>),
+    /// Verified for this credential.
+    Fresh(Box<Fresh>),
+}
+
+/// What may be remembered once a credential has paid.
+pub(super) struct Fresh {
+    known: Arc<KnownChallenge>,
+    /// How the credential writes its challenge, when that is new.
+    form: Option<ChallengeForm>,
+    /// How it writes its voucher, when that is new.
+    voucher: Option<Arc<VoucherForm>>,
 }
 
 #[expect(
@@ -51,7 +59,8 @@ impl BoundCredential {
     pub fn challenge(&self) -> &Challenge {
         match &self.challenge {
             Echo::Read(challenge) => challenge,
-            Echo::Known { known, .. } => known.challenge(),
+            Echo::Known(known) => known.challenge(),
+            Echo::Fresh(fresh) => fresh.known.challenge(),
         }
     }
 
@@ -81,12 +90,16 @@ impl BoundCredential {
         self.source.as_ref()
     }
 
-    /// The challenge, if it should be remembered once the credential has paid.
-    pub(super) fn fresh(&self) -> Option<Arc<KnownChallenge>> {
-        match &self.challenge {
-            Echo::Known { known, fresh: true } => Some(Arc::clone(known)),
-            Echo::Known { fresh: false, .. } | Echo::Read(_) => None,
-        }
+    /// What should be remembered once the credential has paid.
+    pub(super) fn take_fresh(&mut self) -> Option<Fresh> {
+        let Echo::Fresh(fresh) = &mut self.challenge else {
+            return None;
+        };
+        Some(Fresh {
+            known: Arc::clone(&fresh.known),
+            form: fresh.form.take(),
+            voucher: fresh.voucher.take(),
+        })
     }
 }
 
@@ -146,36 +159,113 @@ fn bind_voucher<'r>(
     at: (Purpose, Timestamp),
 ) -> Option<(&'r Offer, BoundCredential)> {
     let token = sole_token(value)?;
-    let found = gate.issuer.known().find(token);
-    let fresh = found.is_none();
-    let (known, (payload, source)) = READER.with_borrow_mut(|reader| match found {
-        Some(known) => {
-            let voucher = read_voucher(&reader.read_known(&known, token)?)?;
-            Some((known, voucher))
-        }
-        None => {
-            let text = reader.read(token)?;
-            let voucher = read_voucher(&text.proof)?;
-            let known = gate.issuer.keys().recognize(&text)?;
-            Some((Arc::new(known), voucher))
-        }
-    })?;
-    let challenge = known.challenge();
+    let (echo, (payload, source)) =
+        READER.with_borrow_mut(|reader| match gate.issuer.known().challenge(token) {
+            Some(known) => {
+                let (voucher, _) = read_behind(gate, reader.open_known(&known, token)?)?;
+                Some((Echo::Known(known), voucher))
+            }
+            None => {
+                let (fresh, voucher) = read_fresh(gate, route, reader, token)?;
+                Some((Echo::Fresh(Box::new(fresh)), voucher))
+            }
+        })?;
+    let bound = BoundCredential {
+        challenge: echo,
+        payload: Payload::Voucher(payload, OnceLock::new()),
+        source,
+    };
+    let challenge = bound.challenge();
     let is_session =
         challenge.method == MethodName::tempo() && challenge.intent == IntentName::session();
     if !is_session {
         return None;
     }
-    let offer = check_echo(gate, route, challenge, known.expires_at(), at).ok()?;
-    let bound = BoundCredential {
-        challenge: Echo::Known { known, fresh },
-        payload: Payload::Voucher(payload, OnceLock::new()),
-        source,
+    let expires = match &bound.challenge {
+        Echo::Known(known) => known.expires_at(),
+        Echo::Fresh(fresh) => fresh.known.expires_at(),
+        Echo::Read(challenge) => challenge.expires_at(),
     };
+    let offer = check_echo(gate, route, challenge, expires, at).ok()?;
     Some((offer, bound))
 }
 
-fn read_voucher(proof: &Proof<'_>) -> Option<(SessionPayload, Option<DidPkh>)> {
+/// A voucher and who claims to send it.
+type Voucher = (SessionPayload, Option<DidPkh>);
+
+/// Reads the voucher behind a challenge. When its form is new, also that.
+fn read_behind(gate: &Gate, text: KnownText<'_>) -> Option<(Voucher, Option<Arc<VoucherForm>>)> {
+    let rest = text.rest();
+    let formed = gate.issuer.known().voucher(rest);
+    if let Some(voucher) = formed.and_then(|form| form.read(rest)) {
+        return Some((voucher, None));
+    }
+    let proof = text.proof()?;
+    let form = VoucherForm::learn(rest, &proof).map(Arc::new);
+    Some((read_voucher(&proof)?, form))
+}
+
+/// Reads a credential and verifies the MAC of its challenge.
+fn read_fresh(
+    gate: &Gate,
+    route: &Route,
+    reader: &mut CredentialReader,
+    token: &str,
+) -> Option<(Fresh, Voucher)> {
+    let models = route.models(&gate.issuer);
+    for form in models.iter().flat_map(|model| model.forms()) {
+        let Some(text) = reader.read_formed(form, token) else {
+            continue;
+        };
+        // Of another offer that is written alike, or of the secret before.
+        let Some(known) = form.recognize(&text) else {
+            continue;
+        };
+        let (read, voucher) = read_behind(gate, text.behind)?;
+        let fresh = Fresh {
+            known: Arc::new(known),
+            form: None,
+            voucher,
+        };
+        return Some((fresh, read));
+    }
+    let text = reader.read(token)?;
+    let read = read_voucher(&text.proof)?;
+    let mut templates = models.iter().map(|model| model.template());
+    let own = templates.find_map(|template| Some((template.recognize(&text)?, template)));
+    let (known, form) = match own {
+        Some((known, template)) => (known, template.learn(&text)),
+        // Of the secret before, or of another route: the rest tells.
+        None => (gate.issuer.keys().recognize(&text)?, None),
+    };
+    let voucher = VoucherForm::learn(text.rest()?, &text.proof).map(Arc::new);
+    let fresh = Fresh {
+        known: Arc::new(known),
+        form,
+        voucher,
+    };
+    Some((fresh, read))
+}
+
+impl Fresh {
+    /// Remembers what was verified, for the credentials that follow.
+    pub(super) fn remember(self, gate: &Gate, route: &Route) {
+        let known = gate.issuer.known();
+        if let Some(form) = self.form {
+            let models = route.models(&gate.issuer);
+            let is_of = |model: &&Model| model.template().is(form.template());
+            if let Some(model) = models.iter().find(is_of) {
+                model.keep(form);
+            }
+        }
+        if let Some(voucher) = self.voucher {
+            known.keep_voucher(voucher);
+        }
+        known.keep_challenge(self.known);
+    }
+}
+
+fn read_voucher(proof: &Proof<'_>) -> Option<Voucher> {
     let source = match proof.source {
         Some(text) => Some(text.as_str().parse().ok()?),
         None => None,

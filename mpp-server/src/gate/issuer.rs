@@ -5,9 +5,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use mpp_core::{ChallengeDraft, ChallengeTemplate, IssuedChallenge, KeyRing, Realm, Timestamp};
+use mpp_core::{
+    ChallengeDraft, ChallengeForm, ChallengeTemplate, IssuedChallenge, KeyRing, Realm, Timestamp,
+};
 
-use super::{Offer, Reuse, Route, known::KnownChallenges};
+use super::{Offer, Reuse, Route, known::Known};
 
 /// One realm and one key ring, which stay what they are.
 ///
@@ -20,7 +22,7 @@ pub(crate) struct Issuer(Arc<Inner>);
 pub(crate) struct Inner {
     realm: Realm,
     keys: KeyRing,
-    known: KnownChallenges,
+    known: Known,
 }
 
 impl Issuer {
@@ -28,7 +30,7 @@ impl Issuer {
         Self(Arc::new(Inner {
             realm,
             keys,
-            known: KnownChallenges::default(),
+            known: Known::default(),
         }))
     }
 
@@ -47,9 +49,9 @@ impl Issuer {
             .offers()
             .iter()
             .position(|other| std::ptr::eq(other, offer));
-        let templates = route.templates(self);
-        match place.and_then(|place| templates.get(place)) {
-            Some(template) => template.issue(expires),
+        let models = route.models(self);
+        match place.and_then(|place| models.get(place)) {
+            Some(model) => model.template.issue(expires),
             None => self.template(offer, route).issue(expires),
         }
     }
@@ -76,8 +78,8 @@ impl Inner {
         &self.keys
     }
 
-    /// The challenges that were verified under these keys.
-    pub(super) fn known(&self) -> &KnownChallenges {
+    /// What was verified under these keys.
+    pub(super) fn known(&self) -> &Known {
         &self.known
     }
 
@@ -94,20 +96,60 @@ impl Inner {
     }
 }
 
+/// How many forms of a challenge are known: about as many kinds of clients.
+const FORMS: usize = 4;
+
+/// What the challenges of an offer have in common, and how clients write them.
+#[derive(Debug)]
+pub(super) struct Model {
+    template: ChallengeTemplate,
+    forms: [OnceLock<ChallengeForm>; FORMS],
+}
+
+impl Model {
+    fn new(template: ChallengeTemplate) -> Self {
+        Self {
+            template,
+            forms: Default::default(),
+        }
+    }
+
+    pub(super) fn template(&self) -> &ChallengeTemplate {
+        &self.template
+    }
+
+    /// The forms in which clients have written these challenges.
+    pub(super) fn forms(&self) -> impl Iterator<Item = &ChallengeForm> {
+        self.forms.iter().map_while(OnceLock::get)
+    }
+
+    /// Keeps one more form, while there is room. Only of credentials that have
+    /// paid, so that nobody takes the room for free.
+    pub(super) fn keep(&self, mut form: ChallengeForm) {
+        for place in &self.forms {
+            match place.set(form) {
+                Ok(()) => return,
+                Err(back) => form = back,
+            }
+        }
+    }
+}
+
 /// What a route's first issuer worked out; it is rarely shared by two.
 #[derive(Debug, Default)]
-pub(super) struct Templates(OnceLock<(Issuer, Arc<[ChallengeTemplate]>)>);
+pub(super) struct Models(OnceLock<(Issuer, Arc<[Model]>)>);
 
-impl Templates {
-    /// One template per offer of the route, in order.
-    pub(super) fn of(&self, issuer: &Issuer, route: &Route) -> Arc<[ChallengeTemplate]> {
+impl Models {
+    /// One model per offer of the route, in order.
+    pub(super) fn of(&self, issuer: &Issuer, route: &Route) -> Arc<[Model]> {
         let make = || {
             let offers = route.offers().iter();
-            offers.map(|offer| issuer.template(offer, route)).collect()
+            let templates = offers.map(|offer| issuer.template(offer, route));
+            templates.map(Model::new).collect()
         };
-        let (first, templates) = self.0.get_or_init(|| (issuer.clone(), make()));
+        let (first, models) = self.0.get_or_init(|| (issuer.clone(), make()));
         if first.is(issuer) {
-            Arc::clone(templates)
+            Arc::clone(models)
         } else {
             make()
         }

@@ -70,11 +70,11 @@ impl Gate {
             return Decision::Refuse(self.refusal(route, &failure, Vec::new(), now));
         }
         let redeemed = match bind::bind(self, route, attempt.presented, purpose, now) {
-            Ok((offer, credential)) => {
-                let fresh = credential.fresh();
+            Ok((offer, mut credential)) => {
+                let fresh = credential.take_fresh();
                 let redeemed = offer.redeem(credential, visit).await;
                 if let (Some(fresh), Ok(_)) = (fresh, &redeemed) {
-                    self.issuer.known().remember(fresh);
+                    fresh.remember(self, route);
                 }
                 redeemed
             }

@@ -3,11 +3,11 @@
 use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 
 use alloy_primitives::hex;
-use mpp_core::{Challenge, ChallengeTemplate, EncodedJson, IntentName, MethodName, Timestamp};
+use mpp_core::{Challenge, EncodedJson, IntentName, MethodName, Timestamp};
 
 use super::{
     BoundCredential, Purpose, Redeemed, Repeatable,
-    issuer::{Issuer, Templates},
+    issuer::{Issuer, Model, Models},
 };
 use crate::error::{Failure, Misuse};
 
@@ -114,7 +114,7 @@ struct RouteInner {
     scope: String,
     scope_json: EncodedJson,
     offers: Vec<Offer>,
-    templates: Templates,
+    models: Models,
     /// What recognizes payers of the offers, each once.
     proofs: Vec<Offer>,
 }
@@ -158,7 +158,7 @@ impl Route {
             scope,
             scope_json,
             offers,
-            templates: Templates::default(),
+            models: Models::default(),
             proofs,
         })))
     }
@@ -202,7 +202,7 @@ impl Route {
     }
 
     /// What this issuer's challenges for the offers have in common.
-    pub(super) fn templates(&self, issuer: &Issuer) -> Arc<[ChallengeTemplate]> {
-        self.0.templates.of(issuer, self)
+    pub(super) fn models(&self, issuer: &Issuer) -> Arc<[Model]> {
+        self.0.models.of(issuer, self)
     }
 }

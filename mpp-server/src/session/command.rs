@@ -1,6 +1,7 @@
 //! Commands to a channel and what comes of them.
 
 use alloy_primitives::B256;
+pub use mpp_tempo::escrow::CloseNews;
 use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_tempo::{channel::ChannelView, voucher::{SignedVoucher, VerifiedVoucher}};
 
@@ -15,6 +16,12 @@ use crate::{
 pub enum Command {
     /// The chain shows the channel like this.
     Observe(ChannelView),
+    /// The chain's events say this.
+    Follow(Facts),
+    /// A reorganization has taken events of the channel back; the chain shows
+    /// it like this now. Unlike what is observed, this may be less than what
+    /// was known.
+    Reorged(ChannelView),
     /// The chain refused or reverted the open transaction.
     OpenFailed,
     /// A verified voucher, with what it is to pay for.
@@ -25,6 +32,16 @@ pub enum Command {
         min_delta: Amount,
         /// What to hold in the same step; `None` for management requests.
         hold: Option<NewHold>,
+    },
+    /// A verified voucher that brings an adopted channel into service.
+    ///
+    /// All that it authorizes beyond the request counts as spent: nobody knows
+    /// better, and the payer has ordered it.
+    Recover {
+        /// The voucher.
+        voucher: VerifiedVoucher,
+        /// What to hold in the same step.
+        hold: NewHold,
     },
     /// Hold from the balance that is there: a request is about to be served.
     Hold(NewHold),
@@ -84,6 +101,17 @@ pub enum Command {
     /// The payer must have presented a voucher for at least what the chain has
     /// paid out, all of which then counts as spent.
     Reinstate,
+}
+
+/// What events of the chain say about a channel, the newest of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What it holds after an open or a top-up, in base units.
+    pub deposit: Option<Amount>,
+    /// What was paid out so far, in base units.
+    pub settled: Option<Amount>,
+    /// Whether its payer wants it closed.
+    pub close: Option<CloseNews>,
 }
 
 /// What a request asks to have set aside for it.

@@ -30,10 +30,13 @@ use crate::{
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
     gate::{BoundCredential, BoxFuture, Redeemed, Visit},
+    health::Health,
     settle::{
-        Collected, Deadlines, SettlePolicy, Settlement,
+        Adoption, Collected, Deadlines, SettlePolicy, Settlement,
         reconcile::{self, Reconciled},
+        rescue::{self, Rescue, Rescued},
         schedule::{Occasion, Reason},
+        sight::Sight,
         watch::{self, Interest},
     },
     store::{ChannelStore, Version},
@@ -56,6 +59,10 @@ pub(crate) struct SessionContext<S> {
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: BadSignatures,
     pub(crate) interest: Interest,
+    /// How well the chain is seen.
+    pub(crate) sight: Arc<Sight>,
+    /// What brings an adopted channel into service.
+    pub(crate) adoption: Adoption,
     /// Vouchers that wait for the curve.
     pub(crate) queue: VoucherQueue,
     pub(crate) keeper: Keeper,
@@ -79,6 +86,8 @@ pub(crate) struct SessionParts {
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: BadSignatures,
+    pub(crate) sight: Sight,
+    pub(crate) adoption: Adoption,
     pub(crate) hold_lease: Duration,
     pub(crate) keep_outcomes: Duration,
     pub(crate) settlement: SettlePolicy,
@@ -98,9 +107,12 @@ impl<S: ChannelStore> SessionContext<S> {
             Arc::new(directory) as Arc<dyn ChannelResolver>
         };
         let resolver = parts.resolver.unwrap_or_else(directory);
+        let sight = Arc::new(parts.sight);
         Self {
             resolver,
-            driver: Driver::new(store, parts.clock.clone()),
+            driver: Driver::watching(store, parts.clock.clone(), Arc::clone(&sight)),
+            sight,
+            adoption: parts.adoption,
             chain: parts.chain,
             account: parts.account,
             fee_payer: parts.fee_payer,
@@ -130,6 +142,23 @@ impl<S: ChannelStore> SessionContext<S> {
     ) -> Result<Durable<Applied>, Failure> {
         let applied = self.driver.run(id, command).await?;
         self.tell_about(applied.get());
+        Ok(applied)
+    }
+
+    /// As [`run`](Self::run), as long as the record fulfills a condition.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::run`].
+    pub(crate) async fn run_if(
+        &self,
+        id: ChannelId,
+        command: Command,
+        holds: impl Fn(&ChannelRecord) -> bool + Send,
+    ) -> Result<Option<Durable<Applied>>, Failure> {
+        let applied = self.driver.run_if(id, command, holds).await?;
+        if let Some(applied) = &applied {
+            self.tell_about(applied.get());
+        }
         Ok(applied)
     }
 
@@ -247,6 +276,13 @@ impl<S: ChannelStore> SessionContext<S> {
                 channel_id,
                 deposit: after.deposit,
             });
+        } else if after.deposit < before.deposit || (after.is_live() && !before.is_live()) {
+            // In the index of channels that can be resumed, should it have left that.
+            self.resolver.opened(after);
+            self.events.send(ServerEvent::Reverted {
+                channel_id,
+                deposit: after.deposit,
+            });
         } else if after.deposit > before.deposit {
             self.events.send(ServerEvent::ToppedUp {
                 channel_id,
@@ -315,6 +351,15 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// What the server knows of a channel.
     fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
 
+    /// Catches up with the chain and compares all live channels with it, once.
+    fn begin(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// How well the chain is seen.
+    fn health(&self) -> Health;
+
+    /// Goes through all channels that the chain shows.
+    fn rescue(&self, how: Rescue) -> BoxFuture<'_, Result<Vec<Rescued>, Fault>>;
+
     /// Compares all live channels with the chain.
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>>;
 
@@ -376,7 +421,25 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
     }
 
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>> {
-        Box::pin(reconcile::all(self))
+        Box::pin(async move {
+            let found = reconcile::all(self).await?.summary;
+            for id in &found.contradicting {
+                self.interest.doubt(*id);
+            }
+            Ok(found)
+        })
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move { watch::begin(self).await.map(drop) })
+    }
+
+    fn rescue(&self, how: Rescue) -> BoxFuture<'_, Result<Vec<Rescued>, Fault>> {
+        Box::pin(rescue::rescue(self, how))
+    }
+
+    fn health(&self) -> Health {
+        Health::new(self.sight.health(self.clock.now()))
     }
 
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {

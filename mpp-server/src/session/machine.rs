@@ -4,6 +4,7 @@
 //! record and a command go in, the next record or a rejection comes out.
 
 mod chain;
+mod exposure;
 mod holds;
 
 use mpp_core::{Amount, ChallengeId, Timestamp};
@@ -14,12 +15,14 @@ use mpp_tempo::{
 
 use super::{
     command::{Charge, Command, NewHold, Outcome, Step},
-    record::{ChannelRecord, LedgerEntry, LedgerKind, Phase, StreamEpoch},
+    record::{ChannelRecord, LedgerEntry, LedgerKind, Phase, Quarantine, StreamEpoch},
 };
 use crate::{
     error::{Rejection, Shortage},
     store::OutcomeKey,
 };
+
+pub use self::exposure::{Bounds, apply_within};
 
 /// Applies a command to a channel.
 ///
@@ -30,12 +33,15 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
     let draft = Draft::of(record, now);
     match command {
         Command::Observe(view) => Ok(draft.observe(view)),
+        Command::Follow(facts) => Ok(draft.follow(facts)),
+        Command::Reorged(view) => Ok(draft.reorged(&view)),
         Command::OpenFailed => Ok(draft.open_failed()),
         Command::Accept {
             voucher,
             min_delta,
             hold,
         } => draft.accept(&voucher, min_delta, hold),
+        Command::Recover { voucher, hold } => draft.recover(&voucher, hold),
         Command::Hold(hold) => draft.hold_alone(hold),
         Command::Raise { hold, amount } => draft.raise(hold, amount),
         Command::Extend { hold, until } => draft.extend(hold, until),
@@ -232,6 +238,45 @@ impl<'a> Draft<'a> {
         let mut step = self.finish(LedgerKind::Accepted, None);
         match held {
             Ok(id) => step.outcome.hold = id,
+            Err(shortage) => step.outcome.shortage = Some(shortage),
+        }
+        Ok(step)
+    }
+
+    fn recover(mut self, voucher: &VerifiedVoucher, hold: NewHold) -> Result<Step, Rejection> {
+        let (record, cumulative) = (self.old, voucher.cumulative());
+        let Phase::Quarantined {
+            reason: Quarantine::Adopted,
+            requested_at,
+            ..
+        } = record.phase
+        else {
+            return self.accept(voucher, Amount::ZERO, Some(hold));
+        };
+        let channel_id = record.id;
+        if requested_at.is_some() {
+            return Err(Rejection::ChannelFinalized {
+                channel_id,
+                why: "the payer has requested to close this channel",
+            });
+        }
+        check_amount(record, cumulative, Amount::ZERO)?;
+        // Less than was paid out: not its newest voucher.
+        if cumulative < record.settled {
+            return Err(Rejection::Quarantined { channel_id });
+        }
+        self.next.phase = Phase::Open;
+        self.next.best = Some(voucher.as_signed().clone());
+        let before = cumulative.saturating_sub(hold.amount).max(record.settled);
+        let sale = Sale {
+            cost: before.saturating_sub(record.spent),
+            ..Sale::default()
+        };
+        self.spend(sale.cost, 0);
+        let held = self.hold(hold);
+        let mut step = self.finish(LedgerKind::Charged, Some(sale));
+        match held {
+            Ok(id) => step.outcome.hold = Some(id),
             Err(shortage) => step.outcome.shortage = Some(shortage),
         }
         Ok(step)

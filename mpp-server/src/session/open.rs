@@ -18,7 +18,7 @@ use super::{
     driver::Created,
     machine::{Screened, screen},
     method::Request,
-    record::{ChannelRecord, PendingTx, Phase},
+    record::{ChannelRecord, PendingTx, Phase, Quarantine},
     voucher::missing_voucher,
 };
 use crate::{
@@ -48,7 +48,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let known = known.map(|known| known.record);
         let attempted = known
             .as_ref()
-            .is_none_or(|record| matches!(record.phase, Phase::Opening(_) | Phase::Failed));
+            .is_none_or(|record| is_attempt(&record.phase));
         if attempted {
             self.check_first_voucher(&opened, &signed)?;
             // An earlier attempt may have been mined although nobody heard of
@@ -218,6 +218,7 @@ impl<S: ChannelStore> SessionContext<S> {
                     )
                     .into());
                 }
+                self.note_receipt(&terms, &receipt);
                 let view = ChannelView {
                     deposit,
                     settled: Amount::ZERO,
@@ -245,6 +246,8 @@ impl<S: ChannelStore> SessionContext<S> {
         if view.existence != Existence::Open {
             return Ok(false);
         }
+        // At which block nobody knows: it is read again.
+        self.interest.doubt(record.id);
         self.observe(record.id, view).await?;
         Ok(true)
     }
@@ -264,6 +267,19 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         Err(Fault::OutcomeUnknown.into())
     }
+}
+
+/// Whether the chain may have to be brought to know the channel.
+fn is_attempt(phase: &Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Opening(_)
+            | Phase::Failed
+            | Phase::Quarantined {
+                reason: Quarantine::OpenReverted,
+                ..
+            }
+    )
 }
 
 /// A transaction is given up this long after it has become invalid, so that a

@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_tempo::{
-    channel::{ChannelId, ChannelTerms, SessionProtocol},
+    channel::{ChannelId, ChannelTerms, ChannelView, SessionProtocol},
     voucher::SignedVoucher,
 };
 
@@ -13,7 +13,9 @@ use crate::store::OutcomeKey;
 ///
 /// Once the chain has shown the channel, `spent <= accepted <= deposit`, and all
 /// three only grow (PROTOCOL 5.6; draft-tempo-session-00, Accounting State).
-/// Before that the deposit is zero and nothing is sold.
+/// Before that the deposit is zero and nothing is sold. Only a reorganization
+/// of the chain takes a deposit back; vouchers above what is left are kept, and
+/// nothing is sold until it has returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelRecord {
     /// The channel id, derived from the terms once.
@@ -77,6 +79,43 @@ impl ChannelRecord {
             opened_at: now,
             changed_at: now,
         }
+    }
+
+    /// A record for a channel that the chain shows and the store does not know.
+    ///
+    /// Nothing is known of its vouchers. What was paid out counts as spent once
+    /// a voucher covers it
+    /// ([`Command::Reinstate`](super::command::Command::Reinstate)).
+    #[must_use]
+    pub fn adopted(terms: ChannelTerms, view: &ChannelView, now: Timestamp) -> Self {
+        Self {
+            id: terms.id(),
+            terms,
+            deposit: view.deposit,
+            best: None,
+            spent: Amount::ZERO,
+            settled: view.settled,
+            units: 0,
+            unsettled: Unsettled::default(),
+            phase: Phase::Quarantined {
+                reason: Quarantine::Adopted,
+                requested_at: view.close_requested_at,
+                evidence: None,
+            },
+            stream: StreamEpoch::default(),
+            holds: Vec::new(),
+            newest_hold: HoldId::default(),
+            newest_outcome: 0,
+            opened_at: now,
+            changed_at: now,
+        }
+    }
+
+    /// What is promised at `now`: spent, or held for requests being served.
+    #[must_use]
+    pub fn promised(&self, now: Timestamp) -> Amount {
+        let promised = self.spent.checked_add(self.held(now));
+        promised.unwrap_or(Amount::MAX)
     }
 
     /// The highest verified cumulative amount.
@@ -275,6 +314,15 @@ pub enum Quarantine {
     /// Our verifier took a voucher that an independent one refuses: the chain
     /// may not pay it.
     VoucherDisputed,
+    /// A reorganization has taken back a top-up that vouchers rest on. Ends by
+    /// itself when the chain shows the deposit again.
+    DepositReverted,
+    /// A reorganization has taken back the open. Ends by itself when the chain
+    /// shows the channel again.
+    OpenReverted,
+    /// The channel was found on chain and not in the store: what was spent on
+    /// it is not known.
+    Adopted,
 }
 
 impl Quarantine {
@@ -284,6 +332,9 @@ impl Quarantine {
         match self {
             Self::SettledAboveAccepted => "settled-above-accepted",
             Self::VoucherDisputed => "voucher-disputed",
+            Self::DepositReverted => "deposit-reverted",
+            Self::OpenReverted => "open-reverted",
+            Self::Adopted => "adopted",
         }
     }
 }

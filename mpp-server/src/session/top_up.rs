@@ -16,7 +16,7 @@ use super::{
     method::Request,
     open::read_transaction,
     receipt::managed,
-    record::Phase,
+    record::{Phase, Quarantine},
 };
 use crate::{
     error::{Failure, Fault, Rejection},
@@ -40,6 +40,11 @@ impl<S: ChannelStore> Request<'_, S> {
         // A top-up cancels a close request (PROTOCOL 5.3), so it is welcome then.
         match record.phase {
             Phase::Open | Phase::CloseRequested { .. } => {}
+            // It makes good what a reorganization has taken back.
+            Phase::Quarantined {
+                reason: Quarantine::DepositReverted,
+                ..
+            } => {}
             Phase::Opening(_) | Phase::Failed => {
                 return Err(Rejection::ChannelNotFound { channel_id }.into());
             }
@@ -95,6 +100,7 @@ impl<S: ChannelStore> SessionContext<S> {
             Fate::Succeeded(receipt) => receipt,
             Fate::Refused(why) => return Err(refused(&why)),
         };
+        self.note_receipt(&terms, &receipt);
         let logs = receipt
             .logs
             .iter()

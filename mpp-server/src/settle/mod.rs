@@ -13,7 +13,9 @@ mod lease;
 pub(crate) mod outbox;
 mod policy;
 pub(crate) mod reconcile;
+pub(crate) mod rescue;
 pub(crate) mod schedule;
+pub(crate) mod sight;
 mod standing;
 pub(crate) mod watch;
 
@@ -22,5 +24,7 @@ pub use self::{
     collect::Collected,
     deadline::Deadlines,
     policy::{FeeLimits, OnShutdown, SettlePolicy},
+    rescue::{Adoption, Rescue, Rescued, Standing as RescueStanding},
     schedule::{Collect, Reason},
+    sight::FollowPolicy,
 };

@@ -89,6 +89,11 @@ impl World {
         }
     }
 
+    /// A configuration like that of the world's server, over another store.
+    pub(crate) fn configure(&self, store: MemoryStore) -> Builder<MemoryStore> {
+        builder(&self.node, &self.clock, store)
+    }
+
     /// Another server like the world's, over another store.
     pub(crate) fn configured(&self, store: MemoryStore) -> PaymentServer {
         builder(&self.node, &self.clock, store).build().unwrap()
@@ -185,6 +190,15 @@ impl World {
     /// A signed open transaction of a new channel.
     pub(crate) async fn opening(&self, protocol: SessionProtocol) -> Opening {
         self.sign_open(&self.params(protocol), paying()).await
+    }
+
+    /// A signed open transaction of a v2 channel with this salt.
+    pub(crate) async fn opening_with(&self, salt: B256) -> Opening {
+        let params = OpenParams {
+            salt,
+            ..self.params(SessionProtocol::V2)
+        };
+        self.sign_open(&params, paying()).await
     }
 
     /// Opens a channel with a first voucher, without buying anything.

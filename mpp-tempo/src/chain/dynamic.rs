@@ -10,7 +10,9 @@ use alloc::vec::Vec;
 use alloy_primitives::{Address, B256, Bytes};
 use mpp_core::Amount;
 
-use super::{BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, TxReceipt};
+use super::{
+    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+};
 use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ChainError>> + Send + 'a>>;
@@ -47,6 +49,13 @@ impl ChainClient for DynChain {
         id: ChannelId,
     ) -> impl Future<Output = Result<ChannelView, ChainError>> + Send {
         self.0.channel(protocol, escrow, id)
+    }
+
+    fn channels(
+        &self,
+        asked: Vec<ChannelRef>,
+    ) -> impl Future<Output = Result<Vec<ChannelView>, ChainError>> + Send {
+        self.0.channels(asked)
     }
 
     fn send_and_wait(
@@ -96,6 +105,7 @@ trait Erased: Send + Sync {
         escrow: Address,
         id: ChannelId,
     ) -> Answer<'_, ChannelView>;
+    fn channels(&self, asked: Vec<ChannelRef>) -> Answer<'_, Vec<ChannelView>>;
     fn send_and_wait(&self, raw: Bytes) -> Answer<'_, TxReceipt>;
     fn receipt(&self, hash: B256) -> Answer<'_, Option<TxReceipt>>;
     fn logs(&self, filter: LogFilter) -> Answer<'_, Vec<ChainLog>>;
@@ -116,6 +126,10 @@ impl<C: ChainClient> Erased for C {
         id: ChannelId,
     ) -> Answer<'_, ChannelView> {
         Box::pin(ChainClient::channel(self, protocol, escrow, id))
+    }
+
+    fn channels(&self, asked: Vec<ChannelRef>) -> Answer<'_, Vec<ChannelView>> {
+        Box::pin(ChainClient::channels(self, asked))
     }
 
     fn send_and_wait(&self, raw: Bytes) -> Answer<'_, TxReceipt> {

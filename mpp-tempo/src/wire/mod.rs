@@ -9,7 +9,7 @@ mod session;
 mod snapshot;
 
 pub use charge::{ChargeDetails, ChargeMode, ChargePayload, ChargeRequest, Split};
-pub use payload::{PayloadError, SessionPayload};
+pub use payload::{PayloadError, SessionPayload, VoucherForm};
 pub use session::{NeedVoucher, SessionDetails, SessionRequest};
 pub use snapshot::{HighestVoucher, SessionSnapshot, SnapshotError};
 

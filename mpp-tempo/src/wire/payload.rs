@@ -11,7 +11,10 @@ use crate::channel::{ChannelDescriptor, ChannelId};
 use crate::voucher::{SignatureFormatError, SignedVoucher, Voucher, VoucherSignature};
 
 mod flat;
+mod form;
 mod json;
+
+pub use form::VoucherForm;
 
 use json::Wire;
 

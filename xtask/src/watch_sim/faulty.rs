@@ -10,7 +10,9 @@ use mpp_core::Amount;
 use mpp_devnet::Devnet;
 use mpp_tempo::{
     ChannelId, ChannelView, SessionProtocol,
-    chain::{BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, TxReceipt},
+    chain::{
+        BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+    },
 };
 use tokio::sync::Notify;
 
@@ -74,6 +76,10 @@ impl ChainClient for Mortal {
     ) -> Result<ChannelView, ChainError> {
         let call = ChainClient::channel(&self.node, protocol, escrow, id);
         self.live(call).await
+    }
+
+    async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
+        self.live(self.node.channels(asked)).await
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {

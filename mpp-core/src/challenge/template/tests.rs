@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::challenge::SecretKey;
+use crate::credential::CredentialReader;
 use crate::testing;
-use crate::{BodyDigest, header};
+use crate::{BodyDigest, Credential, header};
 
 /// A draft with everything in it that challenges can have.
 fn draft() -> impl Strategy<Value = ChallengeDraft> {
@@ -47,5 +48,58 @@ proptest! {
             prop_assert_eq!(issued.header_value(), header::challenge::encode(&challenge));
             prop_assert_eq!(issued.to_challenge(), challenge);
         }
+    }
+}
+
+/// Changes one field of an echoed challenge.
+fn tamper(challenge: &mut Challenge, field: u8) {
+    let text = |text: &mut Option<String>| match text {
+        Some(text) => text.push('|'),
+        None => *text = Some("x".into()),
+    };
+    let other = EncodedJson::from_value(&serde_json::json!({"other": "1"})).unwrap();
+    match field {
+        0 => {}
+        1 => challenge.id = ChallengeId::from_mac(&[7; 32]),
+        2 => challenge.realm = crate::Realm::new("other.example").unwrap(),
+        3 => challenge.method = crate::MethodName::new("other").unwrap(),
+        4 => challenge.intent = crate::IntentName::new("other").unwrap(),
+        5 => challenge.request = other,
+        6 => text(&mut challenge.expires),
+        7 => text(&mut challenge.digest),
+        8 => challenge.opaque = Some(other),
+        _ => {
+            challenge.header = match challenge.header {
+                None => Some(CredentialHeader::PaymentAuthorization),
+                Some(_) => None,
+            }
+        }
+    }
+}
+
+proptest! {
+    // A template never takes what the key ring refuses, and takes its own.
+    #[test]
+    fn a_template_verifies_its_own_challenges_only(
+        draft in draft(),
+        expires in option::of(testing::timestamp()),
+        field in 0..10_u8,
+    ) {
+        let keys = KeyRing::new(SecretKey::from_bytes(b"4t7w!z%C*F-JaNdRgUkXp2s5v8x/A?D(").unwrap());
+        let template = keys.template(draft.clone());
+        let mut challenge = keys.bind(ChallengeDraft { expires, ..draft });
+        tamper(&mut challenge, field);
+        let credential = Credential::new(challenge, serde_json::json!({"a": "b"}));
+        let value = header::credential::encode(&credential).unwrap();
+        let token = value.strip_prefix("Payment ").unwrap();
+        let mut reader = CredentialReader::default();
+        // Other forms are never read in the short way.
+        let Some(text) = reader.read(token) else {
+            return Ok(());
+        };
+        let fast = template.verify_text(&text.challenge);
+        prop_assert_eq!(fast, keys.verify_text(&text.challenge));
+        prop_assert_eq!(fast.is_ok(), field == 0);
+        prop_assert_eq!(template.recognize(&text).is_some(), fast.is_ok());
     }
 }

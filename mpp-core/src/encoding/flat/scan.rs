@@ -125,7 +125,7 @@ impl<'t> Scanner<'t> {
 }
 
 /// How many plain characters of a string come first.
-fn plain_length(text: &[u8]) -> usize {
+pub(crate) fn plain_length(text: &[u8]) -> usize {
     let mut rest = text;
     // Many characters at once: the compiler makes vector code of this.
     while let Some((stride, behind)) = rest.split_first_chunk::<STRIDE>() {

@@ -134,8 +134,8 @@ fn both(gate: &Gate, route: &Route, value: &str, now: Timestamp) -> (Outcome, bo
 
 /// Binds a header value and remembers its challenge, as after a payment.
 fn pay(gate: &Gate, route: &Route, value: &str) -> Option<()> {
-    let (_, credential) = bind_voucher(gate, route, value, (Purpose::Content, now()))?;
-    gate.issuer.known().remember(credential.fresh()?);
+    let (_, mut credential) = bind_voucher(gate, route, value, (Purpose::Content, now()))?;
+    credential.take_fresh()?.remember(gate, route);
     Some(())
 }
 
@@ -150,8 +150,35 @@ fn vouchers_take_the_short_way_before_and_after_they_are_known() {
     let next = header_for(&challenge, &voucher(2));
     let (bound, is_short) = both(&gate, &route, &next, now());
     assert!(bound.is_ok() && is_short);
-    let (_, credential) = bind_voucher(&gate, &route, &next, (Purpose::Content, now())).unwrap();
-    assert!(credential.fresh().is_none(), "its challenge is known");
+    let (_, mut credential) =
+        bind_voucher(&gate, &route, &next, (Purpose::Content, now())).unwrap();
+    assert!(credential.take_fresh().is_none(), "its challenge is known");
+}
+
+// A client that has paid for one challenge writes the next one alike.
+#[test]
+fn the_form_of_a_paid_challenge_is_known_in_the_next_one() {
+    let (gate, route) = (gate(), route("/poem", "5"));
+    let forms = || {
+        let models = route.models(&gate.issuer);
+        models
+            .iter()
+            .map(|model| model.forms().count())
+            .sum::<usize>()
+    };
+    pay(&gate, &route, &header(&gate, &route, &voucher(1))).unwrap();
+    assert_eq!(forms(), 1);
+    let issued = gate.issue(&route.offers()[0], &route, at(7));
+    let next = header_for(&issued.to_challenge(), &voucher(2));
+    let (bound, is_short) = both(&gate, &route, &next, at(7));
+    assert!(bound.is_ok() && is_short);
+    pay(&gate, &route, &next).unwrap();
+    assert_eq!(forms(), 1, "the form was known");
+    // Its time is part of the MAC.
+    let mut later = issued.to_challenge();
+    later.expires = Some(at(10_000).to_string());
+    let (bound, is_short) = both(&gate, &route, &header_for(&later, &voucher(3)), at(7));
+    assert!(matches!(bound, Err(Rejection::InvalidChallenge(_))) && !is_short);
 }
 
 // Everything but the MAC is compared each time.
@@ -235,9 +262,14 @@ proptest! {
         places in prop::collection::vec((any::<prop::sample::Index>(), b' '..=b'~'), 0..3),
         in_json in any::<bool>(),
         is_known in any::<bool>(),
+        is_formed in any::<bool>(),
     ) {
         let secret = SecretKey::from_bytes(b"4t7w!z%C*F-JaNdRgUkXp2s5v8x/A?D(").unwrap();
         let (gate, poem) = (gate_with(&realm, KeyRing::new(secret)), route("/poem", "5"));
+        if is_formed {
+            let issued = gate.issue(&poem.offers()[0], &poem, at(1));
+            pay(&gate, &poem, &header_for(&issued.to_challenge(), &voucher(2))).unwrap();
+        }
         let value = header(&gate, &poem, &voucher(1));
         if is_known {
             pay(&gate, &poem, &value).unwrap();

@@ -1,6 +1,7 @@
 //! Every rule of the machine, and every command in every phase.
 
 mod holds;
+mod reorgs;
 mod settle;
 
 use alloy_primitives::B256;

@@ -224,6 +224,7 @@ impl<S: ChannelStore> SessionContext<S> {
             Err(Failure::Rejected(_)) => return Ok(()),
         };
         if proves(item, &record, receipt) {
+            self.note_receipt(&record.terms, receipt);
             return Ok(());
         }
         Err(Fault::Inconsistent(

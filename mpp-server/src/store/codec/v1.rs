@@ -98,6 +98,9 @@ enum Phase {
 enum Quarantine {
     SettledAboveAccepted,
     VoucherDisputed,
+    DepositReverted,
+    OpenReverted,
+    Adopted,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -321,6 +324,9 @@ impl From<&record::Phase> for Phase {
                 reason: match reason {
                     record::Quarantine::SettledAboveAccepted => Quarantine::SettledAboveAccepted,
                     record::Quarantine::VoucherDisputed => Quarantine::VoucherDisputed,
+                    record::Quarantine::DepositReverted => Quarantine::DepositReverted,
+                    record::Quarantine::OpenReverted => Quarantine::OpenReverted,
+                    record::Quarantine::Adopted => Quarantine::Adopted,
                 },
                 requested_at: *requested_at,
                 evidence: evidence.as_ref().map(Into::into),
@@ -361,6 +367,9 @@ impl Phase {
                 reason: match reason {
                     Quarantine::SettledAboveAccepted => record::Quarantine::SettledAboveAccepted,
                     Quarantine::VoucherDisputed => record::Quarantine::VoucherDisputed,
+                    Quarantine::DepositReverted => record::Quarantine::DepositReverted,
+                    Quarantine::OpenReverted => record::Quarantine::OpenReverted,
+                    Quarantine::Adopted => record::Quarantine::Adopted,
                 },
                 requested_at,
                 evidence: evidence.map(|voucher| voucher.of(channel_id)).transpose()?,

@@ -15,10 +15,13 @@ use serde_json::json;
 use tempo_alloy::TempoNetwork;
 use url::Url;
 
-use super::{BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, TxReceipt};
+use super::{
+    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+};
 use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 use crate::escrow::{IStreamChannel, ITIP20, ITIP20ChannelReserve};
 
+mod batch;
 mod read;
 mod request;
 mod send;
@@ -145,6 +148,10 @@ impl ChainClient for RpcChain {
                 self.view(escrow, call).await.map(|state| (&state).into())
             }
         }
+    }
+
+    async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
+        self.batch(&asked).await
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {

@@ -5,12 +5,17 @@ mod proxy;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use alloy_primitives::B256;
+
 pub(in crate::store) use self::{
     nodes::{a_stream_resumes_on_another_node, two_nodes_sell_exactly_what_is_there},
     proxy::Proxy,
 };
 use super::ConnectError;
-use crate::store::{Commit, Version, conformance::sample};
+use crate::store::{
+    Commit, DocumentKey, DocumentKind, DocumentPage, DocumentWrite, Version, Written,
+    conformance::sample,
+};
 
 /// The connection string in `variable`, or `default`.
 pub(in crate::store) fn address(variable: &str, default: &str) -> String {
@@ -94,4 +99,49 @@ pub(in crate::store) async fn lost_answers_are_found_out(
     assert_eq!((found.version, found.record), (Version(ROUNDS + 1), record));
     let ledger = store.ledger(sample::whole_ledger(None)).await.unwrap();
     assert_eq!(u64::try_from(ledger.len()), Ok(ROUNDS));
+    lost_answers_about_documents_are_found_out(store, proxy).await;
+}
+
+/// The same for documents: one that stays and one that goes away each time.
+async fn lost_answers_about_documents_are_found_out(
+    store: &impl crate::ChannelStore,
+    proxy: &Proxy,
+) {
+    const ROUNDS: u8 = 6;
+    let before = proxy.lost();
+    let write = |id, expected: Option<u64>, value: Option<u8>| DocumentWrite {
+        key: DocumentKey {
+            kind: DocumentKind::Effect,
+            id: B256::repeat_byte(id),
+        },
+        expected: expected.map(Version),
+        value: value.map(|value| vec![value].into()),
+    };
+    let first = vec![write(0, None, Some(0)), write(1, None, Some(1))];
+    assert_eq!(store.write_documents(first).await.unwrap(), Written::Done);
+    for round in 1..=ROUNDS {
+        let writes = vec![
+            write(0, Some(u64::from(round)), Some(round)),
+            write(round, Some(1), None),
+            write(round + 1, None, Some(round)),
+        ];
+        proxy.lose_the_next_answer();
+        let written = store.write_documents(writes.clone()).await.unwrap();
+        assert_eq!(written, Written::Done, "round {round}");
+        let again = store.write_documents(writes).await.unwrap();
+        assert_eq!(again, Written::Conflict, "it was written once");
+    }
+    assert!(proxy.lost() - before >= u64::from(ROUNDS) / 2);
+    let page = DocumentPage {
+        kind: DocumentKind::Effect,
+        after: None,
+        limit: 10,
+    };
+    let found = store.documents(page).await.unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|(id, found)| (id.0[0], found.version.0, found.value[0]))
+        .collect();
+    let versions = u64::from(ROUNDS) + 1;
+    assert_eq!(found, [(0, versions, ROUNDS), (ROUNDS + 1, 1, ROUNDS)]);
 }
