@@ -114,7 +114,10 @@ impl ChainClient for Devnet {
 
     async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
         self.enter().await?;
-        asked.into_iter().map(|channel| self.look(channel)).collect()
+        asked
+            .into_iter()
+            .map(|channel| self.look(channel))
+            .collect()
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {

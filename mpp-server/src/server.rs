@@ -251,7 +251,6 @@ impl PaymentServer {
     pub fn account(&self) -> Address {
         self.0.account
     }
-
 }
 
 /// Configures a [`PaymentServer`].

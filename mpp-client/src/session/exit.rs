@@ -73,9 +73,7 @@ impl Payer {
     /// [`ClientError::Book`].
     pub fn leaving(&self) -> Result<Vec<ChannelId>, ClientError> {
         let payer = self.address();
-        let ours = |record: &ChannelRecord| {
-            record.key.payer == payer && record.phase.is_leaving()
-        };
+        let ours = |record: &ChannelRecord| record.key.payer == payer && record.phase.is_leaving();
         let records = self.book().records()?;
         let leaving = records.iter().filter(|record| ours(record));
         Ok(leaving.map(|record| record.id).collect())

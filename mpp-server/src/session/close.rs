@@ -169,7 +169,9 @@ impl<S: ChannelStore> SessionContext<S> {
                 Effect::prepared(Reason::Payer, vec![item], attempt, now)
             }
         };
-        let begun = self.begin(None, vec![effect], Guard::Anyone, |_| {}).await?;
+        let begun = self
+            .begin(None, vec![effect], Guard::Anyone, |_| {})
+            .await?;
         Ok(begun.and_then(|mut begun| begun.pop()))
     }
 }

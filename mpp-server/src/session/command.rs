@@ -1,9 +1,12 @@
 //! Commands to a channel and what comes of them.
 
 use alloy_primitives::B256;
-pub use mpp_tempo::escrow::CloseNews;
 use mpp_core::{Amount, ChallengeId, Timestamp};
-use mpp_tempo::{channel::ChannelView, voucher::{SignedVoucher, VerifiedVoucher}};
+pub use mpp_tempo::escrow::CloseNews;
+use mpp_tempo::{
+    channel::ChannelView,
+    voucher::{SignedVoucher, VerifiedVoucher},
+};
 
 use super::record::{ChannelRecord, HoldId, Idempotency, LedgerEntry, PendingTx, StreamEpoch};
 use crate::{

@@ -137,7 +137,11 @@ impl<S: ChannelStore> SessionContext<S> {
         let (standby, lease) = seat.renew(store, now, policy.lease).await?;
         drop(seat);
         let limit = policy.fees.per_day;
-        let left = limit.map(|limit| lease.as_ref().map_or(limit, |lease| lease.budget.left(limit, now)));
+        let left = limit.map(|limit| {
+            lease
+                .as_ref()
+                .map_or(limit, |lease| lease.budget.left(limit, now))
+        });
         if let Some(lease) = lease {
             self.settlement.note_blocked(lease.blocked);
         }
@@ -151,11 +155,7 @@ impl<S: ChannelStore> SessionContext<S> {
 
     /// How the channels stand that are to be looked at now: all of them every
     /// so often, in between those whose payers have asked the chain to close.
-    async fn standings(
-        &self,
-        occasion: Occasion,
-        now: Timestamp,
-    ) -> Result<Vec<Standing>, Fault> {
+    async fn standings(&self, occasion: Occasion, now: Timestamp) -> Result<Vec<Standing>, Fault> {
         let (due, chosen) = {
             let desk = self.settlement.desk();
             let pause = self.settlement.policy.scan_every;
@@ -380,9 +380,7 @@ impl<S: ChannelStore> SessionContext<S> {
                     ..
                 },
                 Collect::Close,
-            ) => {
-                (Item::close(id, voucher, *capture), *sent)
-            }
+            ) => (Item::close(id, voucher, *capture), *sent),
             (Phase::Open | Phase::CloseRequested { .. }, Collect::Settle) => {
                 let Some(voucher) = record.collectable() else {
                     return Ok(Begun::Nothing);
@@ -462,7 +460,12 @@ impl<S: ChannelStore> SessionContext<S> {
         let Some(_claim) = self.settlement.claim(tracked.effect.id) else {
             return Ok(None);
         };
-        let channels: Vec<_> = tracked.effect.items.iter().map(|item| item.channel).collect();
+        let channels: Vec<_> = tracked
+            .effect
+            .items
+            .iter()
+            .map(|item| item.channel)
+            .collect();
         match self.drive(tracked, Guard::Leader).await? {
             Driven::Done(_) => {
                 for channel in channels {

@@ -113,7 +113,6 @@ impl Settlement {
             id,
         })
     }
-
 }
 
 /// The claim of a task on an effect.

@@ -257,7 +257,8 @@ fn due(
     now: Timestamp,
     totals: &Totals,
 ) -> Option<Reason> {
-    let reached = |limit: Option<Amount>, amount: Amount| limit.is_some_and(|limit| amount >= limit);
+    let reached =
+        |limit: Option<Amount>, amount: Amount| limit.is_some_and(|limit| amount >= limit);
     let age = standing
         .since
         .map(|since| now.saturating_duration_since(since));
@@ -308,7 +309,10 @@ impl Totals {
     }
 
     fn of_token(&self, standing: &Standing) -> Amount {
-        self.tokens.get(&standing.token).copied().unwrap_or_default()
+        self.tokens
+            .get(&standing.token)
+            .copied()
+            .unwrap_or_default()
     }
 }
 

@@ -110,7 +110,9 @@ impl Sight {
             return Bounds::default();
         };
         let is_final = policy.finality_depth == 0;
-        let young = (!is_final).then(|| self.young().get(&id).copied()).flatten();
+        let young = (!is_final)
+            .then(|| self.young().get(&id).copied())
+            .flatten();
         Bounds {
             unsettled: (!self.is_fresh(now)).then_some(policy.unseen_cap),
             promised: young.map(|young| {

@@ -39,7 +39,8 @@ impl HistoryFilter {
     /// The whole history of both escrows of a chain, as far as they are known.
     #[must_use]
     pub fn all(party: Party, chain_id: u64) -> Self {
-        let known = |protocol: SessionProtocol| Some((protocol, protocol.default_escrow(chain_id)?));
+        let known =
+            |protocol: SessionProtocol| Some((protocol, protocol.default_escrow(chain_id)?));
         let both = [SessionProtocol::V1, SessionProtocol::V2];
         Self {
             party,

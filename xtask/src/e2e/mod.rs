@@ -70,11 +70,20 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     check!("close captures what was spent", close::cooperative),
     check!("forced close: service stops, refund", close::forced),
-    check!("settles by amount, units and age by itself", settle::by_itself),
+    check!(
+        "settles by amount, units and age by itself",
+        settle::by_itself
+    ),
     check!("an idle channel is closed by itself", settle::idle),
-    check!("forced close: answered, all spent is paid", settle::answered),
+    check!(
+        "forced close: answered, all spent is paid",
+        settle::answered
+    ),
     check!("killed after the request: answered later", settle::killed),
-    check!("dropped and reverted settlements are repeated", settle::repeated),
+    check!(
+        "dropped and reverted settlements are repeated",
+        settle::repeated
+    ),
     check!("a frozen payer holds up nobody else", settle::frozen),
     check!("shutdown settles what is left", settle::shutdown),
 ];

@@ -110,7 +110,9 @@ impl<'a> Stall<'a> {
     async fn check_earnings(&self, earned: Amount, transactions: u64) -> anyhow::Result<()> {
         let has = self.case.node.balance(self.payee.address()).await?;
         let most = dollars(10).checked_add(earned).context("overflow")?;
-        let fees = most.checked_sub(has).context("the payee has got too much")?;
+        let fees = most
+            .checked_sub(has)
+            .context("the payee has got too much")?;
         ensure!(
             fees <= cents(transactions),
             "{fees} in fees for {transactions} transactions"
@@ -152,7 +154,9 @@ pub(super) async fn by_itself(case: &Case<'_>) -> anyhow::Result<()> {
         let (_, id) = stall.sell("buyer", 3).await?;
         stall.until_settled(id, cents(3)).await?;
         // By age, the first photos may have been settled before the last.
-        stall.check_earnings(cents(3), if by_age { 3 } else { 1 }).await?;
+        stall
+            .check_earnings(cents(3), if by_age { 3 } else { 1 })
+            .await?;
         ensure!(stall.shop.server.channel(id).await?.phase == Phase::Open);
         stall.shop.server.shutdown().await;
     }
@@ -179,12 +183,19 @@ pub(super) async fn idle(case: &Case<'_>) -> anyhow::Result<()> {
 async fn refunded(node: &Node, payer: &LocalSigner, bought: Amount) -> anyhow::Result<()> {
     let has = node.balance(payer.address()).await?;
     let most = dollars(5).checked_sub(bought).context("bought too much")?;
-    let fees = most.checked_sub(has).context("the payer has got too much")?;
+    let fees = most
+        .checked_sub(has)
+        .context("the payer has got too much")?;
     ensure!(fees <= cents(2), "{fees} in fees");
     Ok(())
 }
 
-async fn request_close(case: &Case<'_>, stall: &Stall<'_>, payer: &LocalSigner, id: ChannelId) -> anyhow::Result<()> {
+async fn request_close(
+    case: &Case<'_>,
+    stall: &Stall<'_>,
+    payer: &LocalSigner,
+    id: ChannelId,
+) -> anyhow::Result<()> {
     let terms = stall.shop.server.channel(id).await?.terms;
     let context = account::context(case.node, gas::REQUEST_CLOSE).await?;
     account::send(case.node, build::request_close(&context, &terms)?, payer).await
@@ -226,7 +237,11 @@ pub(super) async fn killed(case: &Case<'_>) -> anyhow::Result<()> {
     let (server, inner) = start(&file, true)?;
     let protocol = case.protocol;
     let shop = Shop::open(server, inner, |server| router(server, protocol)).await?;
-    let stall = Stall { case, payee: payee.clone(), shop };
+    let stall = Stall {
+        case,
+        payee: payee.clone(),
+        shop,
+    };
     let (payer, id) = stall.sell("buyer", 3).await?;
     request_close(case, &stall, &payer, id).await?;
     ensure!(stall.shop.server.channel(id).await?.phase == Phase::Open);
@@ -270,8 +285,14 @@ pub(super) async fn repeated(case: &Case<'_>) -> anyhow::Result<()> {
     let (_, id) = stall.sell("buyer", 3).await?;
     devnet.faults().revert_calls(selector, Times::Once);
     let collected = stall.shop.server.settle().await?;
-    ensure!(collected.failed == 1 && collected.done == 0, "{collected:?}");
-    ensure!(stall.settled(id).await?.is_zero(), "a reverted settlement was believed");
+    ensure!(
+        collected.failed == 1 && collected.done == 0,
+        "{collected:?}"
+    );
+    ensure!(
+        stall.settled(id).await?.is_zero(),
+        "a reverted settlement was believed"
+    );
     // Another payer's settlement is lost on the way, and sent again.
     let (_, other) = stall.sell("other", 2).await?;
     devnet.faults().drop_transactions(Times::Once);

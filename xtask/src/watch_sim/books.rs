@@ -43,7 +43,9 @@ impl Story {
 pub(crate) fn read(node: &Devnet) -> HashMap<ChannelId, Story> {
     let mut stories: HashMap<ChannelId, Story> = HashMap::new();
     let logs = node.logs(&LogQuery::default());
-    let events = logs.iter().filter_map(|log| Some((log.timestamp, event(log)?)));
+    let events = logs
+        .iter()
+        .filter_map(|log| Some((log.timestamp, event(log)?)));
     for (at, event) in events {
         let story = stories.entry(event.channel_id()).or_default();
         match event {

@@ -41,7 +41,8 @@ impl Chaos {
             } else {
                 Reorged::Lost
             };
-            node.faults().reorg(self.rng.random_range(1..=self.depth), fate);
+            node.faults()
+                .reorg(self.rng.random_range(1..=self.depth), fate);
             tally.reorgs = tally.reorgs.saturating_add(1);
         }
         if self.rng.random_ratio(1, 20) {

@@ -58,7 +58,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         number = number.saturating_add(1);
     }
     report(&mut tally, number);
-    ensure!(tally.missed == 0, "{} deadlines were missed, seed {seed}", tally.missed);
+    ensure!(
+        tally.missed == 0,
+        "{} deadlines were missed, seed {seed}",
+        tally.missed
+    );
     Ok(())
 }
 
@@ -73,7 +77,10 @@ fn report(tally: &mut Tally, rounds: u32) {
     println!("crashes       {}", tally.crashes);
     println!("reorgs        {}", tally.reorgs);
     println!("transactions  {} of the server", tally.transactions);
-    println!("requests      {}", tally.left.len().saturating_add(tally.missed));
+    println!(
+        "requests      {}",
+        tally.left.len().saturating_add(tally.missed)
+    );
     println!("missed        {}", tally.missed);
     let share = |hundredths: usize| {
         let last = tally.left.len().saturating_sub(1);

@@ -7,14 +7,14 @@ use anyhow::{Context as _, ensure};
 use mpp_core::{Amount, Realm, SecretKey, Timestamp};
 use mpp_devnet::{Devnet, DevnetConfig, TimeSource};
 use mpp_server::{
-    ChannelStore as _, MemoryStore, PaymentServer, SettlePolicy,
+    ChannelStore as _, FollowPolicy, MemoryStore, PaymentServer, SettlePolicy,
     clock::{Clock as _, ManualClock},
     session::record::{ChannelRecord, PendingTx, Phase},
     store::Write,
 };
 use mpp_tempo::{
-    ChannelId, ChannelTerms, LocalSigner, Network, SessionProtocol, SignedVoucher, Signer as _, Voucher,
-    VoucherVerifier,
+    ChannelId, ChannelTerms, LocalSigner, Network, SessionProtocol, SignedVoucher, Signer as _,
+    Voucher, VoucherVerifier,
     network::PATH_USD,
     tx::{FeeMode, TxContext, TxFees, UnsignedTx, build, build::OpenParams, gas},
 };
@@ -79,7 +79,12 @@ impl Round {
         let mut round = Self {
             protocol,
             payee: account(0)?,
-            payer: account(usize::try_from(number)?.checked_rem(9).unwrap_or(0).saturating_add(1))?,
+            payer: account(
+                usize::try_from(number)?
+                    .checked_rem(9)
+                    .unwrap_or(0)
+                    .saturating_add(1),
+            )?,
             clock: ManualClock::new(Timestamp::from_secs(i64::try_from(START)?)),
             store: MemoryStore::new(),
             channels: Vec::with_capacity(CHANNELS),
@@ -149,7 +154,10 @@ impl Round {
                 channel_id: verifier.channel_id(),
                 cumulative,
             },
-            signature: self.payer.sign_digest_sync(&verifier.digest(cumulative)).into(),
+            signature: self
+                .payer
+                .sign_digest_sync(&verifier.digest(cumulative))
+                .into(),
         }
     }
 
@@ -179,6 +187,8 @@ impl Round {
     /// Starts the server, over the store that is there.
     fn start(&self) -> anyhow::Result<Running> {
         let chain = Mortal::new(self.node.clone());
+        let mut follow = FollowPolicy::default();
+        follow.finality_depth = FINALITY;
         let policy = SettlePolicy {
             finality: FINALITY,
             every: NEVER,
@@ -186,22 +196,25 @@ impl Round {
         };
         let server = PaymentServer::builder()
             .realm(Realm::new("shop.example")?)
-            .secret_key(SecretKey::from_bytes(alloy_primitives::keccak256("watch").as_slice())?)
+            .secret_key(SecretKey::from_bytes(
+                alloy_primitives::keccak256("watch").as_slice(),
+            )?)
             .testnet()
             .chain(chain.clone())
             .account(self.payee.clone())
             .store(self.store.clone())
             .clock(self.clock.clone())
             .watch_every(NEVER)
+            .follow(follow)
             .settlement(policy)
             .build()?;
         // The watcher looks for the channels of offers.
-        server.session().amount("0.001").protocol(self.protocol).build()?;
-        Ok(Running {
-            server,
-            chain,
-            reconciled: false,
-        })
+        server
+            .session()
+            .amount("0.001")
+            .protocol(self.protocol)
+            .build()?;
+        Ok(Running { server, chain })
     }
 
     /// Lets time pass until every payer could withdraw, then looks at the
@@ -221,7 +234,7 @@ impl Round {
             requests = self.ask(now, requests).await?;
             chaos.strike(&self.node, now, tally);
             match running.take() {
-                Some(mut alive) => {
+                Some(alive) => {
                     let chain = alive.chain.clone();
                     if let Some(halves) = chaos.death() {
                         chain.die_after(halves);
@@ -243,7 +256,9 @@ impl Round {
         }
         let sent = self.node.transactions_mined().saturating_sub(opened);
         let asked = u64::try_from(requests)?;
-        tally.transactions = tally.transactions.saturating_add(sent.saturating_sub(asked));
+        tally.transactions = tally
+            .transactions
+            .saturating_add(sent.saturating_sub(asked));
         let passed = end.saturating_sub(START);
         tally.simulated_secs = tally.simulated_secs.saturating_add(passed);
         self.check(tally).await
@@ -254,15 +269,22 @@ impl Round {
     async fn ask(&self, now: u64, mut requests: usize) -> anyhow::Result<usize> {
         // The last moments are for payers whose request stands.
         let late = now > START.saturating_add(SPAN);
-        for channel in self.channels.iter().filter(|channel| channel.closes_at <= now && !late) {
+        for channel in self
+            .channels
+            .iter()
+            .filter(|channel| channel.closes_at <= now && !late)
+        {
             let state = self.node.channel(self.protocol, channel.id);
-            let silent = state.is_some_and(|state| {
-                !state.finalized && state.close_requested_at.is_none()
-            });
+            let silent =
+                state.is_some_and(|state| !state.finalized && state.close_requested_at.is_none());
             if silent {
                 let context = self.context(gas::REQUEST_CLOSE);
                 // Refused when the same request waits already.
-                if self.submit(build::request_close(&context, &channel.terms)?).await.is_ok() {
+                if self
+                    .submit(build::request_close(&context, &channel.terms)?)
+                    .await
+                    .is_ok()
+                {
                     requests = requests.saturating_add(1);
                 }
             }
@@ -318,21 +340,19 @@ impl Round {
     }
 }
 
-/// A server, and what it has done since its start.
+/// A server, and its way to the node.
 #[derive(Debug)]
 struct Running {
     server: PaymentServer,
     chain: Mortal,
-    /// It has compared all channels with the chain once.
-    reconciled: bool,
 }
 
 impl Running {
     /// What the server's timers do. It may fail: the node may be out of order.
-    async fn look(&mut self) {
-        let caught_up = self.server.catch_up().await.is_ok();
-        if caught_up && !self.reconciled {
-            self.reconciled = self.server.reconcile().await.is_ok();
+    async fn look(&self) {
+        // The first time it catches up with what was before its start.
+        if self.server.ready().await.is_ok() {
+            drop(self.server.catch_up().await);
         }
         // Deadlines are told of without a node, too.
         drop(self.server.collect().await);

@@ -7,7 +7,9 @@ use crate::session::rescue::Standing;
 use crate::testing::offer;
 
 fn units_of(bench: &Bench) -> Amount {
-    bench.chain.balance(offer().currency(), bench.payer.address())
+    bench
+        .chain
+        .balance(offer().currency(), bench.payer.address())
 }
 
 // PROTOCOL 5.3: a v2 descriptor is rebuilt from the ChannelOpened event.
@@ -27,8 +29,16 @@ async fn a_lost_book_is_made_good_from_the_chain_and_the_deposits_come_back() {
     found.sort_unstable();
     ids.sort_unstable();
     assert_eq!(found, ids);
-    assert!(rescued.iter().all(|rescued| rescued.standing == Standing::Found));
-    assert!(rescued.iter().all(|rescued| rescued.view.existence == Existence::Open));
+    assert!(
+        rescued
+            .iter()
+            .all(|rescued| rescued.standing == Standing::Found)
+    );
+    assert!(
+        rescued
+            .iter()
+            .all(|rescued| rescued.view.existence == Existence::Open)
+    );
     // They pay for nothing.
     for id in &ids {
         let record = payer.channel(id).unwrap();
@@ -41,7 +51,10 @@ async fn a_lost_book_is_made_good_from_the_chain_and_the_deposits_come_back() {
     }
     bench.pass(901);
     for id in &ids {
-        assert!(matches!(payer.leave(id).await, Ok(Leave::Done { tx_hash: Some(_) })));
+        assert!(matches!(
+            payer.leave(id).await,
+            Ok(Leave::Done { tx_hash: Some(_) })
+        ));
         assert!(matches!(payer.leave(id).await, Ok(Leave::Done { .. })));
     }
     let back = units_of(&bench).checked_sub(before).unwrap();
@@ -110,7 +123,10 @@ async fn a_channel_that_may_still_be_opened_is_not_left() {
     let id = payment.channel_id();
     send(&mut payment).await;
     let early = bench.payer.leave(&id).await;
-    assert!(matches!(early, Err(crate::error::ClientError::OpenUndecided { .. })));
+    assert!(matches!(
+        early,
+        Err(crate::error::ClientError::OpenUndecided { .. })
+    ));
     bench.pass(60);
     let done = bench.payer.leave(&id).await.unwrap();
     assert_eq!(done, Leave::Done { tx_hash: None });

@@ -623,7 +623,12 @@ fn a_reorganization_passes_the_model() {
     for event in [Event::Follow(0), Event::ChainTopUp(5), Event::Follow(0)] {
         world.happen(event);
     }
-    for event in [accept(14), charge(3), Event::ChainReorg(1), Event::LookAgain] {
+    for event in [
+        accept(14),
+        charge(3),
+        Event::ChainReorg(1),
+        Event::LookAgain,
+    ] {
         world.happen(event);
     }
     let frozen = matches!(
@@ -638,12 +643,18 @@ fn a_reorganization_passes_the_model() {
     for event in [charge(1), Event::ChainTopUp(5), Event::Follow(0), charge(1)] {
         world.happen(event);
     }
-    assert_eq!((world.record.spent, &world.record.phase), (amount(4), &Phase::Open));
+    assert_eq!(
+        (world.record.spent, &world.record.phase),
+        (amount(4), &Phase::Open)
+    );
     for event in [Event::ChainReorg(9), Event::LookAgain, charge(1)] {
         world.happen(event);
     }
     assert_eq!(world.record.deposit, Amount::ZERO);
-    assert_eq!((world.record.spent, world.record.accepted()), (amount(4), amount(14)));
+    assert_eq!(
+        (world.record.spent, world.record.accepted()),
+        (amount(4), amount(14))
+    );
 }
 
 /// The model reaches what it is meant to reach.

@@ -692,7 +692,9 @@ fn every_request_in_every_phase() {
         (
             "settled",
             Command::Settled(amount(20)),
-            vec![Same, Same, Changed, Changed, Changed, Changed, Changed, Changed],
+            vec![
+                Same, Same, Changed, Changed, Changed, Changed, Changed, Changed,
+            ],
         ),
         (
             "closed",

@@ -66,7 +66,12 @@ fn restarted(world: &World, policy: SettlePolicy) -> PaymentServer {
 }
 
 /// A channel on which some units are paid exactly.
-async fn earned(world: &World, route: &Route, protocol: SessionProtocol, units: u128) -> ChannelTerms {
+async fn earned(
+    world: &World,
+    route: &Route,
+    protocol: SessionProtocol,
+    units: u128,
+) -> ChannelTerms {
     let terms = world.open(route, protocol, 0).await;
     for unit in 1..=units {
         let payload = voucher_payload(&terms, &world.voucher(&terms, unit * PRICE));
@@ -258,7 +263,11 @@ async fn a_restart_at_any_moment_loses_nothing() {
                 next.collect().await.unwrap();
             }
             let record = next.channel(terms.id()).await.unwrap();
-            assert!(matches!(record.phase, Phase::Closed { .. }), "{calls}: {:?}", record.phase);
+            assert!(
+                matches!(record.phase, Phase::Closed { .. }),
+                "{calls}: {:?}",
+                record.phase
+            );
             assert_eq!(record.settled, amount(3 * PRICE));
         }
     }
@@ -313,12 +322,15 @@ async fn an_outage_delays_the_answer_and_raises_an_alarm() {
         assert!(world.server.collect().await.is_err());
     }
     let deadlines = world.server.deadlines();
-    assert_eq!((deadlines.channels, deadlines.unsettled), (1, amount(3 * PRICE)));
+    assert_eq!(
+        (deadlines.channels, deadlines.unsettled),
+        (1, amount(3 * PRICE))
+    );
     assert_eq!(deadlines.least_left, Some(Duration::from_secs(280)));
     let told = events(&mut receiver);
-    let alarms = told
-        .iter()
-        .filter(|event| matches!(event, ServerEvent::DeadlineNear { left, .. } if left.as_secs() == 300));
+    let alarms = told.iter().filter(
+        |event| matches!(event, ServerEvent::DeadlineNear { left, .. } if left.as_secs() == 300),
+    );
     assert_eq!(alarms.count(), 1);
     world.node.faults().clear();
     world.advance(20);
@@ -375,7 +387,11 @@ async fn a_frozen_payer_does_not_hold_up_others() {
 // SECURITY-CASES A14: a settlement that a reorganization removes is made again.
 #[tokio::test(start_paused = true)]
 async fn a_settlement_that_is_reorganized_away_is_made_again() {
-    for (protocol, fate) in [(V1, Reorged::Lost), (V2, Reorged::Remined), (V2, Reorged::Lost)] {
+    for (protocol, fate) in [
+        (V1, Reorged::Lost),
+        (V2, Reorged::Remined),
+        (V2, Reorged::Lost),
+    ] {
         let world = quiet(SettlePolicy {
             finality: 3,
             ..SettlePolicy::on_demand()
@@ -402,7 +418,10 @@ async fn a_reverted_settlement_is_not_believed() {
         let world = quiet(SettlePolicy::on_demand());
         let route = world.route(protocol);
         let terms = earned(&world, &route, protocol, 3).await;
-        world.node.faults().revert_calls(settle_selector(protocol), Times::Once);
+        world
+            .node
+            .faults()
+            .revert_calls(settle_selector(protocol), Times::Once);
         let collected = world.server.settle().await.unwrap();
         assert_eq!((collected.done, collected.failed), (0, 1));
         let record = world.record(terms.id()).await;
@@ -421,7 +440,10 @@ async fn a_reverted_answer_is_given_again() {
         let route = world.route(protocol);
         let terms = earned(&world, &route, protocol, 3).await;
         requested(&world, &terms).await;
-        world.node.faults().revert_calls(close_selector(protocol), Times::Once);
+        world
+            .node
+            .faults()
+            .revert_calls(close_selector(protocol), Times::Once);
         for _ in 0..80 {
             look(&world).await;
         }

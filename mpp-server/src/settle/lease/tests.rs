@@ -59,7 +59,9 @@ async fn whoever_slept_through_a_takeover_writes_nothing() {
         write(&mut first, &store, 2).await,
         Err(Fault::NotLeading)
     ));
-    let current = second.write(&store, at(31), |_| {}, vec![document.clone()]).await;
+    let current = second
+        .write(&store, at(31), |_| {}, vec![document.clone()])
+        .await;
     assert_eq!(current.unwrap(), Written::Done);
     assert!(store.document(document.key).await.unwrap().is_some());
 }
@@ -119,7 +121,10 @@ async fn budget_and_blocked_payers_outlive_the_leader() {
         lease.budget.spend(Amount::new(40), now());
         lease.blocked.push(blocked);
     };
-    first.write(&store, at(1), change, Vec::new()).await.unwrap();
+    first
+        .write(&store, at(1), change, Vec::new())
+        .await
+        .unwrap();
     let (standby, lease) = second.renew(&store, at(40), LASTS).await.unwrap();
     assert_eq!(standby, Standby::TookOver);
     let lease = lease.unwrap();

@@ -45,7 +45,11 @@ enum Step {
 
 impl Step {
     fn of(advanced: bool) -> Self {
-        if advanced { Self::Again } else { Self::Elsewhere }
+        if advanced {
+            Self::Again
+        } else {
+            Self::Elsewhere
+        }
     }
 }
 
@@ -57,11 +61,7 @@ impl<S: ChannelStore> SessionContext<S> {
     ///
     /// # Cancel safety
     /// Dropped at any point, the effect is taken on from what is stored.
-    pub(crate) async fn drive(
-        &self,
-        mut tracked: Tracked,
-        guard: Guard,
-    ) -> Result<Driven, Fault> {
+    pub(crate) async fn drive(&self, mut tracked: Tracked, guard: Guard) -> Result<Driven, Fault> {
         loop {
             let step = match tracked.effect.state {
                 State::Prepared => self.send_first(&mut tracked, guard).await?,
@@ -295,8 +295,11 @@ fn proves(item: &Item, record: &ChannelRecord, receipt: &TxReceipt) -> bool {
         .iter()
         .filter(|log| log.address == record.terms.escrow);
     let paid = |total: Amount| total == item.amount;
-    logs.any(
-        |log| match (EscrowEvent::decode(log, record.terms.protocol), item.collect) {
+    logs.any(|log| {
+        match (
+            EscrowEvent::decode(log, record.terms.protocol),
+            item.collect,
+        ) {
             (
                 Some(EscrowEvent::Settled {
                     channel_id,
@@ -314,6 +317,6 @@ fn proves(item: &Item, record: &ChannelRecord, receipt: &TxReceipt) -> bool {
                 Collect::Close,
             ) => channel_id == item.channel && paid(settled_to_payee),
             _ => false,
-        },
-    )
+        }
+    })
 }

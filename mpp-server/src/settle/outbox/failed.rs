@@ -61,9 +61,7 @@ impl<S: ChannelStore> SessionContext<S> {
                 self.split(&tracked, guard).await
             }
             Why::Expired | Why::Refused => self.replace(tracked, guard).await,
-            Why::Reverted(_) if tracked.effect.items.len() > 1 => {
-                self.split(&tracked, guard).await
-            }
+            Why::Reverted(_) if tracked.effect.items.len() > 1 => self.split(&tracked, guard).await,
             Why::Reverted(_) => self.blame(&tracked, guard).await,
         }
     }
@@ -156,7 +154,12 @@ impl<S: ChannelStore> SessionContext<S> {
         let now = self.clock.now();
         let urgent = matches!(record.phase, Phase::CloseRequested { .. });
         self.begin(None, Vec::new(), Guard::Leader, |lease: &mut Lease| {
-            block(&mut lease.blocked, (parties.payer, parties.token), urgent, now);
+            block(
+                &mut lease.blocked,
+                (parties.payer, parties.token),
+                urgent,
+                now,
+            );
         })
         .await?;
         self.publish_blocked().await;
@@ -177,9 +180,9 @@ impl<S: ChannelStore> SessionContext<S> {
             return Ok(());
         }
         self.begin(None, Vec::new(), Guard::Leader, |lease: &mut Lease| {
-            lease.blocked.retain(|blocked| {
-                (blocked.payer, blocked.token) != (parties.payer, parties.token)
-            });
+            lease
+                .blocked
+                .retain(|blocked| (blocked.payer, blocked.token) != (parties.payer, parties.token));
         })
         .await?;
         self.publish_blocked().await;
@@ -279,7 +282,10 @@ impl<S: ChannelStore> SessionContext<S> {
     }
 
     /// What was asked of a channel that may be gone.
-    #[expect(clippy::unused_self, reason = "it reads like the calls that it is about")]
+    #[expect(
+        clippy::unused_self,
+        reason = "it reads like the calls that it is about"
+    )]
     fn known<T>(&self, asked: Result<T, Failure>) -> Result<Option<T>, Fault> {
         match asked {
             Ok(answer) => Ok(Some(answer)),
@@ -299,7 +305,9 @@ fn block(
     let known = all
         .iter()
         .position(|blocked| blocked.payer == payer && blocked.token == token);
-    let failures = known.and_then(|at| all.get(at)).map_or(0, |old| old.failures);
+    let failures = known
+        .and_then(|at| all.get(at))
+        .map_or(0, |old| old.failures);
     if let Some(at) = known {
         all.swap_remove(at);
     } else if all.len() >= MAX_BLOCKED {
@@ -315,4 +323,3 @@ fn block(
         retry_at: now.checked_add(pause).unwrap_or(now),
     });
 }
-

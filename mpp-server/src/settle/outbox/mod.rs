@@ -68,7 +68,9 @@ impl<S: ChannelStore> SessionContext<S> {
             writes.push(DocumentWrite {
                 key: key(DocumentKind::Effect, effect.id),
                 expected: None,
-                value: Some(stored::encode(DocumentKind::Effect, effect).map_err(StoreFault::from)?),
+                value: Some(
+                    stored::encode(DocumentKind::Effect, effect).map_err(StoreFault::from)?,
+                ),
             });
         }
         if self.write(writes, guard, change).await? == Written::Conflict {

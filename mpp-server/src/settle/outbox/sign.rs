@@ -110,7 +110,11 @@ impl<S: ChannelStore> SessionContext<S> {
 
 /// So much gas costs at most so much, in base units, rounded up.
 pub(in crate::settle) fn fee(gas: u64, per_gas: u128) -> Amount {
-    Amount::new(u128::from(gas).saturating_mul(per_gas).div_ceil(ATTO_PER_UNIT))
+    Amount::new(
+        u128::from(gas)
+            .saturating_mul(per_gas)
+            .div_ceil(ATTO_PER_UNIT),
+    )
 }
 
 /// The most that these may use.
@@ -148,7 +152,9 @@ pub(in crate::settle) fn batches<T>(
 }
 
 fn raised(quote: FeeQuote, earlier: usize, cap: u128) -> FeeQuote {
-    let halves = u128::try_from(earlier).unwrap_or(u128::MAX).saturating_add(2);
+    let halves = u128::try_from(earlier)
+        .unwrap_or(u128::MAX)
+        .saturating_add(2);
     let raise = |fee: u128| fee.saturating_mul(halves).div_ceil(2);
     let max_fee_per_gas = raise(quote.max_fee_per_gas).min(cap);
     FeeQuote {
@@ -198,7 +204,11 @@ mod tests {
     #[test]
     fn closes_take_more_room() {
         let batches = batches(vec![Collect::Close; 100], 64, |collect| *collect);
-        assert!(batches.iter().all(|batch| batch.len() <= 25 && batch.len() >= 3));
+        assert!(
+            batches
+                .iter()
+                .all(|batch| batch.len() <= 25 && batch.len() >= 3)
+        );
         assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 100);
     }
 }

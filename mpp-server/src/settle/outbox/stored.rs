@@ -219,9 +219,7 @@ impl From<State> for effect::State {
                 },
             }),
             State::Final(transaction) => Self::Final(transaction.into()),
-            State::Reverted(transaction) => {
-                Self::Failed(effect::Why::Reverted(transaction.into()))
-            }
+            State::Reverted(transaction) => Self::Failed(effect::Why::Reverted(transaction.into())),
             State::Refused => Self::Failed(effect::Why::Refused),
             State::Expired => Self::Failed(effect::Why::Expired),
             State::Superseded => Self::Failed(effect::Why::Superseded),

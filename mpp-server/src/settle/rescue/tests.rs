@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use mpp_core::problem::ProblemKind;
-use mpp_tempo::{ChannelTerms, tx::{build, gas}};
+use mpp_tempo::{
+    ChannelTerms,
+    tx::{build, gas},
+};
 
 use super::{Adoption, Rescue, Standing};
 use crate::{
@@ -25,7 +28,11 @@ async fn amnesiac(
     adoption: Adoption,
 ) -> (PaymentServer, Route) {
     let builder = world.configure(MemoryStore::new());
-    let server = builder.adoption(adoption).watch_every(NEVER).build().unwrap();
+    let server = builder
+        .adoption(adoption)
+        .watch_every(NEVER)
+        .build()
+        .unwrap();
     let offer = server.session().amount("0.001").protocol(protocol);
     let route = route("/poem", offer.build().unwrap());
     server.ready().await.unwrap();
@@ -77,7 +84,10 @@ async fn channels_are_found_from_the_chain_alone_and_go_on_with_the_payers_vouch
         );
         let looked = next.0.rescue(Rescue::Look).await.unwrap();
         assert_eq!(looked.len(), 1);
-        assert_eq!((looked[0].terms, &looked[0].standing), (terms, &Standing::Missing));
+        assert_eq!(
+            (looked[0].terms, &looked[0].standing),
+            (terms, &Standing::Missing)
+        );
         let adopted = next.0.rescue(Rescue::Adopt).await.unwrap();
         assert_eq!(adopted[0].standing, Standing::Adopted);
         assert_eq!(adopted[0].view.settled, amount(PRICE));
@@ -89,7 +99,10 @@ async fn channels_are_found_from_the_chain_alone_and_go_on_with_the_payers_vouch
         let receipt = served(buy(&world, &next, &terms, 4 * PRICE).await).await;
         assert_eq!(receipt.spent, amount(4 * PRICE));
         let record = next.0.channel(terms.id()).await.unwrap();
-        assert_eq!((&record.phase, record.deposit), (&Phase::Open, amount(DEPOSIT)));
+        assert_eq!(
+            (&record.phase, record.deposit),
+            (&Phase::Open, amount(DEPOSIT))
+        );
         let again = next.0.rescue(Rescue::Adopt).await.unwrap();
         let unsettled = amount(3 * PRICE);
         let phase = Phase::Open;

@@ -290,19 +290,26 @@ mod random {
             3 => Just(None),
             1 => (0_i64..2_000).prop_map(Some),
         ];
-        (any::<u8>(), 0_u128..5_000, 0_u128..5_000, any::<[bool; 3]>(), stage).prop_map(
-            |(number, unsettled, collectable, [closable, serving, blocked], stage)| {
-                let mut standing = match stage {
-                    None => standing(number, unsettled),
-                    Some(ago) => requested(number, unsettled, ago),
-                };
-                standing.collectable = amount(collectable.min(unsettled));
-                standing.closable = closable;
-                standing.serving = serving;
-                standing.blocked = blocked;
-                standing
-            },
+        (
+            any::<u8>(),
+            0_u128..5_000,
+            0_u128..5_000,
+            any::<[bool; 3]>(),
+            stage,
         )
+            .prop_map(
+                |(number, unsettled, collectable, [closable, serving, blocked], stage)| {
+                    let mut standing = match stage {
+                        None => standing(number, unsettled),
+                        Some(ago) => requested(number, unsettled, ago),
+                    };
+                    standing.collectable = amount(collectable.min(unsettled));
+                    standing.closable = closable;
+                    standing.serving = serving;
+                    standing.blocked = blocked;
+                    standing
+                },
+            )
     }
 
     proptest! {

@@ -17,15 +17,13 @@ use mpp_tempo::{
     channel::ChannelTerms,
 };
 
-use self::{news::News, place::Looked};
 pub(crate) use self::{
     interest::Interest,
     place::{find_ends, place_of},
 };
+use self::{news::News, place::Looked};
 use super::{reconcile, sight::Young};
-use crate::{
-    error::Fault, event::ServerEvent, session::SessionContext, store::ChannelStore,
-};
+use crate::{error::Fault, event::ServerEvent, session::SessionContext, store::ChannelStore};
 
 /// Looks at the chain's events again and again, for ever.
 ///

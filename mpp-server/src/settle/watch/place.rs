@@ -124,7 +124,9 @@ impl Place {
         self.next = Some(after);
         self.furthest = after;
         self.head = Some(head);
-        let young = self.recent.young(head.number, context.sight.finality_depth());
+        let young = self
+            .recent
+            .young(head.number, context.sight.finality_depth());
         context.sight.replace_young(young);
         if self.begun {
             context.sight.saw(head, context.clock.now());

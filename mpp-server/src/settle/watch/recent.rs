@@ -134,7 +134,11 @@ mod tests {
         }
         recent.forget_before(3);
         let pair = top_up(1, 1).pair;
-        let kept: Vec<_> = recent.of(pair, 2).iter().map(|(_, noted)| noted.block).collect();
+        let kept: Vec<_> = recent
+            .of(pair, 2)
+            .iter()
+            .map(|(_, noted)| noted.block)
+            .collect();
         assert_eq!(kept, [9, 8]);
         let young: Vec<_> = recent.young(9, 2).map(|(_, young)| young).collect();
         let before = amount(10);

@@ -12,9 +12,7 @@ use mpp_tempo::{
 use crate::{
     FollowPolicy, Route, ServerEvent,
     session::record::{ChannelRecord, Phase, Quarantine},
-    testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, key, paying, problem, served, voucher_payload,
-    },
+    testing::{BOTH, DEPOSIT, PRICE, World, amount, key, paying, problem, served, voucher_payload},
 };
 
 const V2: SessionProtocol = SessionProtocol::V2;
@@ -144,7 +142,10 @@ async fn an_open_that_is_taken_back_can_be_sent_again() {
         served(world.buy(&route, &payload).await).await;
         look(&world, 2).await;
         let record = world.record(terms.id()).await;
-        assert_eq!((&record.phase, record.spent), (&Phase::Open, amount(2 * PRICE)));
+        assert_eq!(
+            (&record.phase, record.spent),
+            (&Phase::Open, amount(2 * PRICE))
+        );
         assert_eq!(record.deposit, amount(DEPOSIT));
     }
 }
@@ -374,7 +375,12 @@ async fn two_servers_follow_over_one_store() {
     let (_, terms) = in_service(&world, V2).await;
     let other_route = crate::testing::route(
         "/poem",
-        other.session().amount("0.001").protocol(V2).build().unwrap(),
+        other
+            .session()
+            .amount("0.001")
+            .protocol(V2)
+            .build()
+            .unwrap(),
     );
     other.ready().await.unwrap();
     for round in 0..3 {
@@ -410,7 +416,9 @@ async fn a_look_takes_two_calls_however_many_channels_there_are() {
             entry: None,
             outcome: None,
         };
-        crate::ChannelStore::commit(&world.store, write).await.unwrap();
+        crate::ChannelStore::commit(&world.store, write)
+            .await
+            .unwrap();
         channels.push(opening.terms);
     }
     let counted = |calls: u64| world.node.client_calls() - calls;

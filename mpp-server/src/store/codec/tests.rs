@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    session::record::{Hold, HoldId, Idempotency, LedgerKind, PendingTx, Phase, StreamEpoch, Unsettled},
+    session::record::{
+        Hold, HoldId, Idempotency, LedgerKind, PendingTx, Phase, StreamEpoch, Unsettled,
+    },
     store::conformance::sample,
 };
 

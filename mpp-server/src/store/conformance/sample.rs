@@ -8,7 +8,9 @@ use mpp_tempo::{
 };
 
 use crate::{
-    session::record::{ChannelRecord, HoldId, LedgerEntry, LedgerKind, Phase, StreamEpoch, Unsettled},
+    session::record::{
+        ChannelRecord, HoldId, LedgerEntry, LedgerKind, Phase, StreamEpoch, Unsettled,
+    },
     store::{LedgerPage, OutcomeKey, StoredOutcome, StoredResponse, Version, Write},
 };
 

@@ -14,13 +14,12 @@ const AT_ONCE: usize = 128;
 
 impl RpcChain {
     /// The channels asked for, in that order, one escrow at a time.
-    pub(super) async fn batch(
-        &self,
-        asked: &[ChannelRef],
-    ) -> Result<Vec<ChannelView>, ChainError> {
+    pub(super) async fn batch(&self, asked: &[ChannelRef]) -> Result<Vec<ChannelView>, ChainError> {
         let mut by_escrow: BTreeMap<(SessionProtocol, Address), Vec<ChannelId>> = BTreeMap::new();
         for channel in asked {
-            let ids = by_escrow.entry((channel.protocol, channel.escrow)).or_default();
+            let ids = by_escrow
+                .entry((channel.protocol, channel.escrow))
+                .or_default();
             ids.push(channel.id);
         }
         let mut views = BTreeMap::new();

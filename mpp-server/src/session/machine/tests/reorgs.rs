@@ -56,11 +56,26 @@ fn events_alone_tell_the_life_of_a_channel() {
 #[test]
 fn events_that_come_again_change_nothing() {
     let record = open_record(V2, 150, 20, 10);
-    for command in [opened(100), opened(150), settled(0), close(CloseNews::Cancelled)] {
+    for command in [
+        opened(100),
+        opened(150),
+        settled(0),
+        close(CloseNews::Cancelled),
+    ] {
         assert!(!step(&record, command).outcome.changed);
     }
-    let closed = step(&record, Command::Closed { transaction: B256::ZERO, settled: amount(10) });
-    for command in [opened(200), close(CloseNews::Requested { at: 5 }), settled(15)] {
+    let closed = step(
+        &record,
+        Command::Closed {
+            transaction: B256::ZERO,
+            settled: amount(10),
+        },
+    );
+    for command in [
+        opened(200),
+        close(CloseNews::Requested { at: 5 }),
+        settled(15),
+    ] {
         assert!(!step(&closed.next, command).outcome.changed);
     }
 }
@@ -96,9 +111,15 @@ fn a_top_up_that_is_taken_back_lowers_the_deposit() {
         }
         // Mined again, it goes on by itself.
         assert_eq!(step(&frozen, opened(150)).next.phase, Phase::Open);
-        assert_eq!(step(&frozen, Command::Observe(view(150))).next.phase, Phase::Open);
+        assert_eq!(
+            step(&frozen, Command::Observe(view(150))).next.phase,
+            Phase::Open
+        );
         let requested = Command::Observe(requested(150, 9));
-        assert_eq!(step(&frozen, requested).next.phase, Phase::CloseRequested { at: 9 });
+        assert_eq!(
+            step(&frozen, requested).next.phase,
+            Phase::CloseRequested { at: 9 }
+        );
     }
 }
 
@@ -114,10 +135,15 @@ fn an_open_that_is_taken_back_stops_the_service_and_keeps_the_vouchers() {
         let less = step(&gone, Command::Reorged(view(70))).next;
         assert_eq!(reason(&less), Some(Quarantine::DepositReverted));
         let transaction = B256::repeat_byte(1);
-        let closed = Command::Closed { transaction, settled: amount(60) };
+        let closed = Command::Closed {
+            transaction,
+            settled: amount(60),
+        };
         assert_eq!(
             step(&gone, closed).next.phase,
-            Phase::Closed { transaction: Some(transaction) }
+            Phase::Closed {
+                transaction: Some(transaction)
+            }
         );
     }
 }
@@ -127,8 +153,13 @@ fn a_close_request_and_a_close_can_be_taken_back() {
     for protocol in BOTH {
         let mut record = open_record(protocol, 100, 80, 60);
         record.phase = Phase::CloseRequested { at: 5 };
-        assert_eq!(step(&record, Command::Reorged(view(100))).next.phase, Phase::Open);
-        record.phase = Phase::Closed { transaction: Some(B256::repeat_byte(1)) };
+        assert_eq!(
+            step(&record, Command::Reorged(view(100))).next.phase,
+            Phase::Open
+        );
+        record.phase = Phase::Closed {
+            transaction: Some(B256::repeat_byte(1)),
+        };
         record.settled = amount(60);
         let back = step(&record, Command::Reorged(view(100))).next;
         assert_eq!((&back.phase, back.settled), (&Phase::Open, Amount::ZERO));
@@ -144,17 +175,26 @@ fn a_close_that_the_deposit_no_longer_covers_is_given_up() {
     let record = open_record(V2, 100, 80, 60);
     let closing = step(&record, close_with(&record, 80)).next;
     let frozen = step(&closing, Command::Reorged(view(70))).next;
-    let Phase::Quarantined { reason, evidence, .. } = frozen.phase else {
+    let Phase::Quarantined {
+        reason, evidence, ..
+    } = frozen.phase
+    else {
         panic!("{:?}", frozen.phase);
     };
     assert_eq!(reason, Quarantine::DepositReverted);
-    assert_eq!(evidence.map(|signed| signed.voucher.cumulative), Some(amount(80)));
+    assert_eq!(
+        evidence.map(|signed| signed.voucher.cumulative),
+        Some(amount(80))
+    );
 }
 
 #[test]
 fn an_adopted_channel_serves_once_a_voucher_covers_what_was_paid_out() {
     for protocol in BOTH {
-        let shown = ChannelView { settled: amount(30), ..view(100) };
+        let shown = ChannelView {
+            settled: amount(30),
+            ..view(100)
+        };
         let found = ChannelRecord::adopted(terms(protocol), &shown, now());
         refuse(&found, Command::Charge(price(1)));
         refuse(&found, Command::Reinstate);

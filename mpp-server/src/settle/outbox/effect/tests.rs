@@ -74,7 +74,10 @@ fn only_what_can_not_be_mined_any_more_is_replaced() {
         vec![Fact::Sending, Fact::Lost],
         vec![Fact::Sending, seen(1, TxResult::Done)],
     ] {
-        assert_eq!(all(&before).unwrap().after(replaced.clone()), Err(Impossible));
+        assert_eq!(
+            all(&before).unwrap().after(replaced.clone()),
+            Err(Impossible)
+        );
     }
     for end in [Fact::Expired, Fact::Refused] {
         let failed = all(&[Fact::Sending, end]).unwrap();
@@ -106,7 +109,10 @@ fn neither_signatures_nor_transactions_are_shown() {
     let effect = prepared();
     let shown = format!("{effect:?}");
     let signature = alloy_primitives::hex::encode(effect.items[0].voucher.signature.to_bytes());
-    assert!(!shown.contains(&signature) && !shown.contains("raw"), "{shown}");
+    assert!(
+        !shown.contains(&signature) && !shown.contains("raw"),
+        "{shown}"
+    );
 }
 
 /// What the chain and the network may do to a sent transaction.
