@@ -17,6 +17,7 @@ mod lossy;
 mod node;
 mod nodes;
 mod raw;
+mod rescue;
 mod shop;
 mod store;
 mod watch_sim;
@@ -67,6 +68,11 @@ enum Command {
     /// One of the servers of `nodes`.
     #[command(hide = true)]
     ServeNode(nodes::ServeOptions),
+    /// Find channels from the chain's logs alone, and get what is in them.
+    Rescue {
+        #[command(subcommand)]
+        command: rescue::Command,
+    },
     /// Look at the file of a server's store.
     Store {
         #[command(subcommand)]
@@ -87,6 +93,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Lossy(options) => lossy::run(&options).await,
         Command::Nodes(options) => nodes::run(&options).await,
         Command::ServeNode(options) => nodes::serve(&options).await,
+        Command::Rescue { command } => rescue::run(command).await,
         Command::Store { command } => store::run(command),
         Command::WatchSim(options) => watch_sim::run(&options).await,
     }

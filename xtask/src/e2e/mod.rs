@@ -1,10 +1,12 @@
 //! `cargo xtask e2e`: every flow over real sockets, for both protocols.
 
 mod close;
+mod follow;
 mod hold;
 mod market;
 mod money;
 mod open;
+mod rescue;
 mod resume;
 mod settle;
 mod stream;
@@ -70,6 +72,17 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     check!("close captures what was spent", close::cooperative),
     check!("forced close: service stops, refund", close::forced),
+    check!(
+        "reorganized: request, top-up, open go back",
+        follow::reorganized
+    ),
+    check!("after downtime the chain is known first", follow::downtime),
+    check!("an outage of the chain risks a capped sum", follow::outage),
+    check!(
+        "store lost: channels are found on chain",
+        rescue::empty_store
+    ),
+    check!("book lost: found on chain, and left", rescue::empty_book),
     check!(
         "settles by amount, units and age by itself",
         settle::by_itself
