@@ -107,12 +107,14 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         let standings = self.standings(occasion, now).await?;
         self.settlement.tell_deadlines(now, &self.events);
-        self.drive_all(&mut collected).await?;
-        self.begin_due(standings, budget, (occasion, now), &mut collected)
-            .await?;
-        self.drive_all(&mut collected).await?;
+        // What can not be taken on must not keep anything else from being begun.
+        let before = self.drive_all(&mut collected).await;
+        let begun = self
+            .begin_due(standings, budget, (occasion, now), &mut collected)
+            .await;
+        let after = self.drive_all(&mut collected).await;
         collected.waiting = self.settlement.desk().open.len();
-        Ok(collected)
+        before.and(begun).and(after).map(|()| collected)
     }
 
     /// Lets another process collect at once.

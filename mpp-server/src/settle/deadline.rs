@@ -59,7 +59,7 @@ impl Settlement {
             Stage::Open => None,
         };
         let mut desk = self.desk();
-        match deadline.filter(|_| !standing.unsettled.is_zero()) {
+        match deadline.filter(|_| standing.has_something()) {
             Some(deadline) => {
                 let watch = desk.deadlines.entry(standing.id).or_insert(Watch {
                     deadline,

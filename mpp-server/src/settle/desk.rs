@@ -147,9 +147,8 @@ impl Desk {
 
     /// How much is at stake in the channels with a deadline.
     pub(super) fn at_stake(&self) -> Amount {
-        let amounts = self.deadlines.values().map(|watch| watch.unsettled);
+        let mut amounts = self.deadlines.values().map(|watch| watch.unsettled);
         amounts
-            .into_iter()
             .try_fold(Amount::ZERO, Amount::checked_add)
             .unwrap_or(Amount::MAX)
     }

@@ -99,4 +99,10 @@ impl Standing {
             stage,
         })
     }
+
+    /// Whether anything can be collected, now or by a close that is recorded.
+    pub(crate) fn has_something(&self) -> bool {
+        let by_close = self.closable || matches!(self.stage, Stage::Closing { .. });
+        !self.collectable.is_zero() || (by_close && !self.unsettled.is_zero())
+    }
 }

@@ -7,14 +7,14 @@ use anyhow::{Context as _, ensure};
 use mpp_core::{Amount, Realm, SecretKey, Timestamp};
 use mpp_devnet::{Devnet, DevnetConfig, TimeSource};
 use mpp_server::{
-    ChannelStore as _, MemoryStore, PaymentServer, SettlePolicy,
+    ChannelStore as _, FollowPolicy, MemoryStore, PaymentServer, SettlePolicy,
     clock::{Clock as _, ManualClock},
     session::record::{ChannelRecord, PendingTx, Phase},
     store::Write,
 };
 use mpp_tempo::{
-    ChannelTerms, LocalSigner, Network, SessionProtocol, SignedVoucher, Signer as _, Voucher,
-    VoucherVerifier,
+    ChannelId, ChannelTerms, LocalSigner, Network, SessionProtocol, SignedVoucher, Signer as _,
+    Voucher, VoucherVerifier,
     network::PATH_USD,
     tx::{FeeMode, TxContext, TxFees, UnsignedTx, build, build::OpenParams, gas},
 };
@@ -51,6 +51,7 @@ pub(crate) struct Round {
 
 #[derive(Debug)]
 struct Channel {
+    id: ChannelId,
     terms: ChannelTerms,
     spent: u128,
     /// The payer asks the chain to close then.
@@ -138,6 +139,7 @@ impl Round {
         };
         self.store.commit(write).await?;
         Ok(Channel {
+            id: terms.id(),
             terms,
             spent,
             closes_at: START.saturating_add(self.rng.random_range(10..SPAN)),
@@ -183,8 +185,10 @@ impl Round {
     }
 
     /// Starts the server, over the store that is there.
-    fn start(&self) -> anyhow::Result<(PaymentServer, Mortal)> {
+    fn start(&self) -> anyhow::Result<Running> {
         let chain = Mortal::new(self.node.clone());
+        let mut follow = FollowPolicy::default();
+        follow.finality_depth = FINALITY;
         let policy = SettlePolicy {
             finality: FINALITY,
             every: NEVER,
@@ -192,13 +196,16 @@ impl Round {
         };
         let server = PaymentServer::builder()
             .realm(Realm::new("shop.example")?)
-            .secret_key(SecretKey::from_bytes(&[7; 32].map(|byte: u8| byte ^ 0x5a))?)
+            .secret_key(SecretKey::from_bytes(
+                alloy_primitives::keccak256("watch").as_slice(),
+            )?)
             .testnet()
             .chain(chain.clone())
             .account(self.payee.clone())
             .store(self.store.clone())
             .clock(self.clock.clone())
             .watch_every(NEVER)
+            .follow(follow)
             .settlement(policy)
             .build()?;
         // The watcher looks for the channels of offers.
@@ -207,7 +214,7 @@ impl Round {
             .amount("0.001")
             .protocol(self.protocol)
             .build()?;
-        Ok((server, chain))
+        Ok(Running { server, chain })
     }
 
     /// Lets time pass until every payer could withdraw, then looks at the
@@ -227,20 +234,18 @@ impl Round {
             requests = self.ask(now, requests).await?;
             chaos.strike(&self.node, now, tally);
             match running.take() {
-                Some((server, chain)) => {
+                Some(alive) => {
+                    let chain = alive.chain.clone();
                     if let Some(halves) = chaos.death() {
                         chain.die_after(halves);
                     }
-                    let alive = tokio::select! {
+                    tokio::select! {
                         biased;
-                        () = chain.death() => false,
-                        () = look(&server) => true,
-                    };
-                    if alive {
-                        running = Some((server, chain));
-                    } else {
-                        tally.crashes = tally.crashes.saturating_add(1);
-                        restarts_at = now.saturating_add(chaos.downtime());
+                        () = chain.death() => {
+                            tally.crashes = tally.crashes.saturating_add(1);
+                            restarts_at = now.saturating_add(chaos.downtime());
+                        }
+                        () = alive.look() => running = Some(alive),
                     }
                 }
                 None if now >= restarts_at => running = Some(self.start()?),
@@ -256,7 +261,7 @@ impl Round {
             .saturating_add(sent.saturating_sub(asked));
         let passed = end.saturating_sub(START);
         tally.simulated_secs = tally.simulated_secs.saturating_add(passed);
-        self.check(tally)
+        self.check(tally).await
     }
 
     /// Payers ask the chain to close, and ask again when a reorganization has
@@ -269,7 +274,7 @@ impl Round {
             .iter()
             .filter(|channel| channel.closes_at <= now && !late)
         {
-            let state = self.node.channel(self.protocol, channel.terms.id());
+            let state = self.node.channel(self.protocol, channel.id);
             let silent =
                 state.is_some_and(|state| !state.finalized && state.close_requested_at.is_none());
             if silent {
@@ -287,12 +292,12 @@ impl Round {
         Ok(requests)
     }
 
-    fn check(&self, tally: &mut Tally) -> anyhow::Result<()> {
+    async fn check(&self, tally: &mut Tally) -> anyhow::Result<()> {
         let stories = books::read(&self.node);
         books::balance(&self.node, self.protocol, &stories)?;
         let mut asked = 0_usize;
         for channel in &self.channels {
-            let Some(story) = stories.get(&channel.terms.id()) else {
+            let Some(story) = stories.get(&channel.id) else {
                 continue;
             };
             ensure!(
@@ -307,7 +312,10 @@ impl Round {
             asked = asked.saturating_add(1);
             match story.left(channel.spent) {
                 Some(left) => tally.left.push(left),
-                None => tally.missed = tally.missed.saturating_add(1),
+                None => {
+                    tally.missed = tally.missed.saturating_add(1);
+                    self.explain(channel, story).await?;
+                }
             }
         }
         ensure!(asked > CHANNELS / 2, "only {asked} payers have asked");
@@ -315,12 +323,38 @@ impl Round {
     }
 }
 
-/// What the server's timers do. It may fail: the node may be out of order.
-async fn look(server: &PaymentServer) {
-    if server.catch_up().await.is_ok() {
-        drop(server.collect().await);
-    } else {
+impl Round {
+    /// Says what is known of a missed deadline.
+    async fn explain(&self, channel: &Channel, story: &books::Story) -> anyhow::Result<()> {
+        let found = self.store.load(channel.id).await?;
+        let phase = found.as_ref().map(|found| found.record.phase.name());
+        let settled = found.as_ref().map(|found| found.record.settled);
+        println!(
+            "missed: {} {} asked {:?} s after the start, spent {}, {story:?}, record {phase:?} settled {settled:?}",
+            self.protocol,
+            channel.id,
+            channel.closes_at.checked_sub(START),
+            channel.spent,
+        );
+        Ok(())
+    }
+}
+
+/// A server, and its way to the node.
+#[derive(Debug)]
+struct Running {
+    server: PaymentServer,
+    chain: Mortal,
+}
+
+impl Running {
+    /// What the server's timers do. It may fail: the node may be out of order.
+    async fn look(&self) {
+        // The first time it catches up with what was before its start.
+        if self.server.ready().await.is_ok() {
+            drop(self.server.catch_up().await);
+        }
         // Deadlines are told of without a node, too.
-        drop(server.collect().await);
+        drop(self.server.collect().await);
     }
 }

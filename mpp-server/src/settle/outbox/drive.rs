@@ -17,7 +17,7 @@ use crate::{
     session::{
         EXPIRY_MARGIN_SECS, SessionContext,
         command::Command,
-        record::{ChannelRecord, PendingTx},
+        record::{ChannelRecord, PendingTx, Phase},
     },
     settle::schedule::Collect,
     store::ChannelStore,
@@ -116,11 +116,23 @@ impl<S: ChannelStore> SessionContext<S> {
             };
             match self.run(item.channel, mark).await {
                 Ok(_) => {}
+                Err(Failure::Rejected(_)) if self.was_closed(item).await? => {}
                 Err(Failure::Rejected(_)) => return Ok(false),
                 Err(Failure::Fault(fault)) => return Err(fault),
             }
         }
         Ok(true)
+    }
+
+    /// Whether the channel is over by its record. If it is not by the chain,
+    /// since the block that ended it is no part of it any more, it is closed
+    /// once more: otherwise the payer could withdraw all of it.
+    async fn was_closed(&self, item: &Item) -> Result<bool, Fault> {
+        match self.driver.load(item.channel).await {
+            Ok((record, _)) => Ok(matches!(record.phase, Phase::Closed { .. })),
+            Err(Failure::Rejected(_)) => Ok(false),
+            Err(Failure::Fault(fault)) => Err(fault),
+        }
     }
 
     async fn send(&self, tracked: &mut Tracked, raw: Bytes) -> Result<Step, Fault> {

@@ -211,7 +211,7 @@ impl<S: ChannelStore> SessionContext<S> {
     }
 
     async fn reopen(&self, tracked: &Tracked, item: &Item) -> Result<(), Fault> {
-        let Some(record) = self.known(self.driver.load(item.channel).await)? else {
+        let Some(record) = known(self.driver.load(item.channel).await)? else {
             return Ok(());
         };
         let record = record.0;
@@ -223,7 +223,7 @@ impl<S: ChannelStore> SessionContext<S> {
             // How it ended, and for v2 that it ended: the event tells.
             watch::catch_up(self).await?;
         }
-        let noted = self.known(self.observe(record.id, view).await)?;
+        let noted = known(self.observe(record.id, view).await)?;
         let closing = noted.is_none_or(|noted| {
             let record = &noted.get().record;
             matches!(record.phase, Phase::Closing { .. })
@@ -234,7 +234,7 @@ impl<S: ChannelStore> SessionContext<S> {
         let hashes = tracked.effect.attempts.iter().map(|attempt| attempt.hash);
         for transaction in hashes.chain(item.before) {
             let failed = Command::CloseFailed { transaction };
-            self.known(self.run(record.id, failed).await)?;
+            known(self.run(record.id, failed).await)?;
         }
         Ok(())
     }
@@ -243,7 +243,7 @@ impl<S: ChannelStore> SessionContext<S> {
     async fn still_open(&self, effect: &Effect) -> Result<Vec<Item>, Fault> {
         let mut open = Vec::with_capacity(effect.items.len());
         for item in &effect.items {
-            let Some((record, _)) = self.known(self.driver.load(item.channel).await)? else {
+            let Some((record, _)) = known(self.driver.load(item.channel).await)? else {
                 continue;
             };
             let view = self.view(&record).await?;
@@ -256,7 +256,7 @@ impl<S: ChannelStore> SessionContext<S> {
             if view.existence != Existence::Open {
                 watch::catch_up(self).await?;
             }
-            self.known(self.observe(record.id, view).await)?;
+            known(self.observe(record.id, view).await)?;
         }
         Ok(open)
     }
@@ -264,7 +264,7 @@ impl<S: ChannelStore> SessionContext<S> {
     /// Whether the payer has asked the chain, too: then it is not a favor.
     async fn has_deadline(&self, tracked: &Tracked) -> Result<bool, Fault> {
         for item in &tracked.effect.items {
-            let found = self.known(self.driver.load(item.channel).await)?;
+            let found = known(self.driver.load(item.channel).await)?;
             let requested = found.is_some_and(|(record, _)| {
                 matches!(
                     record.phase,
@@ -280,18 +280,14 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         Ok(false)
     }
+}
 
-    /// What was asked of a channel that may be gone.
-    #[expect(
-        clippy::unused_self,
-        reason = "it reads like the calls that it is about"
-    )]
-    fn known<T>(&self, asked: Result<T, Failure>) -> Result<Option<T>, Fault> {
-        match asked {
-            Ok(answer) => Ok(Some(answer)),
-            Err(Failure::Rejected(_)) => Ok(None),
-            Err(Failure::Fault(fault)) => Err(fault),
-        }
+/// What was asked of a channel that may be gone.
+fn known<T>(asked: Result<T, Failure>) -> Result<Option<T>, Fault> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Failure::Rejected(_)) => Ok(None),
+        Err(Failure::Fault(fault)) => Err(fault),
     }
 }
 
