@@ -2,10 +2,11 @@
 //!
 //! Faults reach this client as they reach one over HTTP: an outage is unreachable, reads lag, answers get lost.
 
-use crate::chain::candidate::Candidate;
+use crate::chain::candidate::{Candidate, Target};
 use crate::chain::filter::LogQuery;
 use crate::chain::receipt::{DevLog, DevReceipt};
 use crate::chain::refusal::Refusal;
+use crate::chain::simulate::DryRun;
 use crate::devnet::{Devnet, channel_of, collect_logs};
 use crate::faults::Outage;
 use crate::lock;
@@ -13,7 +14,8 @@ use alloy_primitives::{Address, B256, Bytes, keccak256};
 use core::time::Duration;
 use mpp_core::Amount;
 use mpp_tempo::chain::{
-    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+    Simulation, TxReceipt,
 };
 use mpp_tempo::network::CHANNEL_RESERVE;
 use mpp_tempo::{ChannelId, ChannelView, Existence, SessionProtocol};
@@ -174,6 +176,26 @@ impl ChainClient for Devnet {
         })
     }
 
+    async fn simulate(&self, simulation: Simulation) -> Result<Simulated, ChainError> {
+        self.enter().await?;
+        let target = |(to, input)| Target { to, input };
+        let run = DryRun {
+            from: simulation.from,
+            calls: simulation.calls.into_iter().map(target).collect(),
+            nonce_key: None,
+            signature_gas: 0,
+            sponsored: false,
+        };
+        let mut node = lock(&self.shared.node);
+        let height = node.height();
+        Ok(match node.dry_run(&run, height) {
+            Ok(_) => Simulated::Succeeded,
+            Err(revert) => Simulated::Reverted {
+                reason: format!("execution reverted: {}", revert.0),
+            },
+        })
+    }
+
     async fn token_balance(&self, token: Address, owner: Address) -> Result<Amount, ChainError> {
         self.enter().await?;
         let balance = self.read(|node| match node.faults.lag {
@@ -193,6 +215,7 @@ fn tx_receipt(receipt: &DevReceipt) -> TxReceipt {
         gas_used: receipt.gas_used,
         from: receipt.from,
         fee_payer: Some(receipt.fee_payer),
+        gas_price: Some(receipt.gas_price),
     }
 }
 

@@ -41,6 +41,23 @@ pub enum Rejection {
     /// Too many bad proofs of one account from this address.
     #[error("too many invalid proofs; try again later")]
     TooManyProofs,
+    /// A payment is being processed, or a request is being served for it.
+    #[error("this payment is being processed; repeat the request later")]
+    ChargeInProgress,
+    /// The transaction of a payment is not mined, or not seen yet.
+    #[error("the transaction is not mined yet; repeat the request later")]
+    ChargeNotMined,
+    /// The idempotency key belongs to a paid request that asks for something
+    /// else.
+    #[error("the idempotency key was used for another request")]
+    ChargeKeyReused,
+    /// The grant of a paid request is gone: it ran out while nobody renewed
+    /// it. What was paid is still there.
+    #[error("the request took too long; repeat it")]
+    ChargeLapsed,
+    /// The server pays no more fees for this payer, or for anybody, now.
+    #[error("fees are not sponsored any more for now; pay them, or try again later")]
+    SponsorBudget,
     /// A top-up answers a challenge that is unknown or has expired.
     #[error("the challenge of this top-up is unknown or has expired")]
     TopUpChallenge {
@@ -142,6 +159,14 @@ pub enum Rejection {
         /// The channel.
         channel_id: ChannelId,
     },
+    /// More is to be given back than was charged and not collected yet.
+    #[error("at most {most} base units can be given back, and not nothing")]
+    CreditTooLarge {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The most, in base units.
+        most: Amount,
+    },
     /// The chain knows more of the channel than the server does.
     #[error("this channel is under review by the operator; try again later")]
     Quarantined {
@@ -191,7 +216,7 @@ impl Rejection {
     pub fn kind(&self) -> ProblemKind {
         match self {
             Self::PaymentRequired => ProblemKind::PaymentRequired,
-            Self::BadRequest(_) => ProblemKind::BadRequest,
+            Self::BadRequest(_) | Self::CreditTooLarge { .. } => ProblemKind::BadRequest,
             Self::MalformedCredential(_) => ProblemKind::MalformedCredential,
             Self::InvalidChallenge(_) => ProblemKind::InvalidChallenge,
             Self::ChallengeExpired => ProblemKind::PaymentExpired,
@@ -199,6 +224,10 @@ impl Rejection {
             Self::InvalidPayload(_) => ProblemKind::InvalidPayload,
             Self::VerificationFailed(_) => ProblemKind::VerificationFailed,
             Self::ProofReplayed => ProblemKind::ProofReplayed,
+            Self::ChargeInProgress | Self::ChargeNotMined => ProblemKind::RequestInProgress,
+            Self::ChargeKeyReused => ProblemKind::IdempotencyKeyReused,
+            Self::ChargeLapsed => ProblemKind::ServiceUnavailable,
+            Self::SponsorBudget => ProblemKind::RateLimited,
             Self::TopUpChallenge { .. } => ProblemKind::ChallengeNotFound,
             Self::ChannelNotFound { .. } => ProblemKind::ChannelNotFound,
             Self::ChannelFinalized { .. } => ProblemKind::ChannelFinalized,
@@ -237,6 +266,7 @@ impl Rejection {
             | Self::DeltaTooSmall { channel_id, .. }
             | Self::CloseAmount { channel_id, .. }
             | Self::StreamSuperseded { channel_id }
+            | Self::CreditTooLarge { channel_id, .. }
             | Self::RequestInProgress { channel_id }
             | Self::IdempotencyKeyReused { channel_id }
             | Self::HoldGone { channel_id }
@@ -256,6 +286,11 @@ impl Rejection {
             | Self::InvalidPayload(_)
             | Self::VerificationFailed(_)
             | Self::ProofReplayed
+            | Self::ChargeInProgress
+            | Self::ChargeNotMined
+            | Self::ChargeKeyReused
+            | Self::ChargeLapsed
+            | Self::SponsorBudget
             | Self::TooManyProofs => None,
         }
     }
@@ -296,6 +331,11 @@ impl From<&Rejection> for Problem {
             | Rejection::InvalidPayload(_)
             | Rejection::VerificationFailed(_)
             | Rejection::ProofReplayed
+            | Rejection::ChargeInProgress
+            | Rejection::ChargeNotMined
+            | Rejection::ChargeKeyReused
+            | Rejection::ChargeLapsed
+            | Rejection::SponsorBudget
             | Rejection::TooManyProofs
             | Rejection::TopUpChallenge { .. }
             | Rejection::ChannelNotFound { .. }
@@ -303,6 +343,7 @@ impl From<&Rejection> for Problem {
             | Rejection::InvalidSignature { .. }
             | Rejection::SignerMismatch { .. }
             | Rejection::StreamSuperseded { .. }
+            | Rejection::CreditTooLarge { .. }
             | Rejection::RequestInProgress { .. }
             | Rejection::IdempotencyKeyReused { .. }
             | Rejection::HoldGone { .. }

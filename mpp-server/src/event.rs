@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use mpp_core::{Amount, ChallengeId, problem::ProblemKind};
 use mpp_tempo::channel::ChannelId;
 use tokio::sync::broadcast;
@@ -43,6 +43,15 @@ pub enum ServerEvent {
         /// Units it pays for.
         units: u64,
         /// Charged in total, in base units.
+        spent: Amount,
+    },
+    /// A part of what was charged was given back.
+    Credited {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What was given back, in base units.
+        amount: Amount,
+        /// Charged in total after it, in base units.
         spent: Amount,
     },
     /// A stream waits for a voucher.
@@ -129,6 +138,36 @@ pub enum ServerEvent {
         channel_id: ChannelId,
         /// What does not fit.
         reason: Quarantine,
+    },
+    /// The chain has shown a charge paid.
+    ChargePaid {
+        /// Its challenge.
+        challenge_id: ChallengeId,
+        /// Who paid.
+        payer: Address,
+        /// What was paid, splits included, in base units.
+        amount: Amount,
+        /// The transaction.
+        transaction: B256,
+    },
+    /// A request was served for a charge, which is used up now.
+    ChargeServed {
+        /// Its challenge.
+        challenge_id: ChallengeId,
+    },
+    /// A part of a charge was sent back.
+    Refunded {
+        /// The challenge of the charge.
+        challenge_id: ChallengeId,
+        /// What was sent back, in base units.
+        amount: Amount,
+        /// The transaction.
+        transaction: B256,
+    },
+    /// The fee payer is about to run dry.
+    SponsorLow {
+        /// What it has left of the network's default currency, in base units.
+        balance: Amount,
     },
     /// A request was refused.
     Rejected {

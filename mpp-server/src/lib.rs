@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bootstrap;
+pub mod charge;
 pub mod clock;
 pub mod error;
 pub mod event;
@@ -19,8 +20,11 @@ pub mod gate;
 pub mod health;
 pub mod session;
 pub mod settle;
+pub mod sponsor;
 pub mod store;
 
+mod broadcast;
+mod keeper;
 mod server;
 mod tasks;
 #[cfg(test)]
@@ -30,6 +34,7 @@ mod testing;
 pub use self::store::embedded::{EmbeddedStore, SyncMode};
 pub use self::{
     bootstrap::ChannelResolver,
+    charge::{ChargeOffer, Refund, RefundError},
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},
@@ -40,6 +45,7 @@ pub use self::{
         Adoption, Collected, Deadlines, FollowPolicy, Rescue, Rescued, SettlePolicy,
         reconcile::Reconciled,
     },
+    sponsor::{SponsorBudget, SponsorHealth},
     store::{ChannelStore, Durability, MemoryStore},
     tasks::TaskLost,
 };

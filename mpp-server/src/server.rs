@@ -3,22 +3,26 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::Address;
-use mpp_core::{KeyRing, Realm, SecretKey};
+use mpp_core::{Amount, ChallengeId, KeyRing, Realm, SecretKey, receipt::ChargeReceipt};
 use mpp_tempo::{
     DynSigner, Network, Signer,
     chain::{ChainClient, DynChain},
     channel::ChannelId,
-    tx::SponsorPolicy,
+    tx::{DynFeePayer, FeePayer, SigningFeePayer, SponsorPolicy},
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::DropGuard;
 
 use crate::{
     bootstrap::ChannelResolver,
+    charge::{
+        self, ChargeContext, ChargeEngine, ChargeOffer, ChargeParts, Refund, RefundError,
+        record::{ChargeId, ChargeRecord},
+    },
     clock::{Clock, SharedClock},
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
-    gate::{Attempt, Decision, Gate, Issuer, Refusal, Route},
+    gate::{Attempt, Decision, Gate, Issuer, Refusal, RequestBody, Route},
     health::Health,
     session::{
         BadSignatureLimit, BadSignatures, Engine, SessionContext, SessionOffer, SessionParts, keep,
@@ -28,11 +32,14 @@ use crate::{
         Adoption, FollowPolicy, Rescue, Rescued, SettlePolicy, collect, reconcile::Reconciled,
         sight::Sight, watch,
     },
+    sponsor::{Sponsor, SponsorBudget, SponsorHealth},
     store::{ChannelStore, Durability, MemoryStore},
     tasks::{Service, Tasks},
 };
 
-/// The shortest lease of a hold.
+/// The balance below which a fee payer counts as running dry: one token.
+const LOW_BALANCE: Amount = Amount::new(1_000_000);
+/// The shortest lease of a hold, and the shortest window of a budget.
 const MIN_LEASE: Duration = Duration::from_secs(1);
 
 /// Sells access to routes. Cheap to clone.
@@ -67,10 +74,12 @@ pub struct PaymentServer(Arc<Inner>);
 struct Inner {
     gate: Gate,
     engine: Arc<dyn Engine>,
+    charges: Arc<dyn ChargeEngine>,
     network: Network,
     account: Address,
-    sponsor: Option<Address>,
     service: Service,
+    /// Whether there is a fee payer.
+    sponsors: bool,
     /// The watcher ends with the last handle to the server.
     _watching: DropGuard,
     tasks: Tasks,
@@ -88,6 +97,8 @@ impl PaymentServer {
             account: None,
             fee_payer: None,
             sponsor_policy: SponsorPolicy::default(),
+            sponsor_budget: SponsorBudget::default(),
+            sponsor_low: LOW_BALANCE,
             store: MemoryStore::new(),
             clock: SharedClock::default(),
             challenge_lifetime: Duration::from_secs(5 * 60),
@@ -111,8 +122,14 @@ impl PaymentServer {
             Arc::clone(&inner.engine),
             inner.network,
             inner.account,
-            inner.sponsor,
+            inner.sponsors,
         )
+    }
+
+    /// Starts the charge offer of a route.
+    pub fn charge(&self) -> ChargeOffer {
+        let inner = &self.0;
+        ChargeOffer::new(Arc::clone(&inner.charges), inner.network, inner.account)
     }
 
     /// Decides about a request to a paid route.
@@ -134,6 +151,28 @@ impl PaymentServer {
     /// Reads only.
     pub async fn channel(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
         self.0.engine.channel(id).await
+    }
+
+    /// What the server knows of the charge that a challenge asks for.
+    ///
+    /// # Errors
+    /// When the store fails.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn charge_of(&self, challenge: &ChallengeId) -> Result<Option<ChargeRecord>, Fault> {
+        self.0.charges.charge(ChargeId::of(challenge)).await
+    }
+
+    /// What the server needs to go on selling, as far as it can run out.
+    ///
+    /// # Errors
+    /// When the chain does not answer.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn sponsor_health(&self) -> Result<Option<SponsorHealth>, Fault> {
+        self.0.charges.sponsor_health().await
     }
 
     /// Reads a channel from the chain now, instead of waiting for the watcher.
@@ -200,15 +239,46 @@ impl PaymentServer {
 
     /// The answer to a request that was granted and can not be served after
     /// all: its capture failed, or its handler could not reserve enough.
+    /// `body` is what the attempt said about it.
     #[must_use]
-    pub fn refusal(&self, route: &Route, failure: &Failure) -> Refusal {
+    pub fn refusal(&self, route: &Route, failure: &Failure, body: RequestBody) -> Refusal {
         let gate = &self.0.gate;
-        gate.refusal(
-            route,
-            failure,
-            route.offers().iter().collect(),
-            gate.clock.now(),
-        )
+        gate.refusal(route, failure, route.offers().iter().collect(), body)
+    }
+
+    /// Gives back a part of what a session was charged: the payer can spend it
+    /// again, and what is left at the close goes back to it.
+    ///
+    /// # Errors
+    /// [`Rejection::CreditTooLarge`](crate::Rejection::CreditTooLarge) above
+    /// what was charged and not collected yet; when the channel is unknown or
+    /// not in service, or chain or store fail.
+    ///
+    /// # Cancel safety
+    /// Dropped, it was given back or not; the channel's record tells.
+    pub async fn credit(&self, id: ChannelId, amount: Amount) -> Result<ChannelRecord, Failure> {
+        self.0.engine.credit(id, amount).await
+    }
+
+    /// Sends a part of a paid charge back to who paid it, from the server's
+    /// account, and returns once the chain shows it.
+    ///
+    /// Its memo is that of the charge with the bytes in reverse order, so that
+    /// both are found together on the chain. All refunds of a charge together
+    /// never exceed it. One that a crash has interrupted is finished by the
+    /// next call for the same amount, not doubled.
+    ///
+    /// # Errors
+    /// [`RefundError`].
+    ///
+    /// # Cancel safety
+    /// A task of the server brings a refund that has begun to its end.
+    pub async fn refund(
+        &self,
+        receipt: &ChargeReceipt,
+        amount: Amount,
+    ) -> Result<Refund, RefundError> {
+        Arc::clone(&self.0.charges).refund(receipt, amount).await
     }
 
     /// Compares all live channels with the chain, as the server does when it
@@ -263,8 +333,10 @@ pub struct Builder<S> {
     network: Option<Network>,
     chain: Option<DynChain>,
     account: Option<DynSigner>,
-    fee_payer: Option<DynSigner>,
+    fee_payer: Option<DynFeePayer>,
     sponsor_policy: SponsorPolicy,
+    sponsor_budget: SponsorBudget,
+    sponsor_low: Amount,
     store: S,
     clock: SharedClock,
     challenge_lifetime: Duration,
@@ -324,9 +396,29 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         self
     }
 
-    /// Pays the fees of opens and top-ups on routes that ask for it.
-    pub fn fee_payer(mut self, signer: impl Signer + 'static) -> Self {
-        self.fee_payer = Some(DynSigner::new(signer));
+    /// Pays the fees of opens, top-ups and charges on routes that ask for it.
+    pub fn fee_payer(self, signer: impl Signer + 'static) -> Self {
+        self.fee_payer_service(SigningFeePayer::new(signer))
+    }
+
+    /// As [`fee_payer`](Self::fee_payer), with any fee payer, such as
+    /// [`RemoteFeePayer`](https://docs.rs/mpp-tempo).
+    pub fn fee_payer_service(mut self, fee_payer: impl FeePayer) -> Self {
+        self.fee_payer = Some(DynFeePayer::new(fee_payer));
+        self
+    }
+
+    /// How much the fee payer gives in a window of time. Default: see
+    /// [`SponsorBudget`].
+    pub fn sponsor_budget(mut self, budget: SponsorBudget) -> Self {
+        self.sponsor_budget = budget;
+        self
+    }
+
+    /// Below this balance of the network's currency the fee payer counts as
+    /// running dry. Default: one token.
+    pub fn sponsor_low_balance(mut self, balance: Amount) -> Self {
+        self.sponsor_low = balance;
         self
     }
 
@@ -348,6 +440,8 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             account: self.account,
             fee_payer: self.fee_payer,
             sponsor_policy: self.sponsor_policy,
+            sponsor_budget: self.sponsor_budget,
+            sponsor_low: self.sponsor_low,
             clock: self.clock,
             challenge_lifetime: self.challenge_lifetime,
             bad_signatures: self.bad_signatures,
@@ -461,6 +555,11 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         if self.hold_lease < MIN_LEASE {
             return Err(Misuse::Invalid("`hold_lease` must be at least a second"));
         }
+        if self.sponsor_budget.window < MIN_LEASE {
+            return Err(Misuse::Invalid(
+                "the window of `sponsor_budget` must be at least a second",
+            ));
+        }
         if self.challenge_lifetime.is_zero() {
             return Err(Misuse::Invalid(
                 "`challenge_lifetime` must be more than zero",
@@ -489,42 +588,67 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             events: events.clone(),
             service: service.clone(),
         };
-        let (address, sponsor) = (
-            account.address(),
-            self.fee_payer.as_ref().map(Signer::address),
-        );
-        let context = Arc::new(SessionContext::new(
-            self.store,
-            SessionParts {
-                chain,
-                account,
-                fee_payer: self.fee_payer,
-                sponsor_policy: self.sponsor_policy,
-                clock: self.clock,
-                events,
+        let (address, store) = (account.address(), Arc::new(self.store));
+        let bad_signatures = Arc::new(BadSignatures::new(self.bad_signatures));
+        let sponsor = self.fee_payer.map(|fee_payer| {
+            Arc::new(Sponsor {
+                store: Arc::clone(&store),
+                chain: chain.clone(),
+                clock: self.clock.clone(),
+                events: events.clone(),
                 tasks: tasks.clone(),
-                bad_signatures: BadSignatures::new(self.bad_signatures),
-                sight: Sight::new(self.follow, self.watch_every),
-                adoption: self.adoption,
-                hold_lease: self.hold_lease,
-                keep_outcomes: self.keep_outcomes,
-                settlement: self.settlement,
-                service: service.clone(),
-                resolver: self.resolver,
-            },
-        ));
+                fee_payer,
+                policy: self.sponsor_policy,
+                budget: self.sponsor_budget,
+                fee_token: network.default_currency,
+                low_balance: self.sponsor_low,
+            })
+        });
+        let charges = Arc::new(ChargeContext::new(ChargeParts {
+            store: Arc::clone(&store),
+            chain: chain.clone(),
+            account: account.clone(),
+            sponsor: sponsor.clone(),
+            clock: self.clock.clone(),
+            events: events.clone(),
+            tasks: tasks.clone(),
+            bad_signatures: Arc::clone(&bad_signatures),
+            lease: self.hold_lease,
+            keep_outcomes: self.keep_outcomes,
+        }));
+        let sponsors = sponsor.is_some();
+        let context = Arc::new(SessionContext::new(SessionParts {
+            store,
+            chain,
+            account,
+            sponsor,
+            clock: self.clock,
+            events,
+            tasks: tasks.clone(),
+            bad_signatures,
+            sight: Sight::new(self.follow, self.watch_every),
+            adoption: self.adoption,
+            settlement: self.settlement,
+            service: service.clone(),
+            hold_lease: self.hold_lease,
+            keep_outcomes: self.keep_outcomes,
+            resolver: self.resolver,
+        }));
         report(&durability);
         tasks.start(keep(Arc::clone(&context)));
+        tasks.start(charge::keep(Arc::clone(&charges)));
+        tasks.start(charge::finish_refunds(Arc::clone(&charges)));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
         tasks.start(collect::run(Arc::clone(&context)));
         tasks.start(collect::lead(Arc::clone(&context)));
         Ok(PaymentServer(Arc::new(Inner {
             gate,
             engine: context,
+            charges,
             network,
             account: address,
-            sponsor,
             service,
+            sponsors,
             _watching: tasks.stop_on_drop(),
             tasks,
         })))

@@ -10,8 +10,8 @@ use mpp_core::Amount;
 use mpp_tempo::{
     ChannelId, ChannelView, SessionProtocol,
     chain::{
-        BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
-        rpc::RpcChain,
+        BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+        Simulation, TxReceipt, rpc::RpcChain,
     },
 };
 
@@ -86,6 +86,10 @@ impl ChainClient for Counted {
 
     async fn fees(&self) -> Result<FeeQuote, ChainError> {
         self.counted().fees().await
+    }
+
+    async fn simulate(&self, simulation: Simulation) -> Result<Simulated, ChainError> {
+        self.counted().simulate(simulation).await
     }
 
     async fn token_balance(&self, token: Address, owner: Address) -> Result<Amount, ChainError> {

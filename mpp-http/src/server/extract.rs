@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc};
 
+use alloy_primitives::Address;
 use axum::{
     extract::FromRequestParts,
     response::{IntoResponse, Response},
@@ -35,6 +36,13 @@ impl Paid {
         self.tab().map(|tab| tab.channel_id())
     }
 
+    /// The account that pays, or has proven its identity, where the method
+    /// knows it.
+    #[must_use]
+    pub fn payer(&self) -> Option<Address> {
+        self.0.payer()
+    }
+
     pub(super) fn tab(&self) -> Option<&Arc<Tab>> {
         match &self.0 {
             Access::Paid(_) => None,
@@ -50,6 +58,31 @@ impl<S: Sync> FromRequestParts<S> for Paid {
         let paid = parts.extensions.get::<PaidBy>();
         let PaidBy(access) = paid.cloned().ok_or(NotPaid::NoLayer)?;
         Ok(Self(access))
+    }
+}
+
+/// Who is asking: an account that has proven its identity for this request.
+///
+/// For routes whose offer is a charge of zero, which is answered with a proof
+/// and costs nothing. A payment is no proof of who asks for this: on other
+/// routes the handler is not run.
+///
+/// ```
+/// use mpp_http::server::VerifiedPayer;
+///
+/// async fn orders(VerifiedPayer(account): VerifiedPayer) -> String {
+///     format!("the orders of {account}")
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VerifiedPayer(pub Address);
+
+impl<S: Sync> FromRequestParts<S> for VerifiedPayer {
+    type Rejection = NotPaid;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, NotPaid> {
+        let paid = Paid::from_request_parts(parts, state).await?;
+        paid.0.proven().map(Self).ok_or(NotPaid::NoProof)
     }
 }
 
@@ -98,6 +131,9 @@ pub enum NotPaid {
     /// The request was paid by a method that can not be metered.
     #[error("the request was not paid from a session")]
     NoSession,
+    /// The route has no proof of identity: its price is more than zero.
+    #[error("the request came without a proof of identity")]
+    NoProof,
 }
 
 impl IntoResponse for NotPaid {

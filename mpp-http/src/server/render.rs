@@ -6,7 +6,10 @@ use mpp_core::{
     problem::ProblemKind,
     receipt::Receipt,
 };
-use mpp_server::{bootstrap::Recognized, gate::Refusal, store::StoredOutcome};
+use mpp_server::{
+    bootstrap::Recognized,
+    gate::{Refusal, Replay},
+};
 
 use super::{PaymentBody, body, idempotency};
 
@@ -114,12 +117,12 @@ pub(super) fn failed<B>(response: Response<B>) -> Response<PaymentBody<B>> {
 
 /// The answer that an equal request was given before, with its receipt. One
 /// that was not kept is `204`: it was delivered already.
-pub(super) fn replayed<B>(outcome: StoredOutcome) -> Response<PaymentBody<B>> {
+pub(super) fn replayed<B>(outcome: Replay) -> Response<PaymentBody<B>> {
     let restored = outcome.response.and_then(idempotency::restore);
     let mut response = restored.unwrap_or_else(|| plain(StatusCode::NO_CONTENT, ""));
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static(names::IDEMPOTENT_REPLAYED), TRUE);
-    add_receipt(headers, &Receipt::Session(outcome.receipt));
+    add_receipt(headers, &outcome.receipt);
     response
 }
 

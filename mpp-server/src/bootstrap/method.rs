@@ -2,22 +2,18 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
 use mpp_core::{
-    Amount, EncodedJson, IntentName, MethodName, Timestamp,
+    Amount, EncodedJson, IntentName, MethodName,
     receipt::{ChargeReceipt, Receipt},
 };
-use mpp_tempo::{
-    charge::ProofTerms,
-    wire::{ChargeDetails, ChargePayload, ChargeRequest},
-};
+use mpp_tempo::wire::{ChargeDetails, ChargeRequest};
 
 use super::{Recognized, Resumable, concerns, snapshot};
 use crate::{
-    error::{Failure, Fault, Rejection},
+    error::Failure,
     gate::{BoundCredential, BoxFuture, PaymentMethod, Redeemed, Reuse, Visit},
     session::{Engine, SessionContext, SessionTerms},
-    store::{ChannelStore, Claim, ClaimKey},
+    store::ChannelStore,
 };
 
 /// `method="tempo"`, `intent="charge"` at a price of zero, beside a session.
@@ -98,8 +94,8 @@ pub(crate) async fn recognize<S: ChannelStore>(
     credential: BoundCredential,
     visit: Visit,
 ) -> Result<Redeemed, Failure> {
-    let account = verify(&context, terms, &credential, visit)?;
-    claim(&context, &credential, account, visit.now).await?;
+    let proofs = &context.proofs;
+    let account = proofs.take(&credential, terms.chain_id, visit).await?;
     let wanted = Resumable::from(terms);
     let found = context.resolver.resolve(account, &wanted).await?;
     let snapshot = match found {
@@ -119,71 +115,6 @@ pub(crate) async fn recognize<S: ChannelStore>(
         receipt: Receipt::Charge(receipt),
         snapshot,
     }))
-}
-
-/// The account that the credential's proof is of.
-fn verify<S: ChannelStore>(
-    context: &SessionContext<S>,
-    terms: &SessionTerms,
-    credential: &BoundCredential,
-    visit: Visit,
-) -> Result<Address, Rejection> {
-    let malformed = |what: &str| Rejection::InvalidPayload(String::from(what));
-    let payload = serde_json::from_value(credential.payload().clone())
-        .map_err(|_| malformed("the payload is not one of a charge"))?;
-    let ChargePayload::Proof { signature } = payload else {
-        return Err(malformed("a charge of zero is answered with a proof"));
-    };
-    let source = credential
-        .source()
-        .ok_or_else(|| malformed("a proof needs a `source`"))?;
-    let failed = |what: &str| Rejection::VerificationFailed(String::from(what));
-    let account = Address::from(source.address);
-    if source.chain_id != terms.chain_id {
-        return Err(failed("`source` is on another chain"));
-    }
-    // An account takes the place of a channel: nobody makes another one wait.
-    let sender = account.into_word();
-    if !context.bad_signatures.admits(sender, visit.peer, visit.now) {
-        return Err(Rejection::TooManyProofs);
-    }
-    let challenge = credential.challenge();
-    let proof = ProofTerms {
-        account,
-        chain_id: terms.chain_id,
-        challenge_id: challenge.id.as_str(),
-        realm: challenge.realm.as_str(),
-    };
-    proof.verify(&signature).map_err(|_| {
-        context.bad_signatures.failed(sender, visit.peer, visit.now);
-        failed("the proof is not one of `source`")
-    })?;
-    Ok(account)
-}
-
-/// A proof is good once, at whichever server of the store (PROTOCOL 4).
-async fn claim<S: ChannelStore>(
-    context: &SessionContext<S>,
-    credential: &BoundCredential,
-    account: Address,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    let challenge = credential.challenge();
-    // The gate has seen that it is there and in the future.
-    let expires = challenge
-        .expires_at()
-        .map_err(|_| Rejection::ChallengeExpired)?;
-    let key = ClaimKey::Proof(challenge.id.clone());
-    let value: B256 = account.into_word();
-    let store = context.driver.store();
-    match store
-        .claim(key, value, expires, now)
-        .await
-        .map_err(Fault::from)?
-    {
-        Claim::New => Ok(()),
-        Claim::Existing(_) => Err(Rejection::ProofReplayed.into()),
-    }
 }
 
 impl From<&SessionTerms> for Resumable {

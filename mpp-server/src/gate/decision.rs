@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::Address;
 use mpp_core::{IssuedChallenge, problem::Problem, receipt::Receipt};
 
 use crate::{
     bootstrap::Recognized,
+    charge::ChargeGuard,
     error::Failure,
     session::tab::Tab,
     store::{StoredOutcome, StoredResponse},
@@ -18,7 +20,7 @@ pub enum Decision {
     Grant(Grant),
     /// The request was served and charged before: answer with the outcome,
     /// run nothing.
-    Replay(Box<StoredOutcome>),
+    Replay(Box<Replay>),
     /// A management request was carried out: answer `204` with this receipt.
     Respond(Receipt),
     /// A payer has proven its identity: answer `204` with its channel.
@@ -33,19 +35,69 @@ pub enum Redeemed {
     /// Content may be served.
     Serve(Grant),
     /// Content was served before, to an equal request.
-    Served(Box<StoredOutcome>),
+    Served(Box<Replay>),
     /// There is nothing to serve.
     Managed(Receipt),
     /// The payer is known now.
     Recognized(Recognized),
 }
 
+/// The answer that an equal request was given before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replay {
+    /// Its receipt.
+    pub receipt: Receipt,
+    /// The response, unless it was too large to keep or was a stream.
+    pub response: Option<StoredResponse>,
+}
+
+impl From<StoredOutcome> for Replay {
+    fn from(outcome: StoredOutcome) -> Self {
+        Self {
+            receipt: Receipt::Session(outcome.receipt),
+            response: outcome.response,
+        }
+    }
+}
+
+/// A payment that was made in full, as its handler sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// Its receipt.
+    pub receipt: Receipt,
+    /// Who paid, or has proven its identity.
+    pub payer: Payer,
+}
+
+/// Who is behind a payment, and how that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payer {
+    /// The method does not say.
+    Unknown,
+    /// The account whose money moved.
+    Paid(Address),
+    /// The account that has signed a proof of identity for this challenge.
+    Proven(Address),
+}
+
+impl Payer {
+    /// The account, where it is known.
+    #[must_use]
+    pub const fn account(self) -> Option<Address> {
+        match self {
+            Self::Unknown => None,
+            Self::Paid(account) | Self::Proven(account) => Some(account),
+        }
+    }
+}
+
 /// The right to serve one request. It exists only after the commit.
 ///
-/// What the request costs is held, not yet charged. Transports
-/// [`capture`](Self::capture) it when the handler has succeeded, before the
-/// response leaves; dropped without that, as by an error, a panic or a client
-/// that has gone, the hold is released and nothing is charged.
+/// What the request costs is held in its session, or was paid by a charge.
+/// Transports [`capture`](Self::capture) it when the handler has succeeded,
+/// before the response leaves; dropped without that, as by an error, a panic
+/// or a client that has gone, the hold is released and nothing is charged, and
+/// a charge is granted again to whoever shows it.
 #[derive(Debug)]
 #[must_use = "a dropped grant charges nothing"]
 pub struct Grant(Right);
@@ -53,14 +105,28 @@ pub struct Grant(Right);
 #[derive(Debug)]
 enum Right {
     /// Paid in full by a method without holds.
-    Paid(Receipt),
+    Paid(Payment),
     Held(Guard),
+    Charged(ChargeGuard),
 }
 
 impl Grant {
     /// A grant of a method that has been paid already.
     pub fn new(receipt: Receipt) -> Self {
-        Self(Right::Paid(receipt))
+        Self::paid(Payment {
+            receipt,
+            payer: Payer::Unknown,
+        })
+    }
+
+    /// A grant of a payment that nothing needs to be done about any more.
+    pub fn paid(payment: Payment) -> Self {
+        Self(Right::Paid(payment))
+    }
+
+    /// A grant of a charge, which is given back unless it is captured.
+    pub(crate) fn charged(guard: ChargeGuard) -> Self {
+        Self(Right::Charged(guard))
     }
 
     /// A grant for which money is held, and which can go on charging.
@@ -72,7 +138,8 @@ impl Grant {
     #[must_use]
     pub fn access(&self) -> Access {
         match &self.0 {
-            Right::Paid(receipt) => Access::Paid(receipt.clone()),
+            Right::Paid(payment) => Access::Paid(payment.clone()),
+            Right::Charged(guard) => Access::Paid(guard.payment().clone()),
             Right::Held(guard) => Access::Session(Arc::clone(&guard.0)),
         }
     }
@@ -81,7 +148,7 @@ impl Grant {
     #[must_use]
     pub fn tab(&self) -> Option<&Arc<Tab>> {
         match &self.0 {
-            Right::Paid(_) => None,
+            Right::Paid(_) | Right::Charged(_) => None,
             Right::Held(guard) => Some(&guard.0),
         }
     }
@@ -90,7 +157,11 @@ impl Grant {
     /// [`capture`](Self::capture).
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        self.tab().is_some_and(|tab| tab.is_idempotent())
+        match &self.0 {
+            Right::Paid(_) => false,
+            Right::Held(guard) => guard.0.is_idempotent(),
+            Right::Charged(guard) => guard.is_idempotent(),
+        }
     }
 
     /// Charges the request, which was served, and returns its receipt. Only
@@ -110,7 +181,8 @@ impl Grant {
     /// request finds out.
     pub async fn capture(self, response: Option<StoredResponse>) -> Result<Receipt, Failure> {
         match self.0 {
-            Right::Paid(receipt) => Ok(receipt),
+            Right::Paid(payment) => Ok(payment.receipt),
+            Right::Charged(guard) => guard.capture(response).await,
             Right::Held(guard) => guard.0.serve(response).await.map(Receipt::Session),
         }
     }
@@ -123,8 +195,10 @@ impl Grant {
     /// # Cancel safety
     /// Dropped, the hold is released later.
     pub async fn release(self) {
-        if let Right::Held(guard) = self.0 {
-            guard.0.release().await;
+        match self.0 {
+            Right::Paid(_) => {}
+            Right::Held(guard) => guard.0.release().await,
+            Right::Charged(guard) => guard.release().await,
         }
     }
 }
@@ -143,9 +217,32 @@ impl Drop for Guard {
 #[derive(Clone, Debug)]
 pub enum Access {
     /// In full, by a method without sessions.
-    Paid(Receipt),
+    Paid(Payment),
     /// From a session.
     Session(Arc<Tab>),
+}
+
+impl Access {
+    /// The account that pays, or has proven its identity, where that is known.
+    #[must_use]
+    pub fn payer(&self) -> Option<Address> {
+        match self {
+            Self::Paid(payment) => payment.payer.account(),
+            Self::Session(tab) => Some(tab.payer()),
+        }
+    }
+
+    /// The account that has proven its identity for this very request.
+    #[must_use]
+    pub fn proven(&self) -> Option<Address> {
+        match self {
+            Self::Paid(Payment {
+                payer: Payer::Proven(account),
+                ..
+            }) => Some(*account),
+            Self::Paid(_) | Self::Session(_) => None,
+        }
+    }
 }
 
 /// A refused request.

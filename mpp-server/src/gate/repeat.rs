@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use alloy_primitives::{B256, Keccak256};
+use alloy_primitives::{Address, B256, Keccak256};
 use mpp_core::header::idempotency_key::IdempotencyKey;
 use mpp_tempo::channel::ChannelId;
 
@@ -46,6 +46,16 @@ impl Repeatable {
         let channel = channel.as_ref();
         Idempotency {
             key: OutcomeKey(hash(KEY_DOMAIN, &[self.key.as_slice(), channel])),
+            request: self.request,
+        }
+    }
+}
+
+impl Repeatable {
+    /// Binds it to who pays by a charge, as [`on_channel`](Self::on_channel).
+    pub(crate) fn of_payer(self, payer: Address) -> Idempotency {
+        Idempotency {
+            key: OutcomeKey(hash(KEY_DOMAIN, &[self.key.as_slice(), payer.as_slice()])),
             request: self.request,
         }
     }

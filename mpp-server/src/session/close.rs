@@ -6,10 +6,10 @@ use mpp_tempo::{channel::ChannelId, wire::SessionPayload};
 
 use super::{
     SessionContext,
-    broadcast::refused,
     command::Command,
     machine::screen_close,
     method::Request,
+    prepare::refused,
     receipt::managed,
     record::{ChannelRecord, Phase},
     voucher::missing_voucher,

@@ -68,6 +68,11 @@ pub enum Command {
     Release(HoldId),
     /// Charge a unit of a stream from the balance that is there.
     Charge(Charge),
+    /// The server gives back what it has charged and not collected yet.
+    Credit {
+        /// Base units; never zero.
+        amount: Amount,
+    },
     /// Nothing: report the state of a channel that is in service.
     Keep,
     /// A stream begins; the one before it may no longer charge.

@@ -14,23 +14,23 @@ use mpp_tempo::{
     DynSigner, SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier,
     chain::{ChainClient, ChainError, DynChain},
     channel::{ChannelId, ChannelView},
-    tx::SponsorPolicy,
 };
 
 use super::{
     BadSignatures, SessionTerms, VoucherQueue,
     command::{Capture, Charge, Command},
     driver::{Applied, Driver, Durable, Ran},
-    keeper::Keeper,
     record::{ChannelRecord, HoldId, Idempotency, Phase, StreamEpoch},
 };
 use crate::{
     bootstrap::{self, ChannelResolver, Directory},
+    charge::ProofDesk,
     clock::SharedClock,
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
     gate::{BoundCredential, BoxFuture, Redeemed, Visit},
     health::Health,
+    keeper::Keeper,
     settle::{
         Adoption, Collected, Deadlines, SettlePolicy, Settlement,
         reconcile::{self, Reconciled},
@@ -39,6 +39,7 @@ use crate::{
         sight::Sight,
         watch::{self, Interest},
     },
+    sponsor::Sponsor,
     store::{ChannelStore, Version},
     tasks::{Service, Tasks},
 };
@@ -52,12 +53,13 @@ pub(crate) struct SessionContext<S> {
     pub(crate) driver: Driver<S>,
     pub(crate) chain: DynChain,
     pub(crate) account: DynSigner,
-    pub(crate) fee_payer: Option<DynSigner>,
-    pub(crate) sponsor_policy: SponsorPolicy,
+    pub(crate) sponsor: Option<Arc<Sponsor<S>>>,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
-    pub(crate) bad_signatures: BadSignatures,
+    pub(crate) bad_signatures: Arc<BadSignatures>,
+    /// Where proofs of identity are taken.
+    pub(crate) proofs: ProofDesk<S>,
     pub(crate) interest: Interest,
     /// How well the chain is seen.
     pub(crate) sight: Arc<Sight>,
@@ -65,7 +67,7 @@ pub(crate) struct SessionContext<S> {
     pub(crate) adoption: Adoption,
     /// Vouchers that wait for the curve.
     pub(crate) queue: VoucherQueue,
-    pub(crate) keeper: Keeper,
+    pub(crate) keeper: Keeper<(ChannelId, HoldId)>,
     pub(crate) settlement: Settlement,
     /// Requests and streams that are being served.
     pub(crate) service: Service,
@@ -77,15 +79,15 @@ pub(crate) struct SessionContext<S> {
 
 /// The parts of a [`SessionContext`] that configuration supplies.
 #[derive(Debug)]
-pub(crate) struct SessionParts {
+pub(crate) struct SessionParts<S> {
+    pub(crate) store: Arc<S>,
     pub(crate) chain: DynChain,
     pub(crate) account: DynSigner,
-    pub(crate) fee_payer: Option<DynSigner>,
-    pub(crate) sponsor_policy: SponsorPolicy,
+    pub(crate) sponsor: Option<Arc<Sponsor<S>>>,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
-    pub(crate) bad_signatures: BadSignatures,
+    pub(crate) bad_signatures: Arc<BadSignatures>,
     pub(crate) sight: Sight,
     pub(crate) adoption: Adoption,
     pub(crate) hold_lease: Duration,
@@ -97,11 +99,11 @@ pub(crate) struct SessionParts {
 }
 
 impl<S: ChannelStore> SessionContext<S> {
-    pub(crate) fn new(store: S, parts: SessionParts) -> Self
+    pub(crate) fn new(parts: SessionParts<S>) -> Self
     where
         S: std::fmt::Debug,
     {
-        let store = Arc::new(store);
+        let store = parts.store;
         let directory = || {
             let directory = Directory::new(Arc::clone(&store), parts.clock.clone());
             Arc::new(directory) as Arc<dyn ChannelResolver>
@@ -110,13 +112,13 @@ impl<S: ChannelStore> SessionContext<S> {
         let sight = Arc::new(parts.sight);
         Self {
             resolver,
+            proofs: ProofDesk::new(Arc::clone(&store), Arc::clone(&parts.bad_signatures)),
             driver: Driver::watching(store, parts.clock.clone(), Arc::clone(&sight)),
             sight,
             adoption: parts.adoption,
             chain: parts.chain,
             account: parts.account,
-            fee_payer: parts.fee_payer,
-            sponsor_policy: parts.sponsor_policy,
+            sponsor: parts.sponsor,
             clock: parts.clock,
             events: parts.events,
             tasks: parts.tasks,
@@ -269,6 +271,15 @@ impl<S: ChannelStore> SessionContext<S> {
                 spent: after.spent,
             });
         }
+        if let Some(amount) = before.spent.checked_sub(after.spent)
+            && !amount.is_zero()
+        {
+            self.events.send(ServerEvent::Credited {
+                channel_id,
+                amount,
+                spent: after.spent,
+            });
+        }
         let opening = matches!(before.phase, Phase::Opening(_) | Phase::Failed);
         if opening && after.phase == Phase::Open {
             self.resolver.opened(after);
@@ -363,6 +374,13 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// Compares all live channels with the chain.
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>>;
 
+    /// Gives back a part of what was charged.
+    fn credit(
+        &self,
+        id: ChannelId,
+        amount: Amount,
+    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+
     /// Puts a quarantined channel back into service.
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
 
@@ -440,6 +458,23 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
 
     fn health(&self) -> Health {
         Health::new(self.sight.health(self.clock.now()))
+    }
+
+    fn credit(
+        &self,
+        id: ChannelId,
+        amount: Amount,
+    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+        Box::pin(async move {
+            // What was collected meanwhile, or is being collected, can not be
+            // given back.
+            if self.effect_of(id).await?.is_some() {
+                return Err(Fault::OutcomeUnknown.into());
+            }
+            self.refresh_channel(id).await?;
+            let credited = self.run(id, Command::Credit { amount }).await?;
+            Ok(credited.into_inner().record)
+        })
     }
 
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
@@ -541,7 +576,7 @@ impl<S: ChannelStore> Till for SessionContext<S> {
     }
 
     fn forget_hold(&self, id: ChannelId, hold: HoldId) {
-        self.keeper.forget(id, hold);
+        self.keeper.forget((id, hold));
     }
 
     fn spawn(&self, work: BoxFuture<'static, ()>) {

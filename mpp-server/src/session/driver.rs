@@ -16,12 +16,17 @@ use crate::{
     store::{ChannelStore, Commit, StoreFault, StoredOutcome, Version, Write},
 };
 
-/// Something the store has acknowledged. Only the driver makes these, and
-/// only a `Durable` leads to service, a broadcast or a receipt.
+/// Something the store has acknowledged. Only the driver and the charge desk
+/// make these, and only a `Durable` leads to service, a broadcast or a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Durable<T>(T);
 
 impl<T> Durable<T> {
+    /// What the store has acknowledged just now.
+    pub(crate) fn acknowledged(value: T) -> Self {
+        Self(value)
+    }
+
     /// The acknowledged value.
     #[must_use]
     pub fn get(&self) -> &T {

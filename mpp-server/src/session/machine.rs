@@ -48,6 +48,7 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
         Command::Capture(capture) => draft.capture(capture),
         Command::Release(hold) => Ok(draft.release(hold)),
         Command::Charge(charge) => draft.charge_alone(charge),
+        Command::Credit { amount } => draft.credit(amount),
         Command::Keep => require_known(record).map(|()| draft.unchanged()),
         Command::BeginStream => draft.begin_stream(),
         Command::BeginClose(voucher) => draft.begin_close(&voucher),
@@ -302,6 +303,33 @@ impl<'a> Draft<'a> {
         Ok(self.finish(LedgerKind::Charged, Some(sale)))
     }
 
+    /// Gives back a part of what was charged: the session's way of a refund.
+    ///
+    /// What the chain has paid out is gone, so `spent` never falls below
+    /// `settled`; and a close that is under way captures what it captures.
+    fn credit(mut self, amount: Amount) -> Result<Step, Rejection> {
+        if !matches!(self.old.phase, Phase::CloseRequested { .. }) {
+            require_open(self.old)?;
+        }
+        let most = self.old.spent.saturating_sub(self.old.settled);
+        let after = self.old.spent.checked_sub(amount);
+        let spent = after.filter(|_| !amount.is_zero() && amount <= most);
+        self.next.spent = spent.ok_or(Rejection::CreditTooLarge {
+            channel_id: self.old.id,
+            most,
+        })?;
+        self.shelve();
+        if self.next.spent <= self.next.settled {
+            self.next.unsettled.since = None;
+            self.next.unsettled.units = 0;
+        }
+        let mut step = self.finish(LedgerKind::Credited, None);
+        if let Some(entry) = &mut step.entry {
+            entry.cost = amount;
+        }
+        Ok(step)
+    }
+
     /// Whether `cost` can be promised on top of what is spent and held.
     fn check_balance(&self, cost: Amount) -> Result<(), Shortage> {
         let record = &self.next;
@@ -347,11 +375,16 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Puts the kept vouchers where they belong after something was spent.
+    /// Puts the kept vouchers where they belong after something was spent or
+    /// given back.
     fn shelve(&mut self) {
         let record = &mut self.next;
         let spent = record.spent;
         let covered = |signed: &SignedVoucher| signed.voucher.cumulative <= spent;
+        // Something was given back: what was earned lies ahead again.
+        if let Some(earned) = record.unsettled.earned.take_if(|earned| !covered(earned)) {
+            record.unsettled.ahead = Some(earned);
+        }
         if record.best.as_ref().is_some_and(covered) {
             record.unsettled.ahead = None;
             record.unsettled.earned = None;

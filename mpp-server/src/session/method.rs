@@ -153,8 +153,10 @@ impl<S: ChannelStore> Request<'_, S> {
     }
 
     /// The idempotent request that this is on a channel, if it is one.
+    /// Requests that only manage the channel are that by nature.
     pub(super) fn asked(&self, channel: ChannelId) -> Option<Idempotency> {
-        let repeatable = self.visit.repeatable?;
+        let content = self.visit.purpose == Purpose::Content;
+        let repeatable = self.visit.repeatable.filter(|_| content)?;
         Some(repeatable.on_channel(channel))
     }
 
@@ -181,7 +183,7 @@ impl<S: ChannelStore> Request<'_, S> {
         }
         self.context.verify(record, signed, self.visit.peer).await?;
         match found? {
-            Some(outcome) => Ok(Redeemed::Served(Box::new(outcome.into_inner()))),
+            Some(outcome) => Ok(Redeemed::Served(Box::new(outcome.into_inner().into()))),
             None => Err(Rejection::RequestInProgress {
                 channel_id: record.id,
             }
@@ -194,7 +196,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let applied = match ran {
             Ran::Now(applied) => applied,
             Ran::Before(outcome) => {
-                return Ok(Redeemed::Served(Box::new(outcome.into_inner())));
+                return Ok(Redeemed::Served(Box::new(outcome.into_inner().into())));
             }
         };
         let Applied {
@@ -210,7 +212,7 @@ impl<S: ChannelStore> Request<'_, S> {
         };
         let context = &self.context;
         let until = context.keeper.until(self.visit.now);
-        context.keeper.add(record.id, hold, until);
+        context.keeper.add((record.id, hold), until);
         let tab = Tab::new(
             Arc::clone(context) as Arc<dyn super::context::Till>,
             NewTab {

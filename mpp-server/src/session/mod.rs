@@ -14,7 +14,6 @@ pub mod reserve;
 pub mod restart;
 pub mod tab;
 
-mod broadcast;
 mod close;
 mod context;
 mod keeper;
@@ -22,6 +21,7 @@ mod limit;
 mod method;
 mod offer;
 mod open;
+mod prepare;
 mod queue;
 mod receipt;
 mod top_up;
@@ -33,7 +33,6 @@ pub(crate) use self::{
     limit::BadSignatures,
     method::SessionMethod,
     offer::SessionTerms,
-    open::EXPIRY_MARGIN_SECS,
 };
 pub use self::{
     limit::BadSignatureLimit,

@@ -41,7 +41,7 @@ pub struct SessionOffer {
     engine: Arc<dyn Engine>,
     network: Network,
     account: Address,
-    sponsor: Option<Address>,
+    sponsors: bool,
     protocol: SessionProtocol,
     amount: Option<String>,
     decimals: u8,
@@ -68,13 +68,13 @@ impl SessionOffer {
         engine: Arc<dyn Engine>,
         network: Network,
         account: Address,
-        sponsor: Option<Address>,
+        sponsors: bool,
     ) -> Self {
         Self {
             engine,
             network,
             account,
-            sponsor,
+            sponsors,
             protocol: SessionProtocol::V2,
             amount: None,
             decimals: TIP20_DECIMALS,
@@ -193,7 +193,7 @@ impl SessionOffer {
             return Err(Misuse::Invalid("`suggested_deposit` is below the price"));
         }
         let sponsored = self.fee_payer == FeePayer::Server;
-        if sponsored && self.sponsor.is_none() {
+        if sponsored && !self.sponsors {
             return Err(Misuse::Missing("fee_payer"));
         }
         if self.operator.is_some() && self.protocol == SessionProtocol::V1 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mpp_core::Amount;
 use mpp_tempo::{
     SignedVoucher, VoucherVerifier,
-    channel::{ChannelTerms, ChannelView, Existence},
+    channel::{ChannelView, Existence},
     escrow::EscrowEvent,
     tx::{OpenCall, SignedTx, check},
     wire::SessionPayload,
@@ -13,17 +13,19 @@ use mpp_tempo::{
 
 use super::{
     SessionContext,
-    broadcast::{Fate, refused},
     command::Command,
     driver::Created,
     machine::{Screened, screen},
     method::Request,
+    prepare::{Prepared, reason, refused},
     record::{ChannelRecord, PendingTx, Phase, Quarantine},
     voucher::missing_voucher,
 };
 use crate::{
+    broadcast::{EXPIRY_MARGIN_SECS, Fate},
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
+    sponsor::Reservation,
     store::ChannelStore,
 };
 
@@ -135,7 +137,10 @@ impl<S: ChannelStore> Request<'_, S> {
         transaction: SignedTx,
     ) -> Result<(), Failure> {
         let context = &self.context;
-        let transaction = self.prepare(transaction, opened.deposit).await?;
+        let Prepared {
+            transaction,
+            reservation,
+        } = self.prepare(transaction, opened.deposit).await?;
         let pending = PendingTx {
             hash: transaction.hash(),
             valid_before: transaction.valid_before().unwrap_or(u64::MAX),
@@ -150,11 +155,10 @@ impl<S: ChannelStore> Request<'_, S> {
             return context.resolve_open(found, other).await;
         }
         let follower = Arc::clone(context);
-        let (terms, raw) = (opened.terms, transaction.encode());
-        let deposit = opened.deposit;
+        let (opened, raw) = (*opened, transaction.encode());
         context
             .tasks
-            .run(async move { follower.follow_open(terms, deposit, raw).await })
+            .run(async move { follower.follow_open(opened, raw, reservation).await })
             .await
             .map_err(Fault::from)?
     }
@@ -197,14 +201,15 @@ impl<S: ChannelStore> SessionContext<S> {
     /// Sends an open transaction and records what came of it.
     async fn follow_open(
         &self,
-        terms: ChannelTerms,
-        deposit: Amount,
+        opened: OpenCall,
         raw: alloy_primitives::Bytes,
+        reservation: Option<Reservation>,
     ) -> Result<(), Failure> {
+        let OpenCall { terms, deposit } = opened;
         let channel_id = terms.id();
-        match self.broadcast(raw).await? {
+        match self.broadcast(raw, reservation).await? {
             Fate::Succeeded(receipt) => {
-                let opened = receipt.logs.iter().any(|log| {
+                let shown = receipt.logs.iter().any(|log| {
                     log.address == terms.escrow
                         && matches!(
                             EscrowEvent::decode(log, terms.protocol),
@@ -212,7 +217,7 @@ impl<S: ChannelStore> SessionContext<S> {
                                 if id == channel_id && locked == deposit
                         )
                 });
-                if !opened {
+                if !shown {
                     return Err(Fault::Inconsistent(
                         "an open transaction succeeded without its ChannelOpened event",
                     )
@@ -229,13 +234,13 @@ impl<S: ChannelStore> SessionContext<S> {
                 Ok(())
             }
             // The same transaction may have been mined long ago.
-            Fate::Refused(why) => {
+            fate @ (Fate::Reverted(_) | Fate::Refused(_)) => {
                 let (record, _) = self.driver.load(channel_id).await?;
                 if self.is_on_chain(&record).await? {
                     return Ok(());
                 }
                 self.run(channel_id, Command::OpenFailed).await?;
-                Err(refused(&why))
+                Err(refused(&reason(fate)))
             }
         }
     }
@@ -281,10 +286,6 @@ fn is_attempt(phase: &Phase) -> bool {
             }
     )
 }
-
-/// A transaction is given up this long after it has become invalid, so that a
-/// lagging node or clock does not hide that it was mined.
-pub(crate) const EXPIRY_MARGIN_SECS: u64 = 10;
 
 /// Decodes the payload's transaction.
 pub(super) fn read_transaction(payload: &SessionPayload) -> Result<SignedTx, Rejection> {

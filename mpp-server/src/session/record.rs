@@ -372,7 +372,8 @@ pub struct LedgerEntry {
     pub challenge_id: Option<ChallengeId>,
     /// Idempotency key of the request, hashed with channel and route.
     pub idempotency: Option<OutcomeKey>,
-    /// Charged by this entry, in base units.
+    /// Charged by this entry, or given back by [`LedgerKind::Credited`], in
+    /// base units.
     pub cost: Amount,
     /// Units charged by this entry.
     pub units: u64,
@@ -397,4 +398,6 @@ pub enum LedgerKind {
     Observed,
     /// The channel was closed.
     Closed,
+    /// A part of what was charged was given back.
+    Credited,
 }

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use alloy_primitives::Address;
 use mpp_core::{Amount, ChallengeId, MethodName, Timestamp, receipt::SessionReceipt};
 use mpp_tempo::channel::ChannelId;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -36,6 +37,7 @@ use crate::{
 pub struct Tab {
     pub(super) till: Arc<dyn Till>,
     pub(super) channel_id: ChannelId,
+    payer: Address,
     pub(super) challenge_id: ChallengeId,
     pub(super) price: Amount,
     pub(super) options: StreamOptions,
@@ -104,6 +106,7 @@ impl Tab {
             _served: till.service().enter(),
             till,
             channel_id: record.id,
+            payer: record.terms.descriptor.payer,
             challenge_id: new.challenge_id,
             price: new.price,
             options: new.options,
@@ -131,6 +134,12 @@ impl Tab {
     #[must_use]
     pub fn channel_id(&self) -> ChannelId {
         self.channel_id
+    }
+
+    /// The account whose channel it is.
+    #[must_use]
+    pub fn payer(&self) -> Address {
+        self.payer
     }
 
     /// The challenge that the request answers.

@@ -12,15 +12,17 @@ use mpp_tempo::{
 
 use super::{
     SessionContext,
-    broadcast::{Fate, refused},
     method::Request,
     open::read_transaction,
+    prepare::{Prepared, reason, refused},
     receipt::managed,
     record::{Phase, Quarantine},
 };
 use crate::{
+    broadcast::Fate,
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
+    sponsor::Reservation,
     store::ChannelStore,
 };
 
@@ -74,12 +76,15 @@ impl<S: ChannelStore> Request<'_, S> {
         if call.additional.is_zero() {
             return Err(Rejection::InvalidPayload(String::from("the top-up adds nothing")).into());
         }
-        let transaction = self.prepare(transaction, call.additional).await?;
+        let Prepared {
+            transaction,
+            reservation,
+        } = self.prepare(transaction, call.additional).await?;
         let follower = Arc::clone(context);
         let (terms, raw) = (record.terms, transaction.encode());
         context
             .tasks
-            .run(async move { follower.follow_top_up(terms, raw).await })
+            .run(async move { follower.follow_top_up(terms, raw, reservation).await })
             .await
             .map_err(Fault::from)??;
         let (record, _) = context.driver.load(channel_id).await?;
@@ -94,11 +99,12 @@ impl<S: ChannelStore> SessionContext<S> {
         &self,
         terms: ChannelTerms,
         raw: alloy_primitives::Bytes,
+        reservation: Option<Reservation>,
     ) -> Result<(), Failure> {
         let id = terms.id();
-        let receipt = match self.broadcast(raw).await? {
+        let receipt = match self.broadcast(raw, reservation).await? {
             Fate::Succeeded(receipt) => receipt,
-            Fate::Refused(why) => return Err(refused(&why)),
+            fate @ (Fate::Reverted(_) | Fate::Refused(_)) => return Err(refused(&reason(fate))),
         };
         self.note_receipt(&terms, &receipt);
         let logs = receipt

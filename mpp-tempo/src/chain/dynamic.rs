@@ -11,7 +11,8 @@ use alloy_primitives::{Address, B256, Bytes};
 use mpp_core::Amount;
 
 use super::{
-    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+    Simulation, TxReceipt,
 };
 use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 
@@ -87,6 +88,13 @@ impl ChainClient for DynChain {
         self.0.fees()
     }
 
+    fn simulate(
+        &self,
+        simulation: Simulation,
+    ) -> impl Future<Output = Result<Simulated, ChainError>> + Send {
+        self.0.simulate(simulation)
+    }
+
     fn token_balance(
         &self,
         token: Address,
@@ -111,6 +119,7 @@ trait Erased: Send + Sync {
     fn logs(&self, filter: LogFilter) -> Answer<'_, Vec<ChainLog>>;
     fn block(&self) -> Answer<'_, BlockInfo>;
     fn fees(&self) -> Answer<'_, FeeQuote>;
+    fn simulate(&self, simulation: Simulation) -> Answer<'_, Simulated>;
     fn token_balance(&self, token: Address, owner: Address) -> Answer<'_, Amount>;
 }
 
@@ -150,6 +159,10 @@ impl<C: ChainClient> Erased for C {
 
     fn fees(&self) -> Answer<'_, FeeQuote> {
         Box::pin(ChainClient::fees(self))
+    }
+
+    fn simulate(&self, simulation: Simulation) -> Answer<'_, Simulated> {
+        Box::pin(ChainClient::simulate(self, simulation))
     }
 
     fn token_balance(&self, token: Address, owner: Address) -> Answer<'_, Amount> {

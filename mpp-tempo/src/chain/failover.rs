@@ -8,7 +8,8 @@ use alloy_primitives::{Address, B256, Bytes};
 use mpp_core::Amount;
 
 use super::{
-    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+    Simulation, TxReceipt,
 };
 use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 
@@ -259,6 +260,11 @@ impl<C: ChainClient> ChainClient for FailoverChain<C> {
 
     async fn fees(&self) -> Result<FeeQuote, ChainError> {
         self.ask(read_failed, |node| node.fees()).await
+    }
+
+    async fn simulate(&self, simulation: Simulation) -> Result<Simulated, ChainError> {
+        self.ask(read_failed, |node| node.simulate(simulation.clone()))
+            .await
     }
 
     async fn token_balance(&self, token: Address, owner: Address) -> Result<Amount, ChainError> {

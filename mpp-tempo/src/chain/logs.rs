@@ -83,7 +83,7 @@ mod tests {
     use mpp_core::Amount;
 
     use super::*;
-    use crate::chain::{BlockInfo, ChannelRef, FeeQuote, TxReceipt};
+    use crate::chain::{BlockInfo, ChannelRef, FeeQuote, Simulated, Simulation, TxReceipt};
     use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 
     /// A node with one log per block that allows short ranges only.
@@ -135,6 +135,10 @@ mod tests {
         }
 
         async fn fees(&self) -> Result<FeeQuote, ChainError> {
+            Err(ChainError::rejected("not here"))
+        }
+
+        async fn simulate(&self, _: Simulation) -> Result<Simulated, ChainError> {
             Err(ChainError::rejected("not here"))
         }
 

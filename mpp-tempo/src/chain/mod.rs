@@ -28,7 +28,9 @@ pub use error::ChainError;
 pub use failover::{FailoverChain, FailoverError};
 pub use history::{FoundChannel, HistoryFilter, Party, find_channels};
 pub use logs::{LogBatch, LogReader};
-pub use types::{BlockInfo, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt};
+pub use types::{
+    BlockInfo, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated, Simulation, TxReceipt,
+};
 
 /// A Tempo node, as far as payments need one.
 ///
@@ -112,6 +114,17 @@ pub trait ChainClient: Send + Sync + 'static {
     /// # Errors
     /// [`ChainError`].
     fn fees(&self) -> impl Future<Output = Result<FeeQuote, ChainError>> + Send;
+
+    /// Tries calls without sending anything: what a sponsor does before it pays (case A15).
+    ///
+    /// What succeeds now may still revert when it is mined.
+    ///
+    /// # Errors
+    /// [`ChainError`].
+    fn simulate(
+        &self,
+        simulation: Simulation,
+    ) -> impl Future<Output = Result<Simulated, ChainError>> + Send;
 
     /// Balance of a TIP-20 token, in base units.
     ///

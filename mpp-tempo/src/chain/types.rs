@@ -1,7 +1,8 @@
 //! Plain values that a node reports.
 
+use alloc::string::String;
 use alloc::vec::Vec;
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, U256};
 
 use crate::channel::{ChannelId, SessionProtocol};
 
@@ -33,6 +34,37 @@ pub struct TxReceipt {
     pub from: Address,
     /// Who paid the fees, as far as the node says (anvil names the sender even when sponsored).
     pub fee_payer: Option<Address>,
+    /// What a unit of gas cost, in attodollars, if the node says.
+    pub gas_price: Option<u128>,
+}
+
+impl TxReceipt {
+    /// The fee in attodollars, if the node says what gas cost.
+    #[must_use]
+    pub fn fee(&self) -> Option<U256> {
+        U256::from(self.gas_used).checked_mul(U256::from(self.gas_price?))
+    }
+}
+
+/// Calls that are only tried, one after the other, on top of the latest block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulation {
+    /// The account that calls.
+    pub from: Address,
+    /// Contracts and calldata.
+    pub calls: Vec<(Address, Bytes)>,
+}
+
+/// What became of calls that were tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Simulated {
+    /// All went through.
+    Succeeded,
+    /// One reverted.
+    Reverted {
+        /// The node's reason.
+        reason: String,
+    },
 }
 
 /// One log entry.

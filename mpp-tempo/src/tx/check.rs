@@ -120,7 +120,7 @@ pub fn top_up(tx: &SignedTx, terms: &ChannelTerms) -> Result<TopUpCall, TxCheckE
     })
 }
 
-fn check_chain(tx: &SignedTx, expected: u64) -> Result<(), TxCheckError> {
+pub(crate) fn check_chain(tx: &SignedTx, expected: u64) -> Result<(), TxCheckError> {
     let actual = tx.chain_id();
     if actual == expected {
         Ok(())
@@ -219,14 +219,20 @@ fn exactly<const N: usize>(tx: &SignedTx) -> Result<&[Call; N], TxCheckError> {
         expected: N,
         actual: calls.len(),
     })?;
-    if fixed.iter().any(|call| !call.value.is_zero()) {
-        return Err(TxCheckError::Value);
-    }
+    check_value(fixed)?;
     Ok(fixed)
 }
 
+/// No call moves value.
+pub(crate) fn check_value(calls: &[Call]) -> Result<(), TxCheckError> {
+    if calls.iter().any(|call| !call.value.is_zero()) {
+        return Err(TxCheckError::Value);
+    }
+    Ok(())
+}
+
 /// Reads a call of function `C` of `target` whose calldata is exactly its encoding.
-fn read<C: SolCall>(call: &Call, target: Address) -> Result<C, TxCheckError> {
+pub(crate) fn read<C: SolCall>(call: &Call, target: Address) -> Result<C, TxCheckError> {
     if call.to.to() != Some(&target) {
         return Err(TxCheckError::Target);
     }

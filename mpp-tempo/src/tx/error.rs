@@ -55,4 +55,7 @@ pub enum CosignError {
     /// The signer failed.
     #[error(transparent)]
     Signer(#[from] SignerError),
+    /// A remote fee payer answered with something else than the transaction it was to sign.
+    #[error("fee payer answered with another transaction")]
+    Altered,
 }

@@ -233,7 +233,7 @@ impl SignedTx {
         !self.tx().tempo_authorization_list.is_empty() || self.tx().key_authorization.is_some()
     }
 
-    pub(super) const fn tx(&self) -> &TempoTransaction {
+    pub(crate) const fn tx(&self) -> &TempoTransaction {
         self.inner.tx()
     }
 

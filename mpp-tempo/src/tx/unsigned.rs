@@ -109,6 +109,20 @@ impl UnsignedTx {
     pub(super) fn into_inner(self) -> TempoTransaction {
         self.0
     }
+
+    /// Changes the calls, however wrong they become.
+    #[cfg(test)]
+    pub(crate) fn with_calls(mut self, change: impl FnOnce(&mut Vec<Call>)) -> Self {
+        change(&mut self.0.calls);
+        self
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sign_now(self, signer: &crate::signer::LocalSigner) -> SignedTx {
+        let signature = to_alloy(&signer.sign_digest_sync(&self.signing_hash()));
+        let signed = AASigned::new_unhashed(self.0, signature.into());
+        SignedTx::from_parts(signed, signer.address(), Sponsorship::None)
+    }
 }
 
 /// Gas limit times fee limit.

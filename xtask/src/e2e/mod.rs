@@ -1,5 +1,7 @@
-//! `cargo xtask e2e`: every flow over real sockets, for both protocols.
+//! `cargo xtask e2e`: every flow over real sockets, sessions for both protocols.
 
+mod charge;
+mod charge_client;
 mod close;
 mod follow;
 mod hold;
@@ -99,6 +101,18 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     check!("a frozen payer holds up nobody else", settle::frozen),
     check!("shutdown settles what is left", settle::shutdown),
+    check!("client charge: pull", charge_client::pull),
+    check!("client charge: push", charge_client::push),
+    check!("client charge: sponsored", charge_client::sponsored),
+    check!("client charge: splits", charge_client::splits),
+    check!("client charge: other token", charge_client::other_token),
+    check!("client charge: who is asking", charge_client::identity),
+    check!("client charge: bound to a body", charge_client::body),
+    check!(
+        "client charge: beside a session, as preferred",
+        charge_client::compose
+    ),
+    check!("client charge: lost, resolved, served", charge_client::lost),
 ];
 
 /// A check's surroundings.
@@ -180,5 +194,6 @@ pub(crate) async fn run(node: Option<&str>, only: Option<&str>) -> anyhow::Resul
         }
     }
     market.shop.server.shutdown().await;
+    charge::run(&node, only, &mut table).await?;
     table.finish()
 }

@@ -34,6 +34,16 @@ impl Table {
         }
     }
 
+    /// Notes the result of a check that knows no protocol versions.
+    pub(super) fn add_once(&mut self, name: &str, result: anyhow::Result<()>) {
+        let mark = if result.is_ok() { "ok" } else { "FAILED" };
+        println!("{name:<48} {mark:>6}");
+        match result {
+            Ok(()) => self.passed = self.passed.saturating_add(1),
+            Err(error) => self.failures.push((name.to_owned(), error)),
+        }
+    }
+
     /// Explains the failures.
     pub(super) fn finish(self) -> anyhow::Result<()> {
         println!();

@@ -11,7 +11,8 @@ use mpp_devnet::Devnet;
 use mpp_tempo::{
     ChannelId, ChannelView, SessionProtocol,
     chain::{
-        BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+        BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+        Simulation, TxReceipt,
     },
 };
 use tokio::sync::Notify;
@@ -100,6 +101,10 @@ impl ChainClient for Mortal {
 
     async fn fees(&self) -> Result<FeeQuote, ChainError> {
         self.live(self.node.fees()).await
+    }
+
+    async fn simulate(&self, simulation: Simulation) -> Result<Simulated, ChainError> {
+        self.live(self.node.simulate(simulation)).await
     }
 
     async fn token_balance(&self, token: Address, owner: Address) -> Result<Amount, ChainError> {

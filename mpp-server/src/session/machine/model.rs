@@ -81,6 +81,7 @@ enum Event {
         cost: u128,
         stream: Option<u64>,
     },
+    Credit(u128),
     Keep,
     BeginStream,
     BeginClose(u128),
@@ -137,6 +138,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Reinstate),
         6 => (1..6_u128, prop::option::of(0..4_u64))
             .prop_map(|(cost, stream)| Event::Charge { cost, stream }),
+        2 => (0..8_u128).prop_map(Event::Credit),
         1 => Just(Event::Keep),
         2 => Just(Event::BeginStream),
         2 => units.prop_map(Event::BeginClose),
@@ -308,6 +310,9 @@ impl World {
             Event::Release(newest) => Command::Release(self.hold(newest)),
             Event::Reinstate => Command::Reinstate,
             Event::Charge { cost, stream } => Command::Charge(charge(cost, stream)),
+            Event::Credit(units) => Command::Credit {
+                amount: amount(units),
+            },
             Event::Keep => Command::Keep,
             Event::BeginStream => Command::BeginStream,
             Event::BeginClose(units) => Command::BeginClose(self.voucher(units)),
@@ -388,13 +393,15 @@ impl World {
         let next = &step.next;
         assert_eq!(step.outcome.changed, next != old);
         assert!(step.outcome.changed || step.entry.is_none());
+        let credited = check_credit(old, command, &step);
         if !matches!(command, Command::Reorged(_)) {
             check_monotone(old, next);
         }
         check_bounds(next, self.now());
-        check_collectable(old, next);
+        check_collectable(old, next, command);
         // Nothing is sold but in service.
-        let sold = next.spent.checked_sub(old.spent).unwrap();
+        let kept = old.spent.checked_sub(credited).unwrap();
+        let sold = next.spent.checked_sub(kept).unwrap();
         assert_eq!(sold, step.outcome.charged);
         self.check_sale(old, command, &step);
         assert_eq!(next.units.checked_sub(old.units), Some(step.outcome.units));
@@ -411,7 +418,11 @@ impl World {
             _ => assert_eq!(next.best, old.best),
         }
         if let Some(entry) = step.entry {
-            self.ledger_cost = self.ledger_cost.checked_add(entry.cost).unwrap();
+            let sum = match entry.kind {
+                LedgerKind::Credited => self.ledger_cost.checked_sub(entry.cost),
+                _ => self.ledger_cost.checked_add(entry.cost),
+            };
+            self.ledger_cost = sum.unwrap();
             self.ledger_units = self.ledger_units.saturating_add(entry.units);
             assert_eq!((entry.spent, entry.accepted), (next.spent, next.accepted()));
         }
@@ -482,8 +493,24 @@ fn charge(cost: u128, stream: Option<u64>) -> Charge {
     }
 }
 
+/// What a credit gave back: never what was paid out, and only in service.
+fn check_credit(old: &ChannelRecord, command: &Command, step: &Step) -> Amount {
+    let Command::Credit { amount } = command else {
+        assert!(step.next.spent >= old.spent);
+        return Amount::ZERO;
+    };
+    assert!(matches!(
+        old.phase,
+        Phase::Open | Phase::CloseRequested { .. }
+    ));
+    assert!(step.next.spent >= old.settled && !amount.is_zero());
+    let kind = step.entry.as_ref().map(|entry| (entry.kind, entry.cost));
+    assert_eq!(kind, Some((LedgerKind::Credited, *amount)));
+    *amount
+}
+
 fn check_monotone(old: &ChannelRecord, next: &ChannelRecord) {
-    assert!(next.deposit >= old.deposit && next.spent >= old.spent);
+    assert!(next.deposit >= old.deposit);
     assert!(next.settled >= old.settled && next.units >= old.units);
     assert!(next.stream >= old.stream);
     // Before the chain has shown the deposit, the first voucher is a claim.
@@ -497,13 +524,14 @@ fn check_monotone(old: &ChannelRecord, next: &ChannelRecord) {
 }
 
 /// What is settled was delivered, and never goes back to less.
-fn check_collectable(old: &ChannelRecord, next: &ChannelRecord) {
+fn check_collectable(old: &ChannelRecord, next: &ChannelRecord, command: &Command) {
     let amount_of = |signed: Option<&SignedVoucher>| {
         signed.map_or(Amount::ZERO, |signed| signed.voucher.cumulative)
     };
     let collectable = amount_of(next.collectable());
     assert!(collectable <= next.spent);
-    assert!(collectable >= amount_of(old.collectable()) || old.deposit.is_zero());
+    let given_back = matches!(command, Command::Credit { .. });
+    assert!(collectable >= amount_of(old.collectable()) || old.deposit.is_zero() || given_back);
     let Unsettled {
         earned,
         ahead,
@@ -676,7 +704,8 @@ fn a_whole_life_passes_the_model() {
                 request: 1,
             }),
         },
-        Event::Capture { newest: 0, cost: 3 },
+        Event::Capture { newest: 0, cost: 4 },
+        Event::Credit(1),
         Event::ChainTopUp(5),
         Event::Show(0),
         Event::BeginClose(12),

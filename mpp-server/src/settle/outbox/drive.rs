@@ -12,10 +12,11 @@ use super::{
     effect::{Attempt, Fact, Inclusion, Item, State, TxResult, Why},
 };
 use crate::{
+    broadcast::EXPIRY_MARGIN_SECS,
     error::{Failure, Fault},
     event::ServerEvent,
     session::{
-        EXPIRY_MARGIN_SECS, SessionContext,
+        SessionContext,
         command::Command,
         record::{ChannelRecord, PendingTx, Phase},
     },

@@ -98,6 +98,7 @@ fn entries_are_read_as_they_were_written() {
         LedgerKind::Charged,
         LedgerKind::Observed,
         LedgerKind::Closed,
+        LedgerKind::Credited,
     ];
     for kind in kinds {
         let mut entry = sample::entry(&full(Phase::Open));

@@ -145,6 +145,7 @@ enum Kind {
     Charged,
     Observed,
     Closed,
+    Credited,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -440,6 +441,7 @@ impl From<&LedgerEntry> for Entry {
                 LedgerKind::Charged => Kind::Charged,
                 LedgerKind::Observed => Kind::Observed,
                 LedgerKind::Closed => Kind::Closed,
+                LedgerKind::Credited => Kind::Credited,
             },
             challenge_id: challenge_id.map(|id| id.as_str().to_owned()),
             idempotency: entry.idempotency.map(|key| key.0.into()),
@@ -465,6 +467,7 @@ impl TryFrom<Entry> for LedgerEntry {
                 Kind::Charged => LedgerKind::Charged,
                 Kind::Observed => LedgerKind::Observed,
                 Kind::Closed => LedgerKind::Closed,
+                Kind::Credited => LedgerKind::Credited,
             },
             challenge_id: stored.challenge_id.map(challenge_id).transpose()?,
             idempotency: stored.idempotency.map(|key| OutcomeKey(key.into())),

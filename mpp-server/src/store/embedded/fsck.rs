@@ -10,7 +10,7 @@ use mpp_tempo::{
 
 use super::file::{StoreFile, Values, Visit};
 use crate::{
-    session::record::{ChannelRecord, LedgerEntry, Phase},
+    session::record::{ChannelRecord, LedgerEntry, LedgerKind, Phase},
     store::{
         DocumentKey, DocumentKind, Numbered, OutcomeKey, StoreFault, Versioned,
         codec::{self, CodecError},
@@ -302,7 +302,16 @@ impl Known {
 
 impl Sums {
     fn add(&mut self, entry: &LedgerEntry) {
-        self.cost = self.cost.checked_add(entry.cost).unwrap_or(Amount::MAX);
+        let cost = match entry.kind {
+            LedgerKind::Credited => self.cost.checked_sub(entry.cost),
+            LedgerKind::Opened
+            | LedgerKind::Accepted
+            | LedgerKind::Charged
+            | LedgerKind::Observed
+            | LedgerKind::Closed => self.cost.checked_add(entry.cost),
+        };
+        // No record says that: it is found.
+        self.cost = cost.unwrap_or(Amount::MAX);
         self.units = self.units.saturating_add(entry.units);
     }
 }

@@ -194,6 +194,7 @@ fn kind(kind: LedgerKind) -> &'static str {
         LedgerKind::Charged => "charged",
         LedgerKind::Observed => "observed",
         LedgerKind::Closed => "closed",
+        LedgerKind::Credited => "credited",
     }
 }
 

@@ -16,15 +16,20 @@ use tempo_alloy::TempoNetwork;
 use url::Url;
 
 use super::{
-    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, TxReceipt,
+    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+    Simulation, TxReceipt,
 };
 use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 use crate::escrow::{IStreamChannel, ITIP20, ITIP20ChannelReserve};
 
 mod batch;
+mod fee_payer;
 mod read;
 mod request;
 mod send;
+mod simulate;
+
+pub use fee_payer::RemoteFeePayer;
 
 /// Timeouts of a [`RpcChain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +196,10 @@ impl ChainClient for RpcChain {
             .await?;
         let tip = self.request("eth_maxPriorityFeePerGas", json!([])).await?;
         read::fees(&block, &tip).ok_or_else(|| malformed("fees"))
+    }
+
+    async fn simulate(&self, simulation: Simulation) -> Result<Simulated, ChainError> {
+        self.try_calls(&simulation).await
     }
 
     async fn token_balance(&self, token: Address, owner: Address) -> Result<Amount, ChainError> {

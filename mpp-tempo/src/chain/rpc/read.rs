@@ -39,6 +39,7 @@ pub(super) fn receipt(value: &Value) -> Option<TxReceipt> {
         gas_used: quantity(value.get("gasUsed")?)?,
         from: typed(value.get("from")?)?,
         fee_payer: value.get("feePayer").and_then(typed::<Address>),
+        gas_price: value.get("effectiveGasPrice").and_then(wide_quantity),
     })
 }
 

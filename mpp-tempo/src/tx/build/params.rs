@@ -4,6 +4,7 @@ use alloy_primitives::{Address, B256};
 use mpp_core::Amount;
 
 use crate::channel::{ChannelDescriptor, ChannelTerms, SessionProtocol};
+use crate::charge::ChargeTransfer;
 
 /// What a channel is to be opened with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,19 @@ impl OpenParams {
                 authorized_signer: self.authorized_signer,
                 expiring_nonce_hash: if v2 { expiring_nonce_hash } else { B256::ZERO },
             },
+        }
+    }
+}
+
+impl Transfer {
+    /// A transfer of a charge.
+    #[must_use]
+    pub const fn of_charge(token: Address, asked: &ChargeTransfer) -> Self {
+        Self {
+            token,
+            to: asked.to,
+            amount: asked.amount,
+            memo: asked.memo,
         }
     }
 }

@@ -1,31 +1,27 @@
-//! Sending a payer's transaction: sponsor it if promised, follow it to its end.
+//! Making a payer's transaction ready to send, and sending it.
 
 use alloy_primitives::{B256, Bytes};
 use mpp_core::Amount;
-use mpp_tempo::{
-    Signer,
-    chain::{ChainClient, ChainError, TxReceipt},
-    tx::{self, SignedTx},
-};
+use mpp_tempo::{chain::ChainClient, tx::SignedTx};
 
 use super::{SessionContext, method::Request};
 use crate::{
+    broadcast::{self, Fate},
     error::{Failure, Fault, Rejection},
+    sponsor::Reservation,
     store::{ChannelStore, Claim, ClaimKey},
 };
 
-/// How a transaction ended.
-#[derive(Debug)]
-pub(super) enum Fate {
-    /// Mined and successful.
-    Succeeded(TxReceipt),
-    /// Mined and reverted, or refused by the node: it changed nothing.
-    Refused(String),
+/// A transaction that can be sent as it is.
+pub(super) struct Prepared {
+    pub(super) transaction: SignedTx,
+    /// What the sponsor has set aside for its fee.
+    pub(super) reservation: Option<Reservation>,
 }
 
 impl<S: ChannelStore> Request<'_, S> {
     /// Makes a payer's transaction ready to send: as it is, or cosigned by
-    /// the fee payer within the sponsor policy. `deposit` is what it locks.
+    /// the fee payer within policy and budget. `deposit` is what it locks.
     ///
     /// Everything else about the transaction and its voucher must have been
     /// verified before (SECURITY-CASES A15, A35).
@@ -37,20 +33,20 @@ impl<S: ChannelStore> Request<'_, S> {
         &self,
         transaction: SignedTx,
         deposit: Amount,
-    ) -> Result<SignedTx, Failure> {
+    ) -> Result<Prepared, Failure> {
         if !transaction.needs_fee_payer() {
-            return Ok(transaction);
+            return Ok(Prepared {
+                transaction,
+                reservation: None,
+            });
         }
         let (context, terms) = (&self.context, self.terms);
-        let (true, Some(fee_payer)) = (terms.sponsored, &context.fee_payer) else {
+        let (true, Some(sponsor)) = (terms.sponsored, &context.sponsor) else {
             return Err(refused(
                 "fees are not sponsored here; sign a transaction that pays them",
             ));
         };
-        context
-            .sponsor_policy
-            .check(&transaction, self.visit.now)
-            .map_err(|violation| Rejection::VerificationFailed(violation.to_string()))?;
+        sponsor.check_policy(&transaction, self.visit.now)?;
         // It would revert, and the fee would be ours.
         let payer = transaction.sender();
         let balance = context.chain.token_balance(terms.currency, payer).await;
@@ -58,14 +54,12 @@ impl<S: ChannelStore> Request<'_, S> {
             return Err(refused("the payer does not hold the deposit"));
         }
         self.claim_cosignature(transaction.replay_id()).await?;
-        let cosigned = tx::cosign(transaction, fee_payer, terms.currency)
-            .await
-            .map_err(|error| match error {
-                tx::CosignError::Signer(error) => Failure::Fault(error.into()),
-                error => refused(&error.to_string()),
-            })?;
-        tracing::debug!(fee_payer = %fee_payer.address(), "a transaction was sponsored");
-        Ok(cosigned)
+        let peer = self.visit.peer;
+        let (transaction, reservation) = sponsor.sign(transaction, terms.currency, peer).await?;
+        Ok(Prepared {
+            transaction,
+            reservation: Some(reservation),
+        })
     }
 
     /// One transaction is sponsored per challenge (SECURITY-CASES A15).
@@ -87,27 +81,36 @@ impl<S: ChannelStore> Request<'_, S> {
 }
 
 impl<S: ChannelStore> SessionContext<S> {
-    /// Sends a transaction and follows it to its end.
+    /// Sends a transaction, follows it to its end, and settles what was
+    /// reserved for its fee.
     ///
     /// # Errors
-    /// A [`Fault`] when its fate is not known: it may still be mined.
+    /// As [`broadcast::broadcast`]; the reservation then stays.
     ///
     /// # Cancel safety
-    /// Dropped, the transaction may have been sent. Run it on the server's
-    /// own tasks.
-    pub(super) async fn broadcast(&self, raw: Bytes) -> Result<Fate, Fault> {
-        match self.chain.send_and_wait(raw).await {
-            Ok(receipt) if receipt.success => Ok(Fate::Succeeded(receipt)),
-            Ok(_) => Ok(Fate::Refused(String::from("the transaction was reverted"))),
-            Err(ChainError::Rejected { message }) => {
-                tracing::debug!(%message, "the node refused a transaction");
-                Ok(Fate::Refused(String::from(
-                    "the node refused the transaction",
-                )))
-            }
-            Err(ChainError::Unknown { .. }) => Err(Fault::OutcomeUnknown),
-            Err(error) => Err(error.into()),
+    /// As [`broadcast::broadcast`].
+    pub(super) async fn broadcast(
+        &self,
+        raw: Bytes,
+        reservation: Option<Reservation>,
+    ) -> Result<Fate, Fault> {
+        let fate = broadcast::broadcast(&self.chain, raw).await?;
+        if let (Some(sponsor), Some(reservation)) = (&self.sponsor, reservation) {
+            let receipt = match &fate {
+                Fate::Succeeded(receipt) | Fate::Reverted(receipt) => Some(receipt),
+                Fate::Refused(_) => None,
+            };
+            sponsor.settle(reservation, receipt).await;
         }
+        Ok(fate)
+    }
+}
+
+/// Why a transaction that did not succeed did not.
+pub(super) fn reason(fate: Fate) -> String {
+    match fate {
+        Fate::Refused(why) => why,
+        Fate::Reverted(_) | Fate::Succeeded(_) => String::from("the transaction was reverted"),
     }
 }
 

@@ -1,0 +1,232 @@
+//! Claiming a charge: one write after which nobody else can pay with the same.
+
+use alloy_primitives::{Address, B256};
+
+use super::{
+    desk::{self, Found},
+    errand::Errand,
+    grant,
+    machine::{Todo, look},
+    method::Request,
+    record::{
+        Asked, Bill, ChargeDocument, ChargeId, ChargeRecord, ChargeState, Kept, PaymentId,
+        idempotency_key, transaction_key,
+    },
+};
+use crate::{
+    error::{Failure, Fault, Rejection},
+    gate::{Redeemed, Replay},
+    store::{ChannelStore, DocumentWrite},
+};
+
+/// A payment that was checked against the offer.
+pub(super) struct Shown {
+    pub(super) payer: Address,
+    pub(super) payment: PaymentId,
+    pub(super) memo: B256,
+    pub(super) asked: Option<Asked>,
+}
+
+/// How a claim went.
+pub(super) enum Claimed {
+    /// The charge is the caller's.
+    Now,
+    /// Somebody wrote first: look again.
+    Conflict,
+    /// The same idempotent request has been paid by another charge.
+    Elsewhere(Redeemed),
+}
+
+impl<S: ChannelStore> Request<'_, S> {
+    pub(super) fn id(&self) -> ChargeId {
+        ChargeId::of(&self.credential.challenge().id)
+    }
+
+    /// What is to be done about the payment, with the record it rests on.
+    pub(super) async fn look(
+        &self,
+        shown: &Shown,
+    ) -> Result<(Todo, Option<Found<ChargeRecord>>), Failure> {
+        let found = self.context.desk.load(self.id()).await?;
+        let now = self.context.clock.now();
+        let todo = match &found {
+            None => Todo::Begin,
+            Some(found) => look(&found.value, &shown.payment, shown.asked, now)?,
+        };
+        Ok((todo, found))
+    }
+
+    /// The answer that a served charge was given.
+    pub(super) fn replay(
+        &self,
+        found: Option<Found<ChargeRecord>>,
+        response: Option<Kept>,
+    ) -> Result<Redeemed, Failure> {
+        let record = found.ok_or(Fault::Inconsistent("a charge's record is gone"))?;
+        Ok(replayed(&record.value, response))
+    }
+
+    /// Claims the charge for the payment, and the payment for the charge, in
+    /// one write (SECURITY-CASES A1).
+    ///
+    /// # Cancel safety
+    /// Dropped, the claim was made or not. One that was made lapses, and the
+    /// same payment may then be shown again.
+    pub(super) async fn claim(
+        &self,
+        shown: &Shown,
+        before: Option<Found<ChargeRecord>>,
+        state: ChargeState,
+    ) -> Result<Claimed, Failure> {
+        let mut beside = Vec::new();
+        for transaction in [shown.payment.replay_id, shown.payment.hash] {
+            let Some(transaction) = transaction else {
+                continue;
+            };
+            beside.extend(self.note_transaction(transaction).await?);
+        }
+        if let Some(asked) = shown.asked {
+            match self.note_request(asked).await? {
+                Noted::Free(write) => beside.extend(write),
+                Noted::Paid(redeemed) => return Ok(Claimed::Elsewhere(redeemed)),
+            }
+        }
+        let record = self.record(shown, before.as_ref(), state);
+        let expected = before.map(|before| before.version);
+        let put = self.context.desk.put(record, expected, beside).await?;
+        let Some(durable) = put else {
+            return Ok(Claimed::Conflict);
+        };
+        if durable.get().is_paid() {
+            self.context.tell_paid(durable.get());
+        }
+        Ok(Claimed::Now)
+    }
+
+    /// The note that a transaction pays this charge; an error if it pays
+    /// another.
+    pub(super) async fn note_transaction(
+        &self,
+        transaction: B256,
+    ) -> Result<Option<DocumentWrite>, Failure> {
+        self.context.note_transaction(self.id(), transaction).await
+    }
+
+    /// The note that an idempotent request has paid this charge.
+    async fn note_request(&self, asked: Asked) -> Result<Noted, Failure> {
+        let context = self.context;
+        let key = idempotency_key(asked.into());
+        let belongs = ChargeDocument::Belongs(self.id());
+        let owner = context.desk.owner(key).await?;
+        let version = owner.as_ref().map(|owner| owner.version);
+        let free = || desk::write(key, version, &belongs).map(|write| Noted::Free(Some(write)));
+        let Some(owner) = owner else {
+            return Ok(free()?);
+        };
+        if owner.value == self.id() {
+            return Ok(Noted::Free(None));
+        }
+        let other = context.desk.load(owner.value).await?;
+        let Some(Found { value: other, .. }) = other else {
+            return Ok(free()?);
+        };
+        if other.state == ChargeState::Released {
+            return Ok(free()?);
+        }
+        // The other one was paid for the same: nothing more is taken.
+        match look(&other, &other.payment, Some(asked), context.clock.now()) {
+            Ok(Todo::Replay(response)) => Ok(Noted::Paid(replayed(&other, response))),
+            Ok(Todo::Serve) if other.asked == Some(asked) => {
+                Ok(Noted::Paid(context.grant(owner.value).await?))
+            }
+            Ok(Todo::Serve) => Err(Rejection::ChargeKeyReused.into()),
+            Ok(Todo::Begin | Todo::Resolve(_)) => Err(Rejection::ChargeInProgress.into()),
+            // What is kept of it has expired.
+            Err(Rejection::InvalidChallenge(_)) => Ok(free()?),
+            Err(rejection) => Err(rejection.into()),
+        }
+    }
+
+    fn record(
+        &self,
+        shown: &Shown,
+        before: Option<&Found<ChargeRecord>>,
+        state: ChargeState,
+    ) -> ChargeRecord {
+        let now = self.context.clock.now();
+        let request = &self.terms.request;
+        let paid = !matches!(
+            state,
+            ChargeState::Claimed { .. } | ChargeState::Sent { .. }
+        );
+        ChargeRecord {
+            challenge_id: self.credential.challenge().id.clone(),
+            bill: Bill {
+                chain_id: request.method_details.chain_id,
+                currency: request.currency,
+                amount: request.amount,
+                recipient: request.recipient,
+                external_id: request.external_id.clone(),
+            },
+            payer: shown.payer,
+            payment: shown.payment,
+            memo: shown.memo,
+            asked: shown.asked,
+            claimed_at: now,
+            paid_at: paid.then_some(now),
+            grants: before.map_or(0, |before| before.value.grants),
+            refunded: mpp_core::Amount::ZERO,
+            refunds: 0,
+            state,
+        }
+    }
+
+    /// After its challenge has expired, a payment counts only if it was sent
+    /// in time, and is found on the chain.
+    pub(super) async fn find_late(
+        &self,
+        errand: &Errand<S>,
+        found: Option<Found<ChargeRecord>>,
+    ) -> Result<(), Failure> {
+        let hash = found.and_then(|found| found.value.payment.hash);
+        let hash = hash.ok_or(Rejection::ChallengeExpired)?;
+        if errand.look_up(hash).await? {
+            return Ok(());
+        }
+        Err(Rejection::ChallengeExpired.into())
+    }
+}
+
+enum Noted {
+    Free(Option<DocumentWrite>),
+    Paid(Redeemed),
+}
+
+impl<S: ChannelStore> super::ChargeContext<S> {
+    /// The note that a transaction pays a charge; an error if it pays another.
+    pub(super) async fn note_transaction(
+        &self,
+        id: ChargeId,
+        transaction: B256,
+    ) -> Result<Option<DocumentWrite>, Failure> {
+        let key = transaction_key(transaction);
+        match self.desk.owner(key).await? {
+            None => {
+                let belongs = ChargeDocument::Belongs(id);
+                Ok(Some(desk::write(key, None, &belongs)?))
+            }
+            Some(owner) if owner.value == id => Ok(None),
+            Some(_) => Err(Rejection::InvalidChallenge(
+                "the transaction has paid another challenge",
+            )
+            .into()),
+        }
+    }
+}
+
+fn replayed(record: &ChargeRecord, response: Option<Kept>) -> Redeemed {
+    Redeemed::Served(Box::new(Replay {
+        receipt: grant::payment(record).receipt,
+        response: response.map(Into::into),
+    }))
+}

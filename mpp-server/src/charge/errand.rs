@@ -1,0 +1,202 @@
+//! Following the transaction of a charge to its end, on a task of the server.
+
+use std::{net::IpAddr, sync::Arc};
+
+use alloy_primitives::{Address, B256};
+use mpp_core::{Challenge, ChallengeId, Realm};
+use mpp_tempo::{
+    chain::{ChainClient, TxReceipt},
+    charge::{self, ChargeBinding, Transfers},
+    tx::SignedTx,
+};
+
+use super::{
+    ChargeContext,
+    machine::{ChargeCommand, apply},
+    method::failed,
+    record::{ChargeId, SentTx},
+};
+use crate::{
+    broadcast::{EXPIRY_MARGIN_SECS, Fate, broadcast},
+    error::{Failure, Fault},
+    sponsor::Reservation,
+    store::ChannelStore,
+};
+
+/// One charge and what its receipt must show. Owned, since it outlives the
+/// request that began it.
+pub(super) struct Errand<S> {
+    context: Arc<ChargeContext<S>>,
+    challenge_id: ChallengeId,
+    realm: Realm,
+    transfers: Transfers,
+    payer: Address,
+}
+
+impl<S: ChannelStore> Errand<S> {
+    pub(super) fn new(
+        context: &Arc<ChargeContext<S>>,
+        challenge: &Challenge,
+        transfers: Transfers,
+        payer: Address,
+    ) -> Self {
+        Self {
+            context: Arc::clone(context),
+            challenge_id: challenge.id.clone(),
+            realm: challenge.realm.clone(),
+            transfers,
+            payer,
+        }
+    }
+
+    fn id(&self) -> ChargeId {
+        ChargeId::of(&self.challenge_id)
+    }
+
+    /// Has the fees paid by the sponsor, and sends the transaction.
+    ///
+    /// # Cancel safety
+    /// Run it on a task of the server.
+    pub(super) async fn sponsor(
+        self,
+        transaction: SignedTx,
+        peer: Option<IpAddr>,
+    ) -> Result<(), Failure> {
+        let token = self.transfers.token();
+        let sponsored = match &self.context.sponsor {
+            Some(sponsor) => sponsor.sign(transaction, token, peer).await,
+            None => Err(Fault::Inconsistent("there is no fee payer").into()),
+        };
+        let (cosigned, reservation) = match sponsored {
+            Ok(sponsored) => sponsored,
+            Err(failure) => {
+                // Nothing was sent: whoever comes next begins anew.
+                self.context.run(self.id(), ChargeCommand::Fail).await?;
+                return Err(failure);
+            }
+        };
+        let sent = SentTx::of(&cosigned);
+        self.record_sent(&sent).await?;
+        self.follow(sent, Some(reservation)).await
+    }
+
+    /// Records a transaction before it is sent, and that it pays this charge.
+    async fn record_sent(&self, sent: &SentTx) -> Result<(), Failure> {
+        let context = &self.context;
+        loop {
+            let found = context.desk.load(self.id()).await?;
+            let found = found.ok_or(Fault::Inconsistent("a charge's record is gone"))?;
+            let now = context.clock.now();
+            let command = ChargeCommand::Send {
+                sent: sent.clone(),
+                until: context.lease(now),
+            };
+            let next = apply(&found.value, command, now)?;
+            let note = context.note_transaction(self.id(), sent.hash).await?;
+            let beside = note.into_iter().collect();
+            let put = context.desk.put(next, Some(found.version), beside).await?;
+            if put.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends a transaction that was recorded, and records what came of it.
+    ///
+    /// # Cancel safety
+    /// Run it on a task of the server.
+    pub(super) async fn follow(
+        self,
+        sent: SentTx,
+        reservation: Option<Reservation>,
+    ) -> Result<(), Failure> {
+        let hash = sent.hash;
+        let ended = match broadcast(&self.context.chain, sent.raw).await {
+            Ok(Fate::Succeeded(receipt) | Fate::Reverted(receipt)) => Ok((Some(receipt), None)),
+            // The same transaction may have been mined long ago.
+            Ok(Fate::Refused(why)) => self.receipt(hash).await.map(|receipt| (receipt, Some(why))),
+            Err(fault) => Err(fault),
+        };
+        let (receipt, why) = match ended {
+            Ok(ended) => ended,
+            Err(fault) => {
+                self.context.run(self.id(), ChargeCommand::Leave).await?;
+                return Err(fault.into());
+            }
+        };
+        if let (Some(sponsor), Some(reservation)) = (&self.context.sponsor, reservation) {
+            sponsor.settle(reservation, receipt.as_ref()).await;
+        }
+        match receipt {
+            Some(receipt) => self.settle(&receipt).await,
+            None => {
+                self.context.run(self.id(), ChargeCommand::Fail).await?;
+                Err(failed(why.unwrap_or_default()).into())
+            }
+        }
+    }
+
+    /// Finds out what became of a transaction that was left alone, and sends
+    /// it again while it can still be mined.
+    ///
+    /// # Cancel safety
+    /// Run it on a task of the server.
+    pub(super) async fn resolve(self, sent: SentTx) -> Result<(), Failure> {
+        if self.look_up(sent.hash).await? {
+            return Ok(());
+        }
+        let context = &self.context;
+        let now = context.clock.now();
+        let secs = u64::try_from(now.as_secs()).unwrap_or_default();
+        let is_over = |until: u64| until.saturating_add(EXPIRY_MARGIN_SECS) < secs;
+        if sent.valid_before.is_some_and(is_over) {
+            context.run(self.id(), ChargeCommand::Fail).await?;
+            return Err(failed("the transaction was never mined; pay a new challenge").into());
+        }
+        let until = context.lease(now);
+        context
+            .run(self.id(), ChargeCommand::Follow { until })
+            .await?;
+        self.follow(sent, None).await
+    }
+
+    /// Whether the chain shows the payment; if so, that is recorded.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is recorded or not.
+    pub(super) async fn look_up(&self, hash: B256) -> Result<bool, Failure> {
+        match self.receipt(hash).await? {
+            Some(receipt) => self.settle(&receipt).await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, Fault> {
+        Ok(self.context.chain.receipt(hash).await?)
+    }
+
+    /// Believes a receipt that shows the transfers (SECURITY-CASES A25).
+    async fn settle(&self, receipt: &TxReceipt) -> Result<(), Failure> {
+        let context = &self.context;
+        if !receipt.success {
+            context.run(self.id(), ChargeCommand::Fail).await?;
+            return Err(failed("the transaction was reverted").into());
+        }
+        let binding = ChargeBinding {
+            realm: self.realm.as_str(),
+            challenge_id: self.challenge_id.as_str(),
+        };
+        let shows = charge::check_receipt(receipt, &self.transfers, binding);
+        if shows.is_err() || receipt.from != self.payer {
+            context.run(self.id(), ChargeCommand::Leave).await?;
+            let what = "a transaction succeeded without its transfers";
+            return Err(Fault::Inconsistent(what).into());
+        }
+        let hash = receipt.hash;
+        let paid = context
+            .run(self.id(), ChargeCommand::Confirm { hash })
+            .await?;
+        context.tell_paid(paid.get());
+        Ok(())
+    }
+}

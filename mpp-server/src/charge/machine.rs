@@ -1,0 +1,262 @@
+//! Every rule about what becomes of a charge, as pure functions.
+//!
+//! Nothing here waits, stores or looks at a clock or the chain: a record and
+//! a command go in, the next record or a rejection comes out.
+
+use alloy_primitives::B256;
+use mpp_core::{Amount, Timestamp};
+
+use super::record::{Asked, ChargeRecord, ChargeState, Kept, PaymentId, SentTx};
+use crate::error::Rejection;
+
+/// Something that happens to a charge. See [`apply`].
+#[derive(Clone, Debug)]
+pub enum ChargeCommand {
+    /// The transaction is ready and about to be sent.
+    Send {
+        /// The transaction.
+        sent: SentTx,
+        /// Somebody follows it until then.
+        until: Timestamp,
+    },
+    /// Somebody follows a transaction that was left alone.
+    Follow {
+        /// Until then.
+        until: Timestamp,
+    },
+    /// Whoever prepared or followed the transaction has given up for now.
+    Leave,
+    /// The chain shows the payment.
+    Confirm {
+        /// Hash of the transaction.
+        hash: B256,
+    },
+    /// The transaction was refused or reverted, or can no longer be mined.
+    Fail,
+    /// A request is about to be served.
+    Serve {
+        /// The grant counts until then.
+        until: Timestamp,
+    },
+    /// A request is still being served.
+    Extend {
+        /// Which grant.
+        grant: u64,
+        /// It counts until then.
+        until: Timestamp,
+    },
+    /// A request was served.
+    Capture {
+        /// Which grant.
+        grant: u64,
+        /// What a retry of an idempotent request is answered with.
+        response: Option<Kept>,
+        /// A retry finds it until then.
+        keep_until: Timestamp,
+    },
+    /// A request was not served: what was paid is still there.
+    Return {
+        /// Which grant.
+        grant: u64,
+    },
+}
+
+/// What is to be done about a payment that is shown for a known charge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Todo {
+    /// Nothing has come of the charge: begin again with this payment.
+    Begin,
+    /// The transaction may have been sent: find out what became of it.
+    Resolve(SentTx),
+    /// It is paid: serve it.
+    Serve,
+    /// It was served, to an equal request.
+    Replay(Option<Kept>),
+}
+
+/// Decides what to do about a payment that is shown for a known charge.
+///
+/// # Errors
+/// [`Rejection::ChargeInProgress`] while somebody works on it,
+/// [`Rejection::ChargeKeyReused`] when it was served to another request with
+/// the same idempotency key, and [`Rejection::InvalidChallenge`] when it was
+/// served, or is paid by another transaction (PROTOCOL 1.3: already used).
+pub fn look(
+    record: &ChargeRecord,
+    shown: &PaymentId,
+    asked: Option<Asked>,
+    now: Timestamp,
+) -> Result<Todo, Rejection> {
+    if !record.payment.is(shown) {
+        return match record.state {
+            ChargeState::Released => Ok(Todo::Begin),
+            _ => Err(Rejection::InvalidChallenge(
+                "the challenge belongs to another transaction",
+            )),
+        };
+    }
+    match &record.state {
+        ChargeState::Claimed { until }
+        | ChargeState::Sent { until, .. }
+        | ChargeState::Serving { until }
+            if now < *until =>
+        {
+            Err(Rejection::ChargeInProgress)
+        }
+        ChargeState::Claimed { .. } | ChargeState::Released => Ok(Todo::Begin),
+        ChargeState::Sent { sent, .. } => Ok(Todo::Resolve(sent.clone())),
+        ChargeState::Paid | ChargeState::Serving { .. } => Ok(Todo::Serve),
+        ChargeState::Served {
+            response,
+            keep_until,
+            ..
+        } => replay(record, asked, now < *keep_until).map(|()| Todo::Replay(response.clone())),
+    }
+}
+
+/// Whether a served charge answers an idempotent request once more.
+fn replay(record: &ChargeRecord, asked: Option<Asked>, kept: bool) -> Result<(), Rejection> {
+    let used = Rejection::InvalidChallenge("the challenge was used");
+    match (record.asked, asked) {
+        (Some(before), Some(asked)) if before.key == asked.key && kept => {
+            if before.request == asked.request {
+                Ok(())
+            } else {
+                Err(Rejection::ChargeKeyReused)
+            }
+        }
+        _ => Err(used),
+    }
+}
+
+/// Applies a command to a charge.
+///
+/// # Errors
+/// [`Rejection::ChargeInProgress`] when somebody else was faster,
+/// [`Rejection::ChargeLapsed`] for a grant that is gone.
+pub fn apply(
+    record: &ChargeRecord,
+    command: ChargeCommand,
+    now: Timestamp,
+) -> Result<ChargeRecord, Rejection> {
+    let mut next = record.clone();
+    let in_progress = Err(Rejection::ChargeInProgress);
+    match command {
+        ChargeCommand::Send { sent, until } => match record.state {
+            ChargeState::Claimed { .. } => {
+                next.payment.hash = Some(sent.hash);
+                next.state = ChargeState::Sent { sent, until };
+            }
+            _ => return in_progress,
+        },
+        ChargeCommand::Follow { until: new } => match &mut next.state {
+            ChargeState::Sent { until, .. } if *until <= now => *until = new,
+            _ => return in_progress,
+        },
+        ChargeCommand::Leave => match &mut next.state {
+            ChargeState::Claimed { until } | ChargeState::Sent { until, .. } => {
+                *until = (*until).min(now);
+            }
+            _ => {}
+        },
+        ChargeCommand::Confirm { hash } => {
+            if !record.is_paid() {
+                next.payment.hash = Some(hash);
+                next.paid_at = Some(now);
+                next.state = ChargeState::Paid;
+            }
+        }
+        // What the chain has shown once is true.
+        ChargeCommand::Fail => {
+            if !record.is_paid() {
+                next.state = ChargeState::Released;
+            }
+        }
+        ChargeCommand::Serve { until } => match record.state {
+            ChargeState::Paid => next.serve(until),
+            ChargeState::Serving { until: before } if before <= now => next.serve(until),
+            _ => return in_progress,
+        },
+        ChargeCommand::Extend { grant, until } => {
+            next.require(grant)?;
+            next.state = ChargeState::Serving { until };
+        }
+        ChargeCommand::Capture {
+            grant,
+            response,
+            keep_until,
+        } => {
+            next.require(grant)?;
+            next.state = ChargeState::Served {
+                at: now,
+                response: response.filter(|_| record.asked.is_some()),
+                keep_until,
+            };
+        }
+        ChargeCommand::Return { grant } => {
+            if next.require(grant).is_ok() {
+                next.state = ChargeState::Paid;
+            }
+        }
+    }
+    Ok(next)
+}
+
+/// Why no more of a charge can be sent back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotRefundable {
+    /// The chain has not shown it paid.
+    #[error("the charge was not paid")]
+    NotPaid,
+    /// All refunds together would exceed what was paid, or it is nothing.
+    #[error("at most {left} base units can be sent back, and not nothing")]
+    TooMuch {
+        /// The most, in base units.
+        left: Amount,
+    },
+}
+
+/// Begins a refund: its amount counts from here on, whatever becomes of it.
+///
+/// # Errors
+/// [`NotRefundable`].
+pub fn begin_refund(record: &ChargeRecord, amount: Amount) -> Result<ChargeRecord, NotRefundable> {
+    if !record.is_paid() {
+        return Err(NotRefundable::NotPaid);
+    }
+    let left = record.bill.amount.saturating_sub(record.refunded);
+    let too_much = NotRefundable::TooMuch { left };
+    if amount.is_zero() || amount > left {
+        return Err(too_much);
+    }
+    let mut next = record.clone();
+    next.refunded = record.refunded.checked_add(amount).ok_or(too_much)?;
+    next.refunds = record.refunds.checked_add(1).ok_or(too_much)?;
+    Ok(next)
+}
+
+/// Ends a refund of which it is certain that it was never mined.
+#[must_use]
+pub fn undo_refund(record: &ChargeRecord, amount: Amount) -> ChargeRecord {
+    let mut next = record.clone();
+    next.refunded = record.refunded.saturating_sub(amount);
+    next
+}
+
+impl ChargeRecord {
+    fn serve(&mut self, until: Timestamp) {
+        self.grants = self.grants.saturating_add(1);
+        self.state = ChargeState::Serving { until };
+    }
+
+    /// The grant must be the last one, and not be settled.
+    fn require(&self, grant: u64) -> Result<(), Rejection> {
+        match self.state {
+            ChargeState::Serving { .. } if self.grants == grant => Ok(()),
+            _ => Err(Rejection::ChargeLapsed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

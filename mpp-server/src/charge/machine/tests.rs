@@ -1,0 +1,228 @@
+//! The rules of a charge, one by one and in random lives.
+
+use alloy_primitives::{Address, B256, Bytes};
+use mpp_core::{Amount, ChallengeId};
+use proptest::prelude::*;
+
+use super::*;
+use crate::charge::record::Bill;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_secs(1_800_000_000_i64.saturating_add(seconds))
+}
+
+fn record(state: ChargeState) -> ChargeRecord {
+    ChargeRecord {
+        challenge_id: ChallengeId::new("c1").unwrap(),
+        bill: Bill {
+            chain_id: 42431,
+            currency: Address::ZERO,
+            amount: Amount::new(100),
+            recipient: Address::ZERO,
+            external_id: None,
+        },
+        payer: Address::repeat_byte(1),
+        payment: shown(1),
+        memo: B256::ZERO,
+        asked: Some(asked(1, 1)),
+        claimed_at: at(0),
+        paid_at: None,
+        grants: 0,
+        refunded: Amount::ZERO,
+        refunds: 0,
+        state,
+    }
+}
+
+fn shown(byte: u8) -> PaymentId {
+    PaymentId {
+        replay_id: Some(B256::repeat_byte(byte)),
+        hash: None,
+    }
+}
+
+fn asked(key: u8, request: u8) -> Asked {
+    Asked {
+        key: B256::repeat_byte(key),
+        request: B256::repeat_byte(request),
+    }
+}
+
+fn sent() -> SentTx {
+    SentTx {
+        hash: B256::repeat_byte(9),
+        valid_before: Some(1),
+        raw: Bytes::from_static(b"raw"),
+    }
+}
+
+fn states() -> [ChargeState; 6] {
+    let until = at(10);
+    [
+        ChargeState::Claimed { until },
+        ChargeState::Sent {
+            sent: sent(),
+            until,
+        },
+        ChargeState::Paid,
+        ChargeState::Serving { until },
+        ChargeState::Served {
+            at: at(0),
+            response: None,
+            keep_until: until,
+        },
+        ChargeState::Released,
+    ]
+}
+
+#[test]
+fn another_payment_begins_only_where_nothing_came_of_the_first() {
+    for state in states() {
+        let todo = look(&record(state.clone()), &shown(2), None, at(0));
+        assert_eq!(todo.is_ok(), state == ChargeState::Released, "{state:?}");
+    }
+}
+
+#[test]
+fn the_same_payment_goes_on_where_it_was_left() {
+    let check = |index: usize, now, expected: Result<Todo, Rejection>| {
+        let [state] = &states()[index..=index] else {
+            panic!()
+        };
+        let todo = look(
+            &record(state.clone()),
+            &shown(1),
+            Some(asked(1, 1)),
+            at(now),
+        );
+        assert_eq!(todo, expected, "{state:?} {now}");
+    };
+    let busy = || Err(Rejection::ChargeInProgress);
+    check(0, 9, busy());
+    check(0, 10, Ok(Todo::Begin));
+    check(1, 9, busy());
+    check(1, 10, Ok(Todo::Resolve(sent())));
+    check(2, 0, Ok(Todo::Serve));
+    check(3, 9, busy());
+    check(3, 10, Ok(Todo::Serve));
+    check(4, 9, Ok(Todo::Replay(None)));
+    check(5, 0, Ok(Todo::Begin));
+}
+
+#[test]
+fn a_served_charge_answers_only_the_request_it_was_served_to() {
+    let served = record(states()[4].clone());
+    let answer = |asked, now| look(&served, &shown(1), asked, at(now));
+    let used = Err(Rejection::InvalidChallenge("the challenge was used"));
+    assert_eq!(answer(None, 0), used);
+    assert_eq!(answer(Some(asked(2, 1)), 0), used);
+    assert_eq!(answer(Some(asked(1, 1)), 10), used);
+    let reused = Err(Rejection::ChargeKeyReused);
+    assert_eq!(answer(Some(asked(1, 2)), 0), reused);
+}
+
+#[test]
+fn refunds_never_exceed_what_was_paid() {
+    let paid = record(ChargeState::Paid);
+    let half = begin_refund(&paid, Amount::new(60)).unwrap();
+    assert_eq!((half.refunded, half.refunds), (Amount::new(60), 1));
+    let left = Amount::new(40);
+    for units in [0, 41, u128::MAX] {
+        let refused = begin_refund(&half, Amount::new(units));
+        assert_eq!(refused, Err(NotRefundable::TooMuch { left }));
+    }
+    let whole = begin_refund(&half, left).unwrap();
+    assert_eq!(undo_refund(&whole, left).refunded, half.refunded);
+    let unpaid = begin_refund(&record(ChargeState::Released), left);
+    assert_eq!(unpaid, Err(NotRefundable::NotPaid));
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Wait(i64),
+    Send,
+    Follow,
+    Leave,
+    Confirm,
+    Fail,
+    Serve,
+    Extend(u64),
+    Capture(u64),
+    Return(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        1 => (1..12_i64).prop_map(Event::Wait),
+        1 => Just(Event::Send),
+        1 => Just(Event::Follow),
+        1 => Just(Event::Leave),
+        1 => Just(Event::Confirm),
+        1 => Just(Event::Fail),
+        3 => Just(Event::Serve),
+        1 => (0..3_u64).prop_map(Event::Extend),
+        2 => (0..3_u64).prop_map(Event::Capture),
+        2 => (0..3_u64).prop_map(Event::Return),
+    ]
+}
+
+proptest! {
+    // SECURITY-CASES A1: whatever happens in whatever order, one request at a time is served,
+    // and one at all is captured; what was paid stays paid.
+    #[test]
+    fn a_charge_is_captured_once_in_every_life(events in prop::collection::vec(event(), 1..60)) {
+        let mut now = 0;
+        let mut record = record(states()[0].clone());
+        let mut captures = 0;
+        let mut live: Option<(u64, i64)> = None;
+        for event in events {
+            let until = at(now + 10);
+            let newest = |back: u64| record.grants.saturating_sub(back);
+            let command = match event {
+                Event::Wait(seconds) => {
+                    now += seconds;
+                    continue;
+                }
+                Event::Send => ChargeCommand::Send { sent: sent(), until },
+                Event::Follow => ChargeCommand::Follow { until },
+                Event::Leave => ChargeCommand::Leave,
+                Event::Confirm => ChargeCommand::Confirm { hash: sent().hash },
+                Event::Fail => ChargeCommand::Fail,
+                Event::Serve => ChargeCommand::Serve { until },
+                Event::Extend(back) => ChargeCommand::Extend { grant: newest(back), until },
+                Event::Capture(back) => ChargeCommand::Capture {
+                    grant: newest(back),
+                    response: None,
+                    keep_until: until,
+                },
+                Event::Return(back) => ChargeCommand::Return { grant: newest(back) },
+            };
+            let was_paid = record.is_paid();
+            let Ok(next) = apply(&record, command.clone(), at(now)) else {
+                continue;
+            };
+            prop_assert!(next.is_paid() || !was_paid);
+            prop_assert_eq!(next.is_paid() && !was_paid, matches!(command, ChargeCommand::Confirm { .. }) && !was_paid);
+            match command {
+                ChargeCommand::Serve { .. } => {
+                    // Nobody else is being served.
+                    prop_assert!(live.is_none_or(|(_, until)| until <= now));
+                    prop_assert_eq!(captures, 0);
+                    live = Some((next.grants, now + 10));
+                }
+                ChargeCommand::Extend { grant, .. } => live = Some((grant, now + 10)),
+                ChargeCommand::Capture { grant, .. } => {
+                    prop_assert_eq!(live.map(|(grant, _)| grant), Some(grant));
+                    captures += 1;
+                    live = None;
+                }
+                ChargeCommand::Return { grant } if live.is_some_and(|(id, _)| id == grant) => {
+                    live = None;
+                }
+                _ => {}
+            }
+            record = next;
+        }
+        prop_assert!(captures <= 1);
+    }
+}

@@ -1,0 +1,72 @@
+use mpp_core::problem::ProblemKind;
+use serde_json::json;
+
+use super::*;
+use crate::testing::World;
+
+fn refused(configure: impl FnOnce(ChargeOffer) -> ChargeOffer) -> String {
+    let world = World::new();
+    configure(world.server.charge())
+        .build()
+        .unwrap_err()
+        .to_string()
+}
+
+#[tokio::test]
+async fn offers_that_do_not_hold_together_are_misuse() {
+    let other = Address::repeat_byte(1);
+    let check = |configure: fn(ChargeOffer) -> ChargeOffer, expected: &str| {
+        let message = refused(configure);
+        assert!(message.contains(expected), "{message}");
+    };
+    check(|offer| offer, "`amount` is required");
+    // A human price is never rounded.
+    check(|offer| offer.amount("0.0000004"), "decimal places");
+    check(|offer| offer.amount("1").modes([]), "`modes` is empty");
+    let zero: fn(ChargeOffer) -> ChargeOffer = |offer| offer.amount("0").sponsored();
+    check(zero, "a charge of zero");
+    let pushed: fn(ChargeOffer) -> ChargeOffer =
+        |offer| offer.amount("1").memo(B256::ZERO).modes([ChargeMode::Push]);
+    check(pushed, "pulled only");
+    assert!(refused(|offer| offer.amount("1").split(other, "1")).contains("not below"));
+    assert!(refused(|offer| offer.amount("1").split(other, "0")).contains("zero"));
+    let eleven = |offer: ChargeOffer| {
+        let offer = offer.amount("1");
+        (0..11).fold(offer, |offer, _| offer.split(other, "0.01"))
+    };
+    assert!(refused(eleven).contains("11 splits"));
+}
+
+// PROTOCOL 4: the request.
+#[tokio::test]
+async fn the_request_says_what_is_to_be_paid() {
+    let world = World::new();
+    let offer = world
+        .server
+        .charge()
+        .amount("0.01")
+        .external_id("order-1")
+        .description("a photo")
+        .split(Address::repeat_byte(1), "0.004")
+        .sponsored()
+        .build()
+        .unwrap();
+    let request: serde_json::Value = offer.request().decode().unwrap();
+    let expected = json!({
+        "amount": "10000",
+        "currency": "0x20c0000000000000000000000000000000000000",
+        "recipient": format!("{:#x}", world.payee()),
+        "externalId": "order-1",
+        "methodDetails": {
+            "chainId": 42431,
+            "feePayer": true,
+            "splits": [{"amount": "4000", "recipient": Address::repeat_byte(1)}],
+        },
+    });
+    assert_eq!(request, expected);
+    assert_eq!(offer.description(), Some("a photo"));
+    let route = crate::testing::route("/photo", offer);
+    let challenge = world.challenge(&route).await;
+    let again = world.challenge(&route).await;
+    assert_ne!(challenge.id, again.id, "{:?}", ProblemKind::PaymentRequired);
+}

@@ -1,0 +1,151 @@
+//! Pull: the client signs the transaction, the server sends it.
+
+use alloy_primitives::Address;
+use mpp_tempo::{
+    charge::{self, Transfers},
+    tx::{SignedTx, TxError},
+    wire::ChargeMode,
+};
+
+use super::{
+    claim::{Claimed, Shown},
+    errand::Errand,
+    machine::Todo,
+    method::{Request, failed, invalid},
+    record::{ChargeState, PaymentId, SentTx},
+};
+use crate::{
+    error::{Failure, Fault, Rejection},
+    gate::Redeemed,
+    store::ChannelStore,
+};
+
+impl<S: ChannelStore> Request<'_, S> {
+    /// Pays with a signed transaction that nobody has sent yet.
+    ///
+    /// Nothing is sent before the transaction was checked and the charge
+    /// claimed (SECURITY-CASES A1, A35).
+    pub(super) async fn pull(
+        &self,
+        transfers: &Transfers,
+        raw: &[u8],
+    ) -> Result<Redeemed, Failure> {
+        self.check_mode(ChargeMode::Pull)?;
+        let transaction = SignedTx::decode(raw).map_err(unreadable)?;
+        let matched = charge::check(&transaction, transfers, self.binding())
+            .map_err(|error| failed(error.to_string()))?;
+        let payer = transaction.sender();
+        self.check_source(payer)?;
+        let wants_sponsor = transaction.needs_fee_payer();
+        if wants_sponsor && !self.terms.sponsored {
+            return Err(
+                failed("fees are not sponsored here; sign a transaction that pays them").into(),
+            );
+        }
+        let shown = Shown {
+            payer,
+            payment: PaymentId {
+                replay_id: Some(transaction.replay_id()),
+                hash: (!wants_sponsor).then(|| transaction.hash()),
+            },
+            memo: matched.memo,
+            asked: self.asked(payer),
+        };
+        loop {
+            let (todo, found) = self.look(&shown).await?;
+            let errand = self.errand(transfers, payer);
+            match todo {
+                Todo::Replay(response) => return self.replay(found, response),
+                Todo::Serve => {}
+                Todo::Resolve(sent) => self.resolve(errand, sent).await?,
+                Todo::Begin if self.check_in_time().is_err() => {
+                    self.find_late(&errand, found).await?;
+                }
+                Todo::Begin => {
+                    self.check_sendable(&transaction)?;
+                    let state = self.first_state(&transaction);
+                    match self.claim(&shown, found, state).await? {
+                        Claimed::Conflict => continue,
+                        Claimed::Elsewhere(redeemed) => return Ok(redeemed),
+                        Claimed::Now => self.send(errand, transaction).await?,
+                    }
+                }
+            }
+            return self.context.grant(self.id()).await;
+        }
+    }
+
+    fn errand(&self, transfers: &Transfers, payer: Address) -> Errand<S> {
+        let challenge = self.credential.challenge();
+        Errand::new(self.context, challenge, transfers.clone(), payer)
+    }
+
+    /// What can be known of a transaction before it is claimed and sent.
+    fn check_sendable(&self, transaction: &SignedTx) -> Result<(), Failure> {
+        let now = self.context.clock.now();
+        let expired = |until: u64| i64::try_from(until).is_ok_and(|until| until <= now.as_secs());
+        if transaction.valid_before().is_some_and(expired) {
+            return Err(failed("the transaction is not valid any more").into());
+        }
+        if transaction.needs_fee_payer() {
+            let sponsor = self.context.sponsor.as_ref();
+            let sponsor = sponsor.ok_or(Fault::Inconsistent("there is no fee payer"))?;
+            sponsor.check_policy(transaction, now)?;
+        }
+        Ok(())
+    }
+
+    /// A complete transaction is recorded in the same write that claims the
+    /// charge; one that a sponsor has to sign is recorded after that.
+    fn first_state(&self, transaction: &SignedTx) -> ChargeState {
+        let until = self.context.lease(self.context.clock.now());
+        if transaction.needs_fee_payer() {
+            return ChargeState::Claimed { until };
+        }
+        ChargeState::Sent {
+            sent: SentTx::of(transaction),
+            until,
+        }
+    }
+
+    /// Sends the transaction on a task of the server and waits for its end.
+    async fn send(&self, errand: Errand<S>, transaction: SignedTx) -> Result<(), Failure> {
+        let peer = self.visit.peer;
+        let work = async move {
+            if transaction.needs_fee_payer() {
+                errand.sponsor(transaction, peer).await
+            } else {
+                errand.follow(SentTx::of(&transaction), None).await
+            }
+        };
+        let tasks = &self.context.tasks;
+        tasks.run(work).await.map_err(Fault::from)??;
+        Ok(())
+    }
+
+    /// Finds out what became of a transaction that was left alone.
+    pub(super) async fn resolve(&self, errand: Errand<S>, sent: SentTx) -> Result<(), Failure> {
+        let work = async move { errand.resolve(sent).await };
+        let tasks = &self.context.tasks;
+        tasks.run(work).await.map_err(Fault::from)??;
+        Ok(())
+    }
+}
+
+impl SentTx {
+    /// A transaction that nobody has to sign any more.
+    pub(crate) fn of(transaction: &SignedTx) -> Self {
+        Self {
+            hash: transaction.hash(),
+            valid_before: transaction.valid_before(),
+            raw: transaction.encode(),
+        }
+    }
+}
+
+fn unreadable(error: TxError) -> Rejection {
+    match error {
+        TxError::Type | TxError::Malformed => invalid(&error.to_string()),
+        error => failed(error.to_string()),
+    }
+}

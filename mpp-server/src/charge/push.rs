@@ -1,0 +1,111 @@
+//! Push: the client has sent the transaction and shows its hash.
+
+use alloy_primitives::B256;
+use mpp_tempo::{
+    chain::{ChainClient, TxReceipt},
+    charge::{self, Transfers},
+    wire::ChargeMode,
+};
+
+use super::{
+    claim::{Claimed, Shown},
+    errand::Errand,
+    machine::{Todo, look},
+    method::{Request, failed},
+    record::{ChargeState, PaymentId},
+};
+use crate::{
+    error::{Failure, Fault, Rejection},
+    gate::Redeemed,
+    store::ChannelStore,
+};
+
+impl<S: ChannelStore> Request<'_, S> {
+    /// Pays with a transaction that the client has sent.
+    ///
+    /// Only what the chain shows counts: status, sender and transfers
+    /// (SECURITY-CASES A4, A25).
+    pub(super) async fn push(
+        &self,
+        transfers: &Transfers,
+        hash: B256,
+    ) -> Result<Redeemed, Failure> {
+        self.check_mode(ChargeMode::Push)?;
+        let payment = PaymentId {
+            replay_id: None,
+            hash: Some(hash),
+        };
+        loop {
+            let context = self.context;
+            let found = context.desk.load(self.id()).await?;
+            let todo = match &found {
+                None => Todo::Begin,
+                Some(found) => {
+                    self.check_source(found.value.payer)?;
+                    let asked = self.asked(found.value.payer);
+                    look(&found.value, &payment, asked, context.clock.now())?
+                }
+            };
+            match todo {
+                Todo::Replay(response) => return self.replay(found, response),
+                Todo::Serve => {}
+                Todo::Resolve(sent) => {
+                    let payer = found.map(|found| found.value.payer);
+                    let challenge = self.credential.challenge();
+                    let payer = payer.unwrap_or_default();
+                    let errand = Errand::new(context, challenge, transfers.clone(), payer);
+                    self.resolve(errand, sent).await?;
+                }
+                Todo::Begin => {
+                    self.check_in_time()?;
+                    let receipt = self.mined(hash).await?;
+                    let shown = self.shown(&receipt, transfers, payment)?;
+                    match self.claim(&shown, found, ChargeState::Paid).await? {
+                        Claimed::Conflict => continue,
+                        Claimed::Elsewhere(redeemed) => return Ok(redeemed),
+                        Claimed::Now => {}
+                    }
+                }
+            }
+            return context.grant(self.id()).await;
+        }
+    }
+
+    /// The receipt of a transaction that somebody else has sent.
+    ///
+    /// Whoever names many that are not there has to wait: each costs a call
+    /// to the node.
+    async fn mined(&self, hash: B256) -> Result<TxReceipt, Failure> {
+        let (limit, visit) = (&self.context.bad_signatures, self.visit);
+        let now = self.context.clock.now();
+        if !limit.admits(LOOKUPS, visit.peer, now) {
+            return Err(Rejection::TooManyProofs.into());
+        }
+        let receipt = self.context.chain.receipt(hash).await;
+        let receipt = receipt.map_err(Fault::from)?;
+        Ok(receipt.ok_or_else(|| {
+            limit.failed(LOOKUPS, visit.peer, now);
+            Rejection::ChargeNotMined
+        })?)
+    }
+
+    fn shown(
+        &self,
+        receipt: &TxReceipt,
+        transfers: &Transfers,
+        payment: PaymentId,
+    ) -> Result<Shown, Rejection> {
+        let matched = charge::check_receipt(receipt, transfers, self.binding())
+            .map_err(|error| failed(error.to_string()))?;
+        self.check_source(receipt.from)?;
+        Ok(Shown {
+            payer: receipt.from,
+            payment,
+            memo: matched.memo,
+            asked: self.asked(receipt.from),
+        })
+    }
+}
+
+/// Takes the place of a channel in the limit of bad signatures.
+const LOOKUPS: B256 = B256::ZERO;

@@ -1,0 +1,200 @@
+//! Lost answers, dropped and reverted transactions, dying servers: a payment
+//! is granted once, or was never made; it is never paid and refused for ever.
+
+use std::time::Duration;
+
+use mpp_core::problem::ProblemKind;
+use mpp_devnet::{Outage, Times};
+use mpp_tempo::{charge::AttributionMemo, tx::FeeMode};
+
+use super::shop::*;
+use crate::{
+    charge::record::ChargeState,
+    testing::{World, granted, paying, problem},
+};
+
+const TRANSFER_WITH_MEMO: [u8; 4] = [0x95, 0x77, 0x7d, 0x59];
+
+fn wallet(world: &World, fee_mode: FeeMode) -> Wallet<'_> {
+    match fee_mode {
+        FeeMode::Sponsored => Wallet::sponsored(world),
+        FeeMode::SelfPaid { .. } => Wallet::new(world),
+    }
+}
+
+// The answer to the broadcast is lost, the transaction is not.
+#[tokio::test(start_paused = true)]
+async fn a_payment_whose_answer_was_lost_is_found_on_the_chain() {
+    for fee_mode in [paying(), FeeMode::Sponsored] {
+        let world = World::new();
+        let route = shop(offer(&world).sponsored());
+        let challenge = world.challenge(&route).await;
+        let credential = wallet(&world, fee_mode).pay(&challenge).await;
+        world.node.faults().lose_responses(Times::Once);
+        let lost = show(&world, &route, &credential).await;
+        problem(lost, ProblemKind::ServiceUnavailable);
+        // Much later the transaction and the challenge are no longer valid.
+        world.advance(3_600);
+        served(show(&world, &route, &credential).await).await;
+        assert_eq!(mined(&world), 1);
+    }
+}
+
+// The process dies between the claim and the grant; another one takes over.
+#[tokio::test(start_paused = true)]
+async fn another_server_grants_what_a_dead_one_has_claimed() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    world.node.faults().set_outage(Outage::Refusing);
+    let refused = show(&world, &route, &credential).await;
+    problem(refused, ProblemKind::ServiceUnavailable);
+    let state = record(&world, &challenge).await.unwrap().state;
+    assert!(matches!(state, ChargeState::Sent { .. }), "{state:?}");
+    assert_eq!(mined(&world), 0);
+
+    world.node.faults().clear();
+    let other = world.configured(world.store.clone());
+    let there = shop(other.charge().amount("0.01"));
+    served(show_at(&other, &there, &credential).await).await;
+    assert_eq!(mined(&world), 1);
+    // The first one, back again, knows it.
+    problem(
+        show(&world, &route, &credential).await,
+        ProblemKind::InvalidChallenge,
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payment_that_was_never_mined_costs_nothing_and_can_be_made_anew() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    world.node.faults().drop_transactions(Times::Once);
+    let lost = show(&world, &route, &credential).await;
+    problem(lost, ProblemKind::ServiceUnavailable);
+    // No longer valid, and certainly not mined.
+    world.advance(60);
+    let over = show(&world, &route, &credential).await;
+    problem(over, ProblemKind::VerificationFailed);
+    let state = record(&world, &challenge).await.unwrap().state;
+    assert_eq!(state, ChargeState::Released);
+    // The same challenge, another transaction.
+    let anew = Wallet::new(&world).pay(&challenge).await;
+    served(show(&world, &route, &anew).await).await;
+    assert_eq!(mined(&world), 1);
+}
+
+// While it can still be mined, it is sent again.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_transaction_is_sent_again_while_it_is_valid() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    world.node.faults().drop_transactions(Times::Once);
+    let lost = show(&world, &route, &credential).await;
+    problem(lost, ProblemKind::ServiceUnavailable);
+    served(show(&world, &route, &credential).await).await;
+    assert_eq!(mined(&world), 1);
+}
+
+// SECURITY-CASES A25: a reverted transaction is not believed.
+#[tokio::test(start_paused = true)]
+async fn a_reverted_transaction_pays_nothing() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let wallet = Wallet::new(&world);
+    let signed = wallet.sign(&honest(&challenge)).await;
+    world
+        .node
+        .faults()
+        .revert_calls(TRANSFER_WITH_MEMO, Times::Once);
+    for credential in [pull(&challenge, &signed), push(&challenge, signed.hash())] {
+        let refused = show(&world, &route, &credential).await;
+        problem(refused, ProblemKind::VerificationFailed);
+        let state = record(&world, &challenge).await.unwrap().state;
+        assert_eq!(state, ChargeState::Released);
+    }
+    // The honest payment still works.
+    let mut next = Wallet::new(&world);
+    next.context.valid_after = Some(1);
+    served(show(&world, &route, &next.pay(&challenge).await).await).await;
+}
+
+// A payer without money: the node refuses, and nothing is granted.
+#[tokio::test(start_paused = true)]
+async fn a_payer_without_money_gets_nothing() {
+    let world = World::new();
+    let poor = mpp_tempo::LocalSigner::from_bytes(&[9; 32]).unwrap();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let wallet = Wallet {
+        signer: &poor,
+        ..Wallet::new(&world)
+    };
+    let refused = show(&world, &route, &wallet.pay(&challenge).await).await;
+    problem(refused, ProblemKind::VerificationFailed);
+}
+
+// A node that lags behind does not make a payment vanish.
+#[tokio::test(start_paused = true)]
+async fn a_lagging_node_delays_a_payment_and_does_not_lose_it() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let wallet = Wallet::new(&world);
+    let signed = wallet.sign(&honest(&challenge)).await;
+    world.node.submit(&signed.encode()).unwrap();
+    world.node.faults().lag_reads(1);
+    let credential = push(&challenge, signed.hash());
+    let early = show(&world, &route, &credential).await;
+    problem(early, ProblemKind::RequestInProgress);
+    world.node.mine();
+    served(show(&world, &route, &credential).await).await;
+}
+
+// A client that has gone: the server follows its transaction to the end.
+#[tokio::test(start_paused = true)]
+async fn a_vanished_client_finds_its_payment_later() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    world
+        .node
+        .faults()
+        .delay_transactions(Duration::from_secs(2), Times::Once);
+    let gone = tokio::time::timeout(
+        Duration::from_millis(100),
+        show(&world, &route, &credential),
+    );
+    assert!(gone.await.is_err());
+    world.advance(2);
+    world.server.shutdown().await;
+    let state = record(&world, &challenge).await.unwrap().state;
+    assert_eq!(state, ChargeState::Paid);
+    drop(granted(show(&world, &route, &credential).await));
+}
+
+// SECURITY-CASES A4: an unrelated transfer in the same transaction.
+#[tokio::test]
+async fn a_transfer_of_another_challenge_is_no_payment() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let other = world.challenge(&route).await;
+    let wallet = Wallet::new(&world);
+    let mut transfers = honest(&challenge);
+    transfers[0].memo =
+        Some(AttributionMemo::new(other.realm.as_str(), None, other.id.as_str()).to_word());
+    let signed = wallet.sign(&transfers).await;
+    world.node.submit(&signed.encode()).unwrap();
+    let refused = show(&world, &route, &push(&challenge, signed.hash())).await;
+    problem(refused, ProblemKind::VerificationFailed);
+    // It pays the challenge that it names.
+    served(show(&world, &route, &push(&other, signed.hash())).await).await;
+}

@@ -1,0 +1,261 @@
+//! SECURITY-CASES A1: a payment is granted once, whichever way it is shown.
+
+use std::time::Duration;
+
+use mpp_core::{Credential, header::idempotency_key::IdempotencyKey, problem::ProblemKind};
+use mpp_tempo::tx::SignedTx;
+
+use super::shop::*;
+use crate::{
+    charge::record::ChargeState,
+    gate::{Attempt, Decision, Purpose, Repeatable},
+    store::StoredResponse,
+    testing::{World, granted, problem},
+};
+
+#[tokio::test]
+async fn a_served_charge_is_never_granted_again() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let wallet = Wallet::new(&world);
+    let signed = wallet.sign(&honest(&challenge)).await;
+    let credential = pull(&challenge, &signed);
+    served(show(&world, &route, &credential).await).await;
+
+    problem(
+        show(&world, &route, &credential).await,
+        ProblemKind::InvalidChallenge,
+    );
+    // Push after pull.
+    let pushed = push(&challenge, signed.hash());
+    problem(
+        show(&world, &route, &pushed).await,
+        ProblemKind::InvalidChallenge,
+    );
+    // Another transaction for the same challenge.
+    let mut other = Wallet::new(&world);
+    other.context.valid_after = Some(1);
+    problem(
+        show(&world, &route, &other.pay(&challenge).await).await,
+        ProblemKind::InvalidChallenge,
+    );
+    assert_eq!(mined(&world), 1);
+}
+
+#[tokio::test]
+async fn a_pushed_charge_is_not_pulled_again() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let wallet = Wallet::new(&world);
+    let signed = wallet.sign(&honest(&challenge)).await;
+    world.node.submit(&signed.encode()).unwrap();
+    served(show(&world, &route, &push(&challenge, signed.hash())).await).await;
+    problem(
+        show(&world, &route, &pull(&challenge, &signed)).await,
+        ProblemKind::InvalidChallenge,
+    );
+    assert_eq!(mined(&world), 1);
+}
+
+// A transaction of a pinned memo could pay many challenges of the same terms.
+#[tokio::test]
+async fn one_transaction_pays_one_challenge() {
+    let world = World::new();
+    let route = shop(offer(&world).memo(alloy_primitives::B256::repeat_byte(9)));
+    let first = world.challenge(&route).await;
+    let second = world.challenge(&route).await;
+    let signed = Wallet::new(&world).sign(&honest(&first)).await;
+    served(show(&world, &route, &pull(&first, &signed)).await).await;
+    problem(
+        show(&world, &route, &pull(&second, &signed)).await,
+        ProblemKind::InvalidChallenge,
+    );
+}
+
+#[tokio::test]
+async fn a_failed_handler_leaves_the_payment_to_the_same_credential() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+
+    granted(show(&world, &route, &credential).await)
+        .release()
+        .await;
+    assert_eq!(
+        record(&world, &challenge).await.unwrap().state,
+        ChargeState::Paid
+    );
+    // One at a time.
+    let grant = granted(show(&world, &route, &credential).await);
+    problem(
+        show(&world, &route, &credential).await,
+        ProblemKind::RequestInProgress,
+    );
+    // A client that has gone: the grant is dropped, and given back by a task.
+    drop(grant);
+    world.server.shutdown().await;
+    served(show(&world, &route, &credential).await).await;
+    assert_eq!(mined(&world), 1);
+}
+
+// A payment that was made in time is not lost when its challenge expires.
+#[tokio::test]
+async fn a_paid_charge_is_served_after_its_challenge_has_expired() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    granted(show(&world, &route, &credential).await)
+        .release()
+        .await;
+    world.advance(24 * 60 * 60);
+    served(show(&world, &route, &credential).await).await;
+    problem(
+        show(&world, &route, &credential).await,
+        ProblemKind::InvalidChallenge,
+    );
+}
+
+fn repeatable(key: &str, body: &str) -> Repeatable {
+    Repeatable::new(&IdempotencyKey::parse(key).unwrap(), &[body.as_bytes()])
+}
+
+async fn ask(
+    world: &World,
+    route: &crate::Route,
+    credential: &Credential,
+    asked: Repeatable,
+) -> Decision {
+    let attempt = Attempt::from_credential(Some(credential.clone()), Purpose::Content);
+    let attempt = attempt.repeatable(Some(asked));
+    world.server.decide(route, attempt).await
+}
+
+fn response() -> StoredResponse {
+    StoredResponse {
+        status: 200,
+        headers: vec![(String::from("x-photo"), "1".into())],
+        body: "a photo".into(),
+    }
+}
+
+// PROTOCOL 5.6 and SECURITY-CASES A16, for charges.
+#[tokio::test]
+async fn an_idempotent_retry_gets_the_same_response_and_pays_nothing() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    let key = repeatable("k1", "body");
+    let grant = granted(ask(&world, &route, &credential, key).await);
+    assert!(grant.is_idempotent());
+    let receipt = grant.capture(Some(response())).await.unwrap();
+
+    let Decision::Replay(replay) = ask(&world, &route, &credential, key).await else {
+        panic!("not replayed");
+    };
+    assert_eq!(replay.receipt, receipt);
+    assert_eq!(replay.response, Some(response()));
+    // A new credential of the same payer for the same request is not taken.
+    let fresh = world.challenge(&route).await;
+    let mut wallet = Wallet::new(&world);
+    wallet.context.valid_after = Some(1);
+    let second = wallet.pay(&fresh).await;
+    assert!(matches!(
+        ask(&world, &route, &second, key).await,
+        Decision::Replay(_)
+    ));
+    assert_eq!(mined(&world), 1);
+    problem(
+        ask(&world, &route, &credential, repeatable("k1", "other")).await,
+        ProblemKind::IdempotencyKeyReused,
+    );
+    problem(
+        ask(&world, &route, &credential, repeatable("k2", "body")).await,
+        ProblemKind::InvalidChallenge,
+    );
+    // Kept for a day by default.
+    world.advance(24 * 60 * 60 + 1);
+    problem(
+        ask(&world, &route, &credential, key).await,
+        ProblemKind::InvalidChallenge,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_hundred_copies_at_two_servers_one_is_granted() {
+    let world = World::new();
+    let other = world.configured(world.store.clone());
+    let route = shop(offer(&world));
+    let there = shop(other.charge().amount("0.01"));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    let copies = (0..100).map(|index| {
+        let (server, route) = match index % 2 {
+            0 => (&world.server, &route),
+            _ => (&other, &there),
+        };
+        show_at(server, route, &credential)
+    });
+    let decisions = futures_util::future::join_all(copies).await;
+    let granted: Vec<_> = decisions
+        .into_iter()
+        .filter_map(|decision| match decision {
+            Decision::Grant(grant) => Some(grant),
+            Decision::Refuse(refusal) => {
+                assert_eq!(refusal.problem.kind, ProblemKind::RequestInProgress);
+                None
+            }
+            other => panic!("neither granted nor refused: {other:?}"),
+        })
+        .collect();
+    assert_eq!(granted.len(), 1);
+    assert_eq!(mined(&world), 1);
+    for grant in granted {
+        grant.capture(None).await.unwrap();
+    }
+    problem(
+        show_at(&other, &there, &credential).await,
+        ProblemKind::InvalidChallenge,
+    );
+}
+
+// Different encodings and fee payers of one transaction are one payment.
+#[tokio::test]
+async fn another_encoding_of_the_same_transaction_is_the_same_payment() {
+    let world = World::new();
+    let route = shop(offer(&world).sponsored());
+    let challenge = world.challenge(&route).await;
+    let wallet = Wallet::sponsored(&world);
+    let signed = wallet.sign(&honest(&challenge)).await;
+    served(show(&world, &route, &pull(&challenge, &signed)).await).await;
+    let cosigned = mpp_tempo::tx::cosign(signed.clone(), &world.stranger, wallet.token)
+        .await
+        .unwrap();
+    assert_eq!(cosigned.replay_id(), signed.replay_id());
+    problem(
+        show(&world, &route, &pull(&challenge, &cosigned)).await,
+        ProblemKind::InvalidChallenge,
+    );
+    assert_eq!(mined(&world), 1);
+    let decoded = SignedTx::decode(&signed.encode()).unwrap();
+    assert_eq!(decoded.replay_id(), cosigned.replay_id());
+}
+
+#[tokio::test]
+async fn a_grant_whose_lease_has_lapsed_can_not_be_captured() {
+    let world = World::with(|builder| builder.hold_lease(Duration::from_secs(2)));
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    let slow = granted(show(&world, &route, &credential).await);
+    // Its process is held up for too long: another one takes over.
+    world.clock.advance_secs(3);
+    let next = granted(show(&world, &route, &credential).await);
+    let late = slow.capture(None).await;
+    assert!(late.is_err(), "{late:?}");
+    next.capture(None).await.unwrap();
+}

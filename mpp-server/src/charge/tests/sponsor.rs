@@ -1,0 +1,241 @@
+//! SECURITY-CASES A15: fees are paid within policy, simulation and budget.
+
+use std::net::IpAddr;
+
+use alloy_primitives::{Address, U256};
+use mpp_core::{Credential, problem::ProblemKind};
+use mpp_tempo::{
+    LocalSigner, Signer,
+    network::PATH_USD,
+    tx::{CosignError, FeePayer, SignedTx, cosign},
+};
+
+use super::shop::*;
+use crate::{
+    Route, ServerEvent, SponsorBudget,
+    gate::{Attempt, Decision, Purpose},
+    testing::{World, key, problem},
+};
+
+/// Gas limit times fee limit of the wallets here.
+fn most() -> U256 {
+    U256::from(600_000_u64) * U256::from(2_000_000_000_u64)
+}
+
+fn budget(per_payer: u64, per_range: u64, total: u64) -> SponsorBudget {
+    SponsorBudget {
+        per_payer: most() * U256::from(per_payer),
+        per_range: most() * U256::from(per_range),
+        total: most() * U256::from(total),
+        ..SponsorBudget::default()
+    }
+}
+
+async fn show_from(
+    world: &World,
+    route: &Route,
+    credential: &Credential,
+    peer: [u8; 4],
+) -> Decision {
+    let attempt = Attempt::from_credential(Some(credential.clone()), Purpose::Content);
+    let attempt = attempt.peer(Some(IpAddr::from(peer)));
+    world.server.decide(route, attempt).await
+}
+
+#[tokio::test]
+async fn the_sponsor_pays_the_fee_and_the_payer_the_price() {
+    let world = World::new();
+    let route = shop(offer(&world).sponsored());
+    let payer = world.payer.address();
+    let before = (world.balance(payer), world.balance(world.sponsor()));
+    let challenge = world.challenge(&route).await;
+    assert_eq!(request(&challenge).method_details.fee_payer, Some(true));
+    let credential = Wallet::sponsored(&world).pay(&challenge).await;
+    served(show(&world, &route, &credential).await).await;
+    assert_eq!(before.0 - world.balance(payer), PRICE);
+    assert!(world.balance(world.sponsor()) < before.1);
+}
+
+// PROTOCOL 4: servers accept unsponsored transactions too.
+#[tokio::test]
+async fn a_payer_may_pay_its_own_fee() {
+    let world = World::new();
+    let route = shop(offer(&world).sponsored());
+    let before = world.balance(world.sponsor());
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    served(show(&world, &route, &credential).await).await;
+    assert_eq!(world.balance(world.sponsor()), before);
+}
+
+#[tokio::test]
+async fn what_would_revert_is_neither_signed_nor_sent() {
+    let world = World::new();
+    let route = shop(offer(&world).sponsored());
+    let poor = LocalSigner::from_bytes(&[9; 32]).unwrap();
+    let challenge = world.challenge(&route).await;
+    let wallet = Wallet {
+        signer: &poor,
+        ..Wallet::sponsored(&world)
+    };
+    let before = world.balance(world.sponsor());
+    let refused = show(&world, &route, &wallet.pay(&challenge).await).await;
+    let problem = problem(refused, ProblemKind::VerificationFailed);
+    assert!(
+        problem.detail.contains("would revert"),
+        "{}",
+        problem.detail
+    );
+    assert_eq!((mined(&world), world.balance(world.sponsor())), (0, before));
+    // The challenge is still good for who has the money.
+    let honest = Wallet::sponsored(&world).pay(&challenge).await;
+    served(show(&world, &route, &honest).await).await;
+}
+
+#[tokio::test]
+async fn a_payer_beyond_its_budget_waits_and_others_do_not() {
+    // The real fee is below the most that is reserved, so what comes back is spent again.
+    let world = World::with(|builder| builder.sponsor_budget(budget(1, 100, 100)));
+    let route = shop(offer(&world).sponsored());
+    let mut paid = 0;
+    let refusal = loop {
+        world.advance(1);
+        let challenge = world.challenge(&route).await;
+        let credential = Wallet::sponsored(&world).pay(&challenge).await;
+        match show(&world, &route, &credential).await {
+            Decision::Grant(grant) => drop(grant.capture(None).await.unwrap()),
+            other => break other,
+        }
+        paid += 1;
+        assert!(paid < 100);
+    };
+    problem(refusal, ProblemKind::RateLimited);
+    assert_eq!(mined(&world), paid);
+    assert!(paid >= 1);
+    let challenge = world.challenge(&route).await;
+    let other = Wallet {
+        signer: &world.stranger,
+        ..Wallet::sponsored(&world)
+    };
+    served(show(&world, &route, &other.pay(&challenge).await).await).await;
+    // The next window.
+    world.advance(60 * 60);
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::sponsored(&world).pay(&challenge).await;
+    served(show(&world, &route, &credential).await).await;
+}
+
+#[tokio::test]
+async fn many_payers_of_one_network_share_its_budget() {
+    let world = World::with(|builder| builder.sponsor_budget(budget(9, 1, 100)));
+    let route = shop(offer(&world).sponsored());
+    let first = world.challenge(&route).await;
+    let second = world.challenge(&route).await;
+    let one = Wallet::sponsored(&world).pay(&first).await;
+    let other = Wallet {
+        signer: &world.stranger,
+        ..Wallet::sponsored(&world)
+    };
+    let two = other.pay(&second).await;
+    served(show_from(&world, &route, &one, [192, 0, 2, 1]).await).await;
+    problem(
+        show_from(&world, &route, &two, [192, 0, 2, 200]).await,
+        ProblemKind::RateLimited,
+    );
+    assert_eq!(mined(&world), 1);
+    served(show_from(&world, &route, &two, [192, 0, 3, 1]).await).await;
+}
+
+// N in parallel multiply nothing: what is reserved counts at once, at every server.
+#[tokio::test(flavor = "multi_thread")]
+async fn parallel_requests_never_exceed_the_total() {
+    let world = World::with(|builder| builder.sponsor_budget(budget(100, 100, 3)));
+    let route = shop(offer(&world).sponsored());
+    world.node.faults().delay_transactions(
+        std::time::Duration::from_secs(3_600),
+        mpp_devnet::Times::Always,
+    );
+    let signers: Vec<_> = (1..=8_u8)
+        .map(|seed| LocalSigner::from_bytes(&[seed; 32]).unwrap())
+        .collect();
+    let mut credentials = Vec::new();
+    for signer in &signers {
+        world
+            .node
+            .mint(PATH_USD, signer.address(), crate::testing::amount(PRICE))
+            .unwrap();
+        let challenge = world.challenge(&route).await;
+        let wallet = Wallet {
+            signer,
+            ..Wallet::sponsored(&world)
+        };
+        credentials.push(wallet.pay(&challenge).await);
+    }
+    let all = credentials
+        .iter()
+        .map(|credential| show(&world, &route, credential));
+    let all = tokio::time::timeout(
+        std::time::Duration::from_secs(60),
+        futures_util::future::join_all(all),
+    );
+    let limited = all.await.unwrap().into_iter().filter(|decision| {
+        matches!(decision, Decision::Refuse(refusal) if refusal.problem.kind == ProblemKind::RateLimited)
+    });
+    assert_eq!(limited.count(), 5);
+    assert_eq!(world.node.pending_transactions().len(), 3);
+}
+
+/// A fee payer that answers with somebody else's transaction.
+struct Liar(LocalSigner, SignedTx);
+
+impl FeePayer for Liar {
+    fn address(&self) -> Option<Address> {
+        None
+    }
+
+    async fn cosign(&self, _: SignedTx, token: Address) -> Result<SignedTx, CosignError> {
+        cosign(self.1.clone(), &self.0, token).await
+    }
+}
+
+#[tokio::test]
+async fn what_a_remote_fee_payer_answers_is_verified() {
+    let before = World::new();
+    let route = shop(offer(&before).sponsored());
+    let challenge = before.challenge(&route).await;
+    let other = Wallet::sponsored(&before).sign(&honest(&challenge)).await;
+    let signer = key(&before.node, 3);
+    let world = World::with(|builder| builder.fee_payer_service(Liar(signer, other)));
+    let route = shop(offer(&world).sponsored());
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::sponsored(&world).pay(&challenge).await;
+    problem(
+        show(&world, &route, &credential).await,
+        ProblemKind::Internal,
+    );
+    assert_eq!(mined(&world), 0);
+}
+
+#[tokio::test]
+async fn a_fee_payer_that_runs_dry_is_seen() {
+    let world = World::new();
+    let health = world.server.sponsor_health().await.unwrap().unwrap();
+    assert_eq!(health.account, Some(world.sponsor()));
+    assert!(!health.is_low());
+
+    let rich = health.balance.unwrap();
+    let world = World::with(|builder| builder.sponsor_low_balance(rich));
+    let mut events = world.server.subscribe();
+    let route = shop(offer(&world).sponsored());
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::sponsored(&world).pay(&challenge).await;
+    served(show(&world, &route, &credential).await).await;
+    world.server.shutdown().await;
+    let mut low = false;
+    while let Ok(event) = events.try_recv() {
+        low |= matches!(event, ServerEvent::SponsorLow { balance } if balance < rich);
+    }
+    assert!(low);
+    let health = world.server.sponsor_health().await.unwrap().unwrap();
+    assert!(health.is_low());
+}
