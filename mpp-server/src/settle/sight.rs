@@ -225,7 +225,7 @@ mod tests {
         assert!(!bounded(0) && !bounded(60) && bounded(61));
         assert!(sight.health(at(60)).is_fresh && !sight.health(at(61)).is_fresh);
         assert_eq!(sight.health(at(61)).seen_at, Some(at(0)));
-        assert!(!Sight::firm().bounds(ID, at(0)).unsettled.is_some());
+        assert!(Sight::firm().bounds(ID, at(0)).unsettled.is_none());
     }
 
     #[test]

@@ -47,7 +47,7 @@ async fn trade(world: &World, protocol: mpp_tempo::SessionProtocol, spent: u128)
     managed(world.manage(&route, &close).await);
     let terms = world.open(&route, protocol, PRICE).await;
     for units in 1..=spent {
-        let payload = voucher_payload(&terms, &world.voucher(&terms, units * PRICE));
+        let payload = voucher_payload(&terms, &world.voucher(&terms, units.saturating_mul(PRICE)));
         served(world.buy(&route, &payload).await).await;
     }
     let context = world.context(gas::SETTLE, paying());

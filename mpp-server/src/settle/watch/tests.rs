@@ -43,7 +43,7 @@ async fn in_service(world: &World, protocol: SessionProtocol) -> (Route, Channel
 }
 
 async fn spend(world: &World, route: &Route, terms: &ChannelTerms, units: u128) {
-    let payload = voucher_payload(terms, &world.voucher(terms, units * PRICE));
+    let payload = voucher_payload(terms, &world.voucher(terms, units.saturating_mul(PRICE)));
     served(world.buy(route, &payload).await).await;
 }
 
