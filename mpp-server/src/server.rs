@@ -23,14 +23,18 @@ use crate::{
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
     gate::{Attempt, Decision, Gate, Issuer, Refusal, RequestBody, Route},
+    health::Health,
     session::{
         BadSignatureLimit, BadSignatures, Engine, SessionContext, SessionOffer, SessionParts, keep,
         record::ChannelRecord,
     },
-    settle::{reconcile::Reconciled, watch},
+    settle::{
+        Adoption, FollowPolicy, Rescue, Rescued, SettlePolicy, collect, reconcile::Reconciled,
+        sight::Sight, watch,
+    },
     sponsor::{Sponsor, SponsorBudget, SponsorHealth},
     store::{ChannelStore, Durability, MemoryStore},
-    tasks::Tasks,
+    tasks::{Service, Tasks},
 };
 
 /// The balance below which a fee payer counts as running dry: one token.
@@ -73,6 +77,7 @@ struct Inner {
     charges: Arc<dyn ChargeEngine>,
     network: Network,
     account: Address,
+    service: Service,
     /// Whether there is a fee payer.
     sponsors: bool,
     /// The watcher ends with the last handle to the server.
@@ -100,10 +105,13 @@ impl PaymentServer {
             bad_signatures: BadSignatureLimit::default(),
             resolver: None,
             watch_every: Duration::from_secs(5),
+            follow: FollowPolicy::default(),
+            adoption: Adoption::default(),
             event_capacity: 1_024,
             production: false,
             hold_lease: Duration::from_secs(30),
             keep_outcomes: Duration::from_secs(24 * 60 * 60),
+            settlement: SettlePolicy::default(),
         }
     }
 
@@ -163,9 +171,8 @@ impl PaymentServer {
     ///
     /// # Cancel safety
     /// Reads only.
-    pub async fn health(&self) -> Result<Health, Fault> {
-        let sponsor = self.0.charges.sponsor_health().await?;
-        Ok(Health { sponsor })
+    pub async fn sponsor_health(&self) -> Result<Option<SponsorHealth>, Fault> {
+        self.0.charges.sponsor_health().await
     }
 
     /// Reads a channel from the chain now, instead of waiting for the watcher.
@@ -177,6 +184,45 @@ impl PaymentServer {
     /// Dropped, the facts are noted or not; the watcher brings them again.
     pub async fn refresh(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
         self.0.engine.refresh(id).await
+    }
+
+    /// Waits until the server knows what has happened on chain while it did not
+    /// run: catches up with the events and compares all live channels with the
+    /// chain. Channels that contradict it are quarantined.
+    ///
+    /// Call it when all offers are made and before requests are taken; until
+    /// then sales are bounded by [`FollowPolicy::unseen_cap`]. Once it has
+    /// succeeded it returns at once.
+    ///
+    /// # Errors
+    /// When chain or store fail, or the node has not come as far as the store
+    /// has seen the chain. It can be tried again.
+    ///
+    /// # Cancel safety
+    /// As an error: what was noted is noted.
+    pub async fn ready(&self) -> Result<(), Fault> {
+        self.0.engine.begin().await
+    }
+
+    /// Goes through all channels that pay this server on chain, from the chain's
+    /// logs alone, and compares them with the store: for a server that has lost
+    /// its store, or has got an old one back. Call it when all offers are made.
+    ///
+    /// Returns those that hold money.
+    ///
+    /// # Errors
+    /// When chain or store fail; what was adopted until then is kept.
+    ///
+    /// # Cancel safety
+    /// As an error; repeating is harmless.
+    pub async fn rescue(&self, how: Rescue) -> Result<Vec<Rescued>, Fault> {
+        self.0.engine.rescue(how).await
+    }
+
+    /// How the server is, for a readiness probe. Asks nobody.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.0.engine.health()
     }
 
     /// Reads the chain's new events now, as the watcher does every few
@@ -275,21 +321,6 @@ impl PaymentServer {
     pub fn account(&self) -> Address {
         self.0.account
     }
-
-    /// Stops watching and waits for transactions that are under way.
-    ///
-    /// # Cancel safety
-    /// Dropping the future only stops waiting.
-    pub async fn shutdown(&self) {
-        self.0.tasks.shutdown().await;
-    }
-}
-
-/// What a server needs to go on selling, as far as it can run out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// The fee payer, if there is one.
-    pub sponsor: Option<SponsorHealth>,
 }
 
 /// Configures a [`PaymentServer`].
@@ -312,10 +343,13 @@ pub struct Builder<S> {
     bad_signatures: BadSignatureLimit,
     resolver: Option<Arc<dyn ChannelResolver>>,
     watch_every: Duration,
+    follow: FollowPolicy,
+    adoption: Adoption,
     event_capacity: usize,
     production: bool,
     hold_lease: Duration,
     keep_outcomes: Duration,
+    settlement: SettlePolicy,
 }
 
 impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
@@ -413,10 +447,13 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             bad_signatures: self.bad_signatures,
             resolver: self.resolver,
             watch_every: self.watch_every,
+            follow: self.follow,
+            adoption: self.adoption,
             event_capacity: self.event_capacity,
             production: self.production,
             hold_lease: self.hold_lease,
             keep_outcomes: self.keep_outcomes,
+            settlement: self.settlement,
         }
     }
 
@@ -458,6 +495,19 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         self
     }
 
+    /// How far the server trusts its picture of the chain.
+    pub fn follow(mut self, policy: FollowPolicy) -> Self {
+        self.follow = policy;
+        self
+    }
+
+    /// What brings a channel into service that was found on chain and not in
+    /// the store ([`PaymentServer::rescue`]). Default: an operator.
+    pub fn adoption(mut self, adoption: Adoption) -> Self {
+        self.adoption = adoption;
+        self
+    }
+
     /// How many events are kept for slow readers. Default: 1,024.
     pub fn event_capacity(mut self, capacity: usize) -> Self {
         self.event_capacity = capacity;
@@ -476,6 +526,12 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     /// 24 hours.
     pub fn keep_outcomes(mut self, time: Duration) -> Self {
         self.keep_outcomes = time;
+        self
+    }
+
+    /// When what was earned is collected. Default: see [`SettlePolicy`].
+    pub fn settlement(mut self, policy: SettlePolicy) -> Self {
+        self.settlement = policy;
         self
     }
 
@@ -509,6 +565,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
                 "`challenge_lifetime` must be more than zero",
             ));
         }
+        self.settlement.check()?;
         let durability = self.store.durability();
         if self.production && !durability.is_bounded() {
             return Err(Misuse::Invalid(
@@ -523,11 +580,13 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         };
         let events = Events::new(self.event_capacity);
         let tasks = Tasks::default();
+        let service = Service::default();
         let gate = Gate {
             issuer: Issuer::new(self.realm.ok_or(Misuse::Missing("realm"))?, keys),
             challenge_lifetime: self.challenge_lifetime,
             clock: self.clock.clone(),
             events: events.clone(),
+            service: service.clone(),
         };
         let (address, store) = (account.address(), Arc::new(self.store));
         let bad_signatures = Arc::new(BadSignatures::new(self.bad_signatures));
@@ -567,6 +626,10 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             events,
             tasks: tasks.clone(),
             bad_signatures,
+            sight: Sight::new(self.follow, self.watch_every),
+            adoption: self.adoption,
+            settlement: self.settlement,
+            service: service.clone(),
             hold_lease: self.hold_lease,
             keep_outcomes: self.keep_outcomes,
             resolver: self.resolver,
@@ -576,12 +639,15 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         tasks.start(charge::keep(Arc::clone(&charges)));
         tasks.start(charge::finish_refunds(Arc::clone(&charges)));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
+        tasks.start(collect::run(Arc::clone(&context)));
+        tasks.start(collect::lead(Arc::clone(&context)));
         Ok(PaymentServer(Arc::new(Inner {
             gate,
             engine: context,
             charges,
             network,
             account: address,
+            service,
             sponsors,
             _watching: tasks.stop_on_drop(),
             tasks,
@@ -602,5 +668,8 @@ fn report(durability: &Durability) {
     }
 }
 
+mod settle;
 #[cfg(test)]
 mod tests;
+
+pub use self::settle::Shutdown;

@@ -18,8 +18,10 @@ mod lossy;
 mod node;
 mod nodes;
 mod raw;
+mod rescue;
 mod shop;
 mod store;
+mod watch_sim;
 
 use std::net::SocketAddr;
 
@@ -69,11 +71,18 @@ enum Command {
     /// One of the servers of `nodes`.
     #[command(hide = true)]
     ServeNode(nodes::ServeOptions),
+    /// Find channels from the chain's logs alone, and get what is in them.
+    Rescue {
+        #[command(subcommand)]
+        command: rescue::Command,
+    },
     /// Look at the file of a server's store.
     Store {
         #[command(subcommand)]
         command: store::Command,
     },
+    /// Simulate close requests while everything fails, and look at the clock.
+    WatchSim(watch_sim::Options),
 }
 
 #[tokio::main]
@@ -88,6 +97,8 @@ async fn main() -> anyhow::Result<()> {
         Command::Lossy(options) => lossy::run(&options).await,
         Command::Nodes(options) => nodes::run(&options).await,
         Command::ServeNode(options) => nodes::serve(&options).await,
+        Command::Rescue { command } => rescue::run(command).await,
         Command::Store { command } => store::run(command),
+        Command::WatchSim(options) => watch_sim::run(&options).await,
     }
 }

@@ -147,6 +147,16 @@ fn voucher_table() -> Vec<(Rejection, &'static str, u16)> {
             "service-unavailable",
             503,
         ),
+        (
+            Rejection::ChainNotSeen { channel_id },
+            "service-unavailable",
+            503,
+        ),
+        (
+            Rejection::NotFinal { channel_id },
+            "service-unavailable",
+            503,
+        ),
     ]
 }
 

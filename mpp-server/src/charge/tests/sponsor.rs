@@ -219,7 +219,7 @@ async fn what_a_remote_fee_payer_answers_is_verified() {
 #[tokio::test]
 async fn a_fee_payer_that_runs_dry_is_seen() {
     let world = World::new();
-    let health = world.server.health().await.unwrap().sponsor.unwrap();
+    let health = world.server.sponsor_health().await.unwrap().unwrap();
     assert_eq!(health.account, Some(world.sponsor()));
     assert!(!health.is_low());
 
@@ -236,6 +236,6 @@ async fn a_fee_payer_that_runs_dry_is_seen() {
         low |= matches!(event, ServerEvent::SponsorLow { balance } if balance < rich);
     }
     assert!(low);
-    let health = world.server.health().await.unwrap().sponsor.unwrap();
+    let health = world.server.sponsor_health().await.unwrap().unwrap();
     assert!(health.is_low());
 }

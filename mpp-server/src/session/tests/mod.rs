@@ -1,6 +1,7 @@
 //! Whole actions against the in-process chain.
 
 mod close;
+mod collect;
 mod credit;
 mod faults;
 mod holds;
