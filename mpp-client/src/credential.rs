@@ -16,6 +16,22 @@ pub struct CredentialField {
     pub value: String,
 }
 
+impl CredentialField {
+    /// The credential itself, for transports that carry JSON in the place of
+    /// header fields.
+    ///
+    /// # Errors
+    /// [`ClientError::Payment`] when the value is not a credential.
+    pub fn decode(&self) -> Result<Credential, ClientError> {
+        let token = header::credential::find([self.value.as_str()]);
+        token
+            .ok()
+            .flatten()
+            .and_then(|token| header::credential::parse(token).ok())
+            .ok_or(ClientError::Payment("the credential can not be read back"))
+    }
+}
+
 impl std::fmt::Debug for CredentialField {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CredentialField")

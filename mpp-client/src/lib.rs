@@ -18,6 +18,7 @@ pub mod clock;
 pub mod credential;
 pub mod error;
 pub mod event;
+pub mod exchange;
 pub mod flow;
 pub mod method;
 pub mod offer;

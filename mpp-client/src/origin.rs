@@ -7,15 +7,23 @@ use url::{Host, Url};
 
 use crate::policy::PolicyViolation;
 
-/// Scheme, host and port of a server: what a payee and a channel belong to.
+/// Who is paid: what a payee and a channel belong to.
 ///
-/// Displays as `https://host:port`, the port always written out.
+/// For a web server that is scheme, host and port; it displays as
+/// `https://host:port`, the port always written out. A local process has a
+/// name; it displays as `stdio:name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Origin {
-    https: bool,
-    host: String,
-    loopback: bool,
-    port: u16,
+pub struct Origin(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    Web {
+        https: bool,
+        host: String,
+        loopback: bool,
+        port: u16,
+    },
+    Process(String),
 }
 
 impl Origin {
@@ -37,41 +45,67 @@ impl Origin {
         let port = url
             .port_or_known_default()
             .ok_or(PolicyViolation::UnsupportedUrl)?;
-        Ok(Self {
+        Ok(Self(Kind::Web {
             https,
             loopback: is_loopback(&host),
             host: host.to_string(),
             port,
-        })
+        }))
     }
 
-    /// The host as it stands in the URL: a lower-case name or an address.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        &self.host
+    /// The origin of a program on this machine that is talked to over pipes.
+    ///
+    /// The name is the client's own: it tells one program from another, and
+    /// the channel that was opened for one is used for no other.
+    ///
+    /// # Errors
+    /// [`PolicyViolation::UnsupportedUrl`] for an empty name.
+    pub fn process(name: &str) -> Result<Self, PolicyViolation> {
+        if name.is_empty() {
+            return Err(PolicyViolation::UnsupportedUrl);
+        }
+        Ok(Self(Kind::Process(name.to_owned())))
     }
 
-    /// Whether the connection is encrypted.
+    /// The host as it stands in the URL, a lower-case name or an address;
+    /// `None` for a process.
     #[must_use]
-    pub const fn is_https(&self) -> bool {
-        self.https
+    pub fn host(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Web { host, .. } => Some(host),
+            Kind::Process(_) => None,
+        }
     }
 
-    /// Whether the host is this machine: `localhost` or a loopback address.
+    /// Whether nobody between here and there can read what is sent: the
+    /// connection is encrypted, or stays on this machine.
     #[must_use]
-    pub const fn is_loopback(&self) -> bool {
-        self.loopback
+    pub const fn is_private(&self) -> bool {
+        match &self.0 {
+            Kind::Web {
+                https, loopback, ..
+            } => *https || *loopback,
+            Kind::Process(_) => true,
+        }
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.https { "https" } else { "http" };
-        write!(f, "{scheme}://{}:{}", self.host, self.port)
+        match &self.0 {
+            Kind::Web {
+                https, host, port, ..
+            } => {
+                let scheme = if *https { "https" } else { "http" };
+                write!(f, "{scheme}://{host}:{port}")
+            }
+            Kind::Process(name) => write!(f, "stdio:{name}"),
+        }
     }
 }
 
-/// An origin and a path: what the scope of a challenge covers (PROTOCOL 5.5).
+/// An origin and a path, or the name of an operation: what the scope of a
+/// challenge covers (PROTOCOL 5.5).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Site {
     /// The server.
@@ -90,6 +124,15 @@ impl Site {
             origin: Origin::of(url)?,
             path: url.path().to_owned(),
         })
+    }
+
+    /// An operation that a server offers beside others, as in MCP.
+    #[must_use]
+    pub fn operation(origin: Origin, name: impl Into<String>) -> Self {
+        Self {
+            origin,
+            path: name.into(),
+        }
     }
 }
 
@@ -138,7 +181,7 @@ mod tests {
             "http://[::ffff:127.0.0.1]",
             "http://0x7f.1",
         ] {
-            assert!(origin(url).is_loopback(), "{url}");
+            assert!(origin(url).is_private(), "{url}");
         }
         for url in [
             "http://localhost.example.com",
@@ -147,7 +190,7 @@ mod tests {
             "http://[::2]",
             "http://0.0.0.0",
         ] {
-            assert!(!origin(url).is_loopback(), "{url}");
+            assert!(!origin(url).is_private(), "{url}");
         }
     }
 
@@ -157,6 +200,16 @@ mod tests {
             let refused = Origin::of(&Url::parse(url).unwrap());
             assert_eq!(refused, Err(PolicyViolation::UnsupportedUrl), "{url}");
         }
+    }
+
+    #[test]
+    fn a_process_is_no_web_server() {
+        let process = Origin::process("https://a.example:443").unwrap();
+        assert_eq!(process.to_string(), "stdio:https://a.example:443");
+        assert!(process.is_private());
+        assert_eq!(process.host(), None);
+        assert_ne!(process, origin("https://a.example"));
+        assert!(Origin::process("").is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `server` | tower layer, axum extractors, metered SSE responses |
 //! | `client` | a reqwest client that pays |
+//! | `ws` | the same streams over WebSocket, on whichever side is there |
 
 #![forbid(unsafe_code)]
 
@@ -16,3 +17,5 @@ pub mod client;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod sse;
+#[cfg(feature = "ws")]
+pub mod ws;

@@ -23,6 +23,8 @@ mod link;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
 mod musts;
 #[cfg(test)]
 mod pair;
@@ -30,6 +32,8 @@ mod pair;
 mod session;
 #[cfg(test)]
 mod shop;
+#[cfg(test)]
+mod socket;
 #[cfg(test)]
 mod stream;
 #[cfg(test)]

@@ -6,7 +6,7 @@ use alloy_primitives::Address;
 use axum::{Router, routing::get};
 use base64::Engine as _;
 use hmac::{KeyInit as _, Mac as _};
-use mpp_client::{ChannelBook, ManualClock as ClientClock, MemoryBook, Policy};
+use mpp_client::{ChannelBook, ManualClock as ClientClock, MemoryBook, Payer, Policy};
 use mpp_core::{Amount, Challenge, ChallengeId, Realm, SecretKey, Timestamp};
 use mpp_devnet::{Devnet, DevnetConfig, TimeSource};
 use mpp_http::client::Client;
@@ -119,6 +119,18 @@ impl Pair {
             .book(book)
             .clock(Arc::clone(&self.client_clock) as _)
             .http(reqwest::Client::builder().no_proxy())
+            .build()
+            .unwrap()
+    }
+
+    /// What a client pays with, for transports other than HTTP.
+    pub(crate) fn payer_with(&self, policy: Policy, book: Arc<dyn ChannelBook>) -> Payer {
+        Payer::builder()
+            .signer(self.key(1))
+            .chain(self.chain.clone())
+            .policy(policy)
+            .book(book)
+            .clock(Arc::clone(&self.client_clock) as _)
             .build()
             .unwrap()
     }

@@ -101,7 +101,7 @@ fn no_crate_has_unsafe_code() {
 // DESIGN 1: server and client never see each other; the core sees nobody.
 #[test]
 fn data_flows_one_way() {
-    let forbidden: [(&str, &[&str]); 5] = [
+    let forbidden: [(&str, &[&str]); 7] = [
         (
             "mpp-core",
             &[
@@ -113,10 +113,24 @@ fn data_flows_one_way() {
                 "alloy",
             ],
         ),
-        ("mpp-tempo", &["mpp_server", "mpp_client", "mpp_http"]),
-        ("mpp-server", &["mpp_client", "mpp_http", "axum", "reqwest"]),
-        ("mpp-client", &["mpp_server", "mpp_http", "axum", "reqwest"]),
-        ("mpp-devnet", &["mpp_server", "mpp_client", "mpp_http"]),
+        (
+            "mpp-tempo",
+            &["mpp_server", "mpp_client", "mpp_http", "mpp_mcp"],
+        ),
+        (
+            "mpp-server",
+            &["mpp_client", "mpp_http", "mpp_mcp", "axum", "reqwest"],
+        ),
+        (
+            "mpp-client",
+            &["mpp_server", "mpp_http", "mpp_mcp", "axum", "reqwest"],
+        ),
+        ("mpp-http", &["mpp_mcp", "rmcp"]),
+        ("mpp-mcp", &["mpp_http", "axum", "reqwest"]),
+        (
+            "mpp-devnet",
+            &["mpp_server", "mpp_client", "mpp_http", "mpp_mcp"],
+        ),
     ];
     for (name, others) in forbidden {
         let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();

@@ -21,6 +21,7 @@ mod raw;
 mod rescue;
 mod shop;
 mod store;
+mod tools;
 mod watch_sim;
 
 use std::net::SocketAddr;
@@ -76,6 +77,9 @@ enum Command {
         #[command(subcommand)]
         command: rescue::Command,
     },
+    /// The server of the MCP checks over stdio.
+    #[command(hide = true)]
+    ServeTools(tools::Options),
     /// Look at the file of a server's store.
     Store {
         #[command(subcommand)]
@@ -98,6 +102,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Nodes(options) => nodes::run(&options).await,
         Command::ServeNode(options) => nodes::serve(&options).await,
         Command::Rescue { command } => rescue::run(command).await,
+        Command::ServeTools(options) => tools::serve(&options).await,
         Command::Store { command } => store::run(command),
         Command::WatchSim(options) => watch_sim::run(&options).await,
     }

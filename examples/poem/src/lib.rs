@@ -1,7 +1,8 @@
 //! A poem, sold by the word: $0.001 each; title and author are free.
 //!
 //! The first word is paid with the request, every other one just before it is
-//! sent. When the balance runs out the stream waits for the next voucher.
+//! sent. When the balance runs out the stream waits for the next voucher. It can
+//! be had as server-sent events and over a WebSocket, by the same handler.
 
 #![forbid(unsafe_code)]
 
@@ -42,7 +43,7 @@ pub fn offer(server: &PaymentServer) -> SessionOffer {
 /// When the offer does not hold together.
 pub fn router(server: &PaymentServer, offer: SessionOffer) -> Result<Router, Misuse> {
     let route = Route::new("/poem", [offer.build()?])?;
-    let pay = PaymentLayer::new(server.clone(), route);
+    let pay = PaymentLayer::new(server.clone(), route).websocket();
     Ok(Router::new().route("/poem", get(poem).layer(pay)))
 }
 

@@ -57,9 +57,9 @@ impl Policy {
         let named = || {
             self.plain_http_hosts
                 .iter()
-                .any(|host| host == origin.host())
+                .any(|host| Some(host.as_str()) == origin.host())
         };
-        if origin.is_https() || origin.is_loopback() || named() {
+        if origin.is_private() || named() {
             Ok(())
         } else {
             Err(PolicyViolation::InsecureTransport)

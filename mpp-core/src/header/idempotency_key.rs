@@ -58,6 +58,23 @@ impl IdempotencyKey {
         }
     }
 
+    /// Takes the key itself, as transports without headers carry it.
+    ///
+    /// # Errors
+    /// [`HeaderError::Syntax`] for an empty key and for characters that a
+    /// header could not carry, [`HeaderError::TooLarge`] beyond [`MAX_KEY`]
+    /// bytes.
+    pub fn from_text(text: &str) -> Result<Self, HeaderError> {
+        match text.len() {
+            0 => Err(HeaderError::Syntax),
+            length if length > MAX_KEY => Err(HeaderError::TooLarge),
+            _ if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) => {
+                Ok(Self(String::from(text)))
+            }
+            _ => Err(HeaderError::Syntax),
+        }
+    }
+
     /// The header's value, as a string in quotes.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -117,6 +134,23 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_bare_text_is_the_key_that_its_quoted_form_names() {
+        for text in ["order-7", "say \"hi\" \\ bye", " x "] {
+            let key = IdempotencyKey::from_text(text).unwrap();
+            assert_eq!(key.as_str(), text);
+            assert_eq!(IdempotencyKey::parse(&key.encode()).unwrap(), key);
+        }
+        assert_eq!(IdempotencyKey::from_text(""), Err(HeaderError::Syntax));
+        assert_eq!(IdempotencyKey::from_text("a\nb"), Err(HeaderError::Syntax));
+        assert_eq!(
+            IdempotencyKey::from_text("\u{e9}"),
+            Err(HeaderError::Syntax)
+        );
+        let long = "k".repeat(MAX_KEY + 1);
+        assert_eq!(IdempotencyKey::from_text(&long), Err(HeaderError::TooLarge));
+    }
 
     #[track_caller]
     fn check(value: &str, expected: Result<&str, HeaderError>) {

@@ -14,6 +14,8 @@ mod request;
 mod response;
 mod resume;
 mod session;
+#[cfg(feature = "ws")]
+mod socket;
 mod stream;
 mod transport;
 
@@ -27,6 +29,8 @@ use mpp_client::{
 use mpp_tempo::ChannelId;
 use reqwest::IntoUrl;
 
+#[cfg(feature = "ws")]
+pub use self::socket::WsStream;
 use self::transport::Transport;
 pub use self::{
     builder::ClientBuilder,

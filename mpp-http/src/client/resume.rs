@@ -71,6 +71,19 @@ impl Client {
         })
     }
 
+    /// Asks to be known beside another transport, which has no way for that.
+    #[cfg(feature = "ws")]
+    pub(super) async fn introduce_by_head(
+        &self,
+        url: &Url,
+        proof: Option<&CredentialField>,
+    ) -> Result<mpp_client::exchange::Acquaintance, ClientError> {
+        let response = self.ask_to_be_known(url, proof).await?;
+        let snapshot = snapshot(response.headers());
+        let (answer, _content) = read(response).await;
+        Ok(mpp_client::exchange::Acquaintance { answer, snapshot })
+    }
+
     async fn ask_to_be_known(
         &self,
         url: &Url,

@@ -90,6 +90,28 @@ impl Session {
         SseStream::new(self.client.clone(), url, response)
     }
 
+    /// Opens a paid stream over a WebSocket, and yields the texts of its messages.
+    ///
+    /// Vouchers and top-ups go over the same socket while the stream is read. The URL may begin
+    /// with `ws`, `wss`, `http` or `https`.
+    ///
+    /// # Errors
+    /// As [`RequestBuilder::send`]; [`ClientError::Status`] from a server that opens no socket.
+    ///
+    /// # Cancel safety
+    /// As [`RequestBuilder::send`].
+    #[cfg(feature = "ws")]
+    pub async fn ws(&self, url: impl AsRef<str>) -> Result<super::WsStream, ClientError> {
+        let url = self
+            .url
+            .join(url.as_ref())
+            .map_err(|_| ClientError::Misuse("the URL can not be read"))?;
+        let url = super::socket::http(url)?;
+        let stream = self.client.socket(&url).await?;
+        self.track.note(stream.channel_id(), &url);
+        Ok(stream)
+    }
+
     /// Adds `additional` base units to the channel.
     ///
     /// # Errors

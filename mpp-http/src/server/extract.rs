@@ -17,7 +17,7 @@ use mpp_server::{
 };
 use mpp_tempo::ChannelId;
 
-use super::Metered;
+use super::{Metered, stream::Framing};
 
 /// How the request was paid, as the layer tells the extractors.
 #[derive(Clone, Debug)]
@@ -90,6 +90,7 @@ impl<S: Sync> FromRequestParts<S> for VerifiedPayer {
 #[derive(Clone, Debug)]
 pub struct PaidSession {
     tab: Arc<Tab>,
+    framing: Framing,
 }
 
 impl PaidSession {
@@ -99,7 +100,8 @@ impl PaidSession {
         self.tab.channel_id()
     }
 
-    /// Answers with a metered event stream.
+    /// Answers with a metered stream: of events or, when the client has asked
+    /// for a WebSocket, of its frames.
     ///
     /// `produce` charges with [`Meter::charge`] before it sends what the
     /// charge is for. The request itself has paid for the first unit.
@@ -108,7 +110,11 @@ impl PaidSession {
         F: FnOnce(Meter) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), StreamEnd>> + Send + 'static,
     {
-        Metered::new(self.tab.stream(produce), self.tab.options().heartbeat)
+        Metered::new(
+            self.tab.stream(produce),
+            self.tab.options().heartbeat,
+            self.framing,
+        )
     }
 }
 
@@ -118,7 +124,10 @@ impl<S: Sync> FromRequestParts<S> for PaidSession {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, NotPaid> {
         let paid = Paid::from_request_parts(parts, state).await?;
         let tab = paid.tab().cloned().ok_or(NotPaid::NoSession)?;
-        Ok(Self { tab })
+        Ok(Self {
+            tab,
+            framing: Framing::of(parts),
+        })
     }
 }
 

@@ -17,6 +17,8 @@ use mpp_server::{
 use tower_layer::Layer;
 use tower_service::Service;
 
+#[cfg(feature = "ws")]
+use super::socket;
 use super::{
     PaymentBody,
     body::{self, Unreadable},
@@ -57,9 +59,19 @@ use super::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct PaymentLayer {
-    server: PaymentServer,
-    route: Route,
+    pub(super) server: PaymentServer,
+    pub(super) route: Route,
     limits: Limits,
+    #[cfg(feature = "ws")]
+    sockets: Sockets,
+}
+
+/// Whether the route's stream can also be had over a WebSocket.
+#[cfg(feature = "ws")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sockets {
+    Refused,
+    Served,
 }
 
 /// What is kept in memory of one request, in bytes.
@@ -91,7 +103,21 @@ impl PaymentLayer {
                 bound: 1024 * 1024,
                 response: 64 * 1024,
             },
+            #[cfg(feature = "ws")]
+            sockets: Sockets::Refused,
         }
+    }
+
+    /// Serves the route's metered stream also over WebSockets, on the same
+    /// URL and by the same handler.
+    ///
+    /// A client that asks for one gets its challenge by a plain `GET` first,
+    /// then sends its credentials as frames (see [`crate::ws`]).
+    #[cfg(feature = "ws")]
+    #[must_use]
+    pub fn websocket(mut self) -> Self {
+        self.sockets = Sockets::Served;
+        self
     }
 
     /// The largest body of a request with an `Idempotency-Key`. It is read
@@ -246,6 +272,10 @@ where
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let layer = self.layer.clone();
         Box::pin(async move {
+            #[cfg(feature = "ws")]
+            if layer.sockets == Sockets::Served && socket::is_asked_for(&request) {
+                return Ok(socket::upgrade(layer, inner, request).await);
+            }
             let mut presented = Presented::take_from(&mut request);
             let mut request = match layer.prepare(request, &mut presented).await {
                 Ok(request) => request,

@@ -11,6 +11,8 @@ mod layer;
 mod render;
 mod request;
 mod reserve;
+#[cfg(feature = "ws")]
+mod socket;
 mod stream;
 pub mod usage;
 

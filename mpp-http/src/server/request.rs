@@ -66,6 +66,12 @@ impl Presented {
         .body(self.body)
         .peer(self.peer.map(|address| address.ip()))
     }
+
+    /// Who is asking, if that is known.
+    #[cfg(feature = "ws")]
+    pub(super) fn peer_ip(&self) -> Option<std::net::IpAddr> {
+        self.peer.map(|address| address.ip())
+    }
 }
 
 /// PROTOCOL 5.5: `HEAD`, and a `POST` without body and query string, only

@@ -1,4 +1,4 @@
-//! A metered stream as an SSE response.
+//! A metered stream as a response.
 
 use std::{
     convert::Infallible,
@@ -11,37 +11,89 @@ use std::{
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_core::Stream;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, header, request::Parts};
 use http_body::{Body, Frame};
 use mpp_server::session::meter::{self, MeteredStream};
 use tokio::time::{Instant, Sleep};
 
+#[cfg(feature = "ws")]
+use super::socket;
 use crate::sse::encode;
 
 /// The response of a metered stream.
 #[derive(Debug)]
 #[must_use = "a stream charges nothing and sends nothing until it is returned"]
-pub struct Metered(SseBody);
+pub struct Metered(Framed);
+
+#[derive(Debug)]
+enum Framed {
+    Events(SseBody),
+    #[cfg(feature = "ws")]
+    Socket(MeteredStream),
+}
+
+/// How the frames of a stream leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// As the events of a response's body.
+    Events,
+    /// As messages of a WebSocket.
+    #[cfg(feature = "ws")]
+    Socket,
+}
+
+impl Framing {
+    /// What the request asks for.
+    #[cfg(feature = "ws")]
+    pub(super) fn of(parts: &Parts) -> Self {
+        match parts.extensions.get() {
+            Some(socket::OverSocket) => Self::Socket,
+            None => Self::Events,
+        }
+    }
+
+    /// What the request asks for.
+    #[cfg(not(feature = "ws"))]
+    pub(super) const fn of(_: &Parts) -> Self {
+        Self::Events
+    }
+}
 
 impl Metered {
-    pub(super) fn new(stream: MeteredStream, heartbeat: Duration) -> Self {
-        Self(SseBody {
-            stream,
-            heartbeat,
-            idle: Box::pin(tokio::time::sleep(heartbeat)),
+    pub(super) fn new(stream: MeteredStream, heartbeat: Duration, framing: Framing) -> Self {
+        Self(match framing {
+            Framing::Events => Framed::Events(SseBody {
+                stream,
+                heartbeat,
+                idle: Box::pin(tokio::time::sleep(heartbeat)),
+            }),
+            #[cfg(feature = "ws")]
+            Framing::Socket => Framed::Socket(stream),
         })
     }
 }
 
 impl IntoResponse for Metered {
     fn into_response(self) -> Response {
+        let body = match self.0 {
+            Framed::Events(body) => body,
+            // The layer takes it from here.
+            #[cfg(feature = "ws")]
+            Framed::Socket(stream) => {
+                let mut response = Response::new(axum::body::Body::empty());
+                response
+                    .extensions_mut()
+                    .insert(socket::Handed::new(stream));
+                return response;
+            }
+        };
         // PROTOCOL 5.7.
         let headers = [
             (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
             (header::CACHE_CONTROL, "no-store, no-transform"),
             (HeaderName::from_static("x-accel-buffering"), "no"),
         ];
-        let mut response = Response::new(axum::body::Body::new(self.0));
+        let mut response = Response::new(axum::body::Body::new(body));
         for (name, value) in headers {
             response
                 .headers_mut()

@@ -123,6 +123,9 @@ impl Meter {
     /// Dropped before the commit nothing is charged; after it, the charge
     /// stands.
     pub async fn charge_units(&mut self, units: u64) -> Result<(), StreamEnd> {
+        if self.shared.with_progress(|progress| progress.stopping) {
+            return Err(StreamEnd::Stopped);
+        }
         let tab = Arc::clone(&self.shared.tab);
         if tab.till.service().is_ending() {
             return Err(StreamEnd::ShuttingDown);
@@ -134,8 +137,10 @@ impl Meter {
             self.take(&tab, cost, due).await?;
         }
         prepaid.used();
-        self.shared
-            .with_progress(|progress| progress.units = progress.units.saturating_add(units));
+        self.shared.with_progress(|progress| {
+            progress.units = progress.units.saturating_add(units);
+            progress.owing = true;
+        });
         Ok(())
     }
 
@@ -144,6 +149,7 @@ impl Meter {
     /// # Cancel safety
     /// Dropped, the content may or may not have been taken.
     pub async fn send(&mut self, text: impl Into<String>) {
+        self.shared.with_progress(|progress| progress.owing = false);
         self.put(Frame::Data(text.into())).await;
     }
 
@@ -159,7 +165,11 @@ impl Meter {
             // Read before the attempt, so that no voucher slips in between
             // unnoticed.
             let version = tab.till.version(tab.channel_id).await?;
-            let shortage = match tab.till.charge(tab.channel_id, charge.clone()).await {
+            self.shared.with_progress(|progress| progress.owing = true);
+            let charged = tab.till.charge(tab.channel_id, charge.clone()).await;
+            self.shared
+                .with_progress(|progress| progress.owing = charged.is_ok());
+            let shortage = match charged {
                 Ok(()) => return Ok(()),
                 Err(Failure::Rejected(Rejection::InsufficientBalance(shortage))) => shortage,
                 Err(failure) => return Err(failure.into()),
@@ -228,6 +238,9 @@ pub enum StreamEnd {
     /// The server is being shut down.
     #[error("the server is being shut down")]
     ShuttingDown,
+    /// Whoever reads the stream has asked it to end.
+    #[error("the reader has asked the stream to end")]
+    Stopped,
     /// More units were charged at once than an amount can hold.
     #[error("the charge exceeds what an amount can hold")]
     TooExpensive,
@@ -284,6 +297,11 @@ struct Progress {
     epoch: StreamEpoch,
     /// Units this stream has consumed.
     units: u64,
+    /// Whether something was, or may just have been, charged whose content is
+    /// not handed over yet.
+    owing: bool,
+    /// Whether the reader has asked for the end.
+    stopping: bool,
 }
 
 impl Shared {
@@ -332,6 +350,17 @@ enum Stage {
     Done,
 }
 
+impl MeteredStream {
+    /// Asks the stream to end.
+    ///
+    /// Nothing more is charged. What was charged is still handed over, then
+    /// comes the receipt.
+    pub fn stop(&mut self) {
+        self.shared
+            .with_progress(|progress| progress.stopping = true);
+    }
+}
+
 impl Stream for MeteredStream {
     type Item = Frame;
 
@@ -354,10 +383,18 @@ impl Stream for MeteredStream {
                     }
                     Poll::Pending => {
                         let mut slot = self.shared.lock_slot();
-                        if slot.frame.is_none() {
+                        if slot.frame.is_some() {
+                            continue;
+                        }
+                        let may_end =
+                            |progress: &mut Progress| progress.stopping && !progress.owing;
+                        if !self.shared.with_progress(may_end) {
                             slot.reader = Some(cx.waker().clone());
                             return Poll::Pending;
                         }
+                        drop(slot);
+                        let receipt = Arc::clone(&self.shared).receipt();
+                        self.stage = Stage::Closing(Box::pin(receipt));
                     }
                 },
                 Stage::Closing(receipt) => {

@@ -71,11 +71,16 @@ fn router(server: &PaymentServer) -> anyhow::Result<Router> {
         };
         let poem = mpp_example_poem::offer(server).protocol(protocol);
         let gallery = mpp_example_photo::offer(server).protocol(protocol);
+        let tools = mpp_example_mcp_tool::offer(server).protocol(protocol);
         router = router
             .merge(charge_client::router(server, protocol)?)
             .nest(
                 &format!("/{protocol}/poetry"),
                 mpp_example_poem::router(server, poem)?,
+            )
+            .nest(
+                &format!("/{protocol}"),
+                mpp_example_mcp_tool::router(server, tools)?,
             )
             .nest(
                 &format!("/{protocol}/gallery"),
@@ -121,7 +126,7 @@ impl Stall<'_> {
     ) -> anyhow::Result<Router> {
         let path = format!("/{}/{path}", self.protocol);
         let route = Route::new(path.clone(), [offer.build()?])?;
-        let pay = PaymentLayer::new(self.server.clone(), route);
+        let pay = PaymentLayer::new(self.server.clone(), route).websocket();
         Ok(Router::new().route(&path, handler.layer(pay)))
     }
 }

@@ -6,6 +6,7 @@ mod close;
 mod follow;
 mod hold;
 mod market;
+mod mcp;
 mod money;
 mod open;
 mod rescue;
@@ -15,6 +16,7 @@ mod stream;
 mod table;
 mod volume;
 mod voucher;
+mod ws;
 
 use std::{future::Future, pin::Pin};
 
@@ -66,6 +68,18 @@ const CHECKS: &[(&str, Check)] = &[
     check!("a silent client ends the pause", stream::silent),
     check!("disconnect stops charging", stream::disconnect),
     check!("a new stream ends the old one", stream::superseded),
+    check!("WebSocket: poem, top-up and close in band", ws::poem),
+    check!("WebSocket: a reader stops, and pays no more", ws::enough),
+    check!("MCP over Streamable HTTP: 12 calls, one channel", mcp::http),
+    check!("MCP over stdio: 12 calls, one channel", mcp::stdio),
+    check!("MCP: 32 calls side by side", mcp::parallel),
+    check!("MCP: a failing tool captures nothing", mcp::failing),
+    check!(
+        "MCP: replayed, malformed, another tool",
+        mcp::bad_credentials
+    ),
+    check!("MCP: a client without payments stays", mcp::plain),
+    check!("HTTP, SSE, WebSocket, MCP: one channel", mcp::together),
     check!("exact money: 25 units, no rounding", money::exact),
     check!("client restarts: same channel", resume::restarts),
     check!(

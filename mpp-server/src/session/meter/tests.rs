@@ -483,3 +483,52 @@ async fn a_shutdown_cuts_a_stream_that_would_not_end() {
     assert!(read < 20, "{read} words");
     assert_eq!(receipt.spent, amount(read * PRICE));
 }
+
+// PROTOCOL 5.7, cooperative close.
+#[tokio::test(start_paused = true)]
+async fn a_stopped_stream_charges_nothing_more_and_ends_with_its_receipt() {
+    let shop = Shop::new().await;
+    let tab = shop.tab(9).await;
+    let mut stream = tab.stream(|meter| words(meter, 9));
+    word(stream.next().await);
+    word(stream.next().await);
+    stream.stop();
+    assert_eq!(last(stream.next().await).spent, amount(2 * PRICE));
+    assert_eq!(stream.next().await, None);
+    assert_eq!(shop.spent().await, 2 * PRICE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_waits_for_a_voucher_stops_at_once() {
+    let shop = Shop::new().await;
+    let tab = shop.tab(1).await;
+    let mut stream = tab.stream(|meter| words(meter, 9));
+    word(stream.next().await);
+    need(stream.next().await);
+    assert!(is_paused(&mut stream));
+    stream.stop();
+    assert_eq!(last(stream.next().await).spent, amount(PRICE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_stream_still_hands_over_what_was_charged() {
+    let shop = Shop::new().await;
+    let tab = shop.tab(9).await;
+    let ready = Arc::new(tokio::sync::Notify::new());
+    let waiting = Arc::clone(&ready);
+    let mut stream = tab.stream(|mut meter| async move {
+        loop {
+            meter.charge_units(2).await?;
+            waiting.notified().await;
+            meter.send("late").await;
+        }
+    });
+    assert!(is_paused(&mut stream));
+    assert_eq!(shop.spent().await, 2 * PRICE);
+    stream.stop();
+    assert!(is_paused(&mut stream));
+    ready.notify_one();
+    assert_eq!(word(stream.next().await), "late");
+    assert_eq!(last(stream.next().await).units, Some(2));
+    assert_eq!(shop.spent().await, 2 * PRICE);
+}

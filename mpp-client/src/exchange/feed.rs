@@ -1,0 +1,68 @@
+//! Vouchers for a stream that asks for more.
+
+use mpp_core::{Problem, ProblemKind};
+use mpp_tempo::wire::NeedVoucher;
+
+use super::{
+    ManageWire,
+    manage::{Managed, refusal},
+};
+use crate::error::ClientError;
+use crate::origin::Site;
+use crate::payer::Payer;
+use crate::session::payment::Payment;
+
+/// Vouchers that one request may take: a higher one of another request can overtake it.
+const MAX_LATE: u32 = 8;
+
+impl Payer {
+    /// Answers a stream's request for a voucher, with a top-up first if it
+    /// needs one.
+    ///
+    /// # Errors
+    /// As [`Payment::extend`] and [`Payment::prepare`]; [`ClientError::Problem`]
+    /// when the server refuses, [`ClientError::Transport`] when the answer was
+    /// lost: the voucher cost nothing, but the stream can not go on without it.
+    ///
+    /// # Cancel safety
+    /// Dropped, the voucher may have arrived; answering again is harmless.
+    pub async fn feed_over<W: ManageWire>(
+        &self,
+        site: &Site,
+        wire: &mut W,
+        payment: &mut Payment,
+        need: &NeedVoucher,
+    ) -> Result<(), ClientError> {
+        payment.extend(need)?;
+        for _ in 0..MAX_LATE {
+            // Signs within the policy, and refills first when the deposit is too small.
+            self.credential_over(site, wire, payment).await?;
+            let known = self.known_offer(site);
+            let offer = known.unwrap_or_else(|| payment.offer().clone());
+            match self.manage(site, wire, offer, payment).await? {
+                Managed::Done(receipt) => return payment.observe_voucher(&receipt),
+                Managed::Refused {
+                    problem: Some(problem),
+                    ..
+                } if is_covered(&problem, need) => return Ok(()),
+                Managed::Refused {
+                    problem: Some(problem),
+                    ..
+                } if problem.kind == ProblemKind::DeltaTooSmall => {}
+                Managed::Refused { status, problem } => return Err(refusal(status, problem)),
+                Managed::Lost(error) => return Err(ClientError::Transport(error)),
+            }
+        }
+        Err(ClientError::Protocol(
+            "it refuses every voucher as too late",
+        ))
+    }
+}
+
+/// A higher voucher of another request has covered the need already.
+fn is_covered(problem: &Problem, need: &NeedVoucher) -> bool {
+    problem.kind == ProblemKind::DeltaTooSmall
+        && problem
+            .accepted_cumulative
+            .is_some_and(|accepted| accepted >= need.required_cumulative)
+}

@@ -1,0 +1,199 @@
+//! Requests that only manage a channel: top-ups, closes, vouchers beside a
+//! stream.
+
+use std::future::{Future, ready};
+
+use mpp_core::{Problem, SessionReceipt};
+
+use super::{ManageWire, SendError};
+use crate::choice::Choice;
+use crate::credential::CredentialField;
+use crate::error::{ClientError, TransportError};
+use crate::flow::{ManageAction, Management};
+use crate::offer::{Offer, Unpayable};
+use crate::origin::Site;
+use crate::payer::Payer;
+use crate::session::close::Close;
+use crate::session::payment::{Next, Payment};
+use crate::session::top_up::TopUp;
+
+/// Top-ups that one request may need in a row.
+const MAX_TOP_UPS: u32 = 4;
+
+/// What a management request says.
+pub trait Manage: Send {
+    /// The credential under this offer.
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing was sent.
+    fn credential(
+        &mut self,
+        offer: &Offer,
+    ) -> impl Future<Output = Result<CredentialField, ClientError>> + Send;
+}
+
+impl Manage for TopUp {
+    fn credential(
+        &mut self,
+        offer: &Offer,
+    ) -> impl Future<Output = Result<CredentialField, ClientError>> + Send {
+        ready(Self::credential(self, offer))
+    }
+}
+
+impl Manage for Close {
+    async fn credential(&mut self, offer: &Offer) -> Result<CredentialField, ClientError> {
+        let field = Self::credential(self, offer).await?;
+        self.mark_sent();
+        Ok(field)
+    }
+}
+
+impl Manage for Payment {
+    async fn credential(&mut self, offer: &Offer) -> Result<CredentialField, ClientError> {
+        self.voucher(offer).await
+    }
+}
+
+/// How a management request ended.
+#[derive(Debug)]
+pub enum Managed {
+    /// Accepted.
+    Done(Box<SessionReceipt>),
+    /// Refused.
+    Refused {
+        /// The HTTP status, or what corresponds to it.
+        status: u16,
+        /// The server's reason.
+        problem: Option<Box<Problem>>,
+    },
+    /// The answer was lost, twice.
+    Lost(TransportError),
+}
+
+/// The error that a refusal becomes.
+#[must_use]
+pub fn refusal(status: u16, problem: Option<Box<Problem>>) -> ClientError {
+    problem.map_or(ClientError::Status { status }, ClientError::Problem)
+}
+
+/// Sends a top-up.
+pub(super) async fn send_top_up<W: ManageWire>(
+    payer: &Payer,
+    site: &Site,
+    wire: &mut W,
+    (offer, mut top_up): (Offer, TopUp),
+) -> Result<SessionReceipt, ClientError> {
+    match payer.manage(site, wire, offer, &mut top_up).await? {
+        Managed::Done(receipt) => {
+            top_up.confirm(&receipt)?;
+            Ok(*receipt)
+        }
+        Managed::Refused { status, problem } => Err(top_up.refuse(refusal(status, problem))),
+        Managed::Lost(error) => Err(top_up.lose(error)),
+    }
+}
+
+impl Payer {
+    /// The credential of a payment, after the top-ups that it needs.
+    ///
+    /// # Errors
+    /// As [`Payment::prepare`], and those of a top-up.
+    ///
+    /// # Cancel safety
+    /// Dropped, a top-up may happen; the next one finds out.
+    pub async fn credential_over<W: ManageWire>(
+        &self,
+        site: &Site,
+        wire: &mut W,
+        payment: &mut Payment,
+    ) -> Result<CredentialField, ClientError> {
+        for _ in 0..MAX_TOP_UPS {
+            match payment.prepare().await? {
+                Next::Send(field) => return Ok(field),
+                Next::TopUp(top_up) => {
+                    let offer = payment.offer().clone();
+                    send_top_up(self, site, wire, (offer, *top_up)).await?;
+                }
+            }
+        }
+        Err(ClientError::Protocol("no top-up is enough for it"))
+    }
+
+    /// Sends a management request, again under a fresh challenge when the
+    /// first one is no good.
+    ///
+    /// # Errors
+    /// Those of the credential, and [`ClientError::Protocol`] for an answer
+    /// that makes no sense.
+    ///
+    /// # Cancel safety
+    /// Dropped, the request may have been carried out.
+    pub async fn manage<W: ManageWire>(
+        &self,
+        site: &Site,
+        wire: &mut W,
+        mut offer: Offer,
+        manage: &mut impl Manage,
+    ) -> Result<Managed, ClientError> {
+        let mut management = Management::new();
+        let mut was_lost = false;
+        loop {
+            let field = manage.credential(&offer).await?;
+            let answer = match wire.manage(management.probe(), Some(&field)).await {
+                Ok(answer) => answer,
+                // Repeating it is harmless: vouchers are idempotent, transactions are the same.
+                Err(SendError::NotSent(_) | SendError::MayHaveArrived(_)) if !was_lost => {
+                    was_lost = true;
+                    continue;
+                }
+                Err(SendError::NotSent(error) | SendError::MayHaveArrived(error)) => {
+                    return Ok(Managed::Lost(error));
+                }
+            };
+            match management.on_answer(&answer) {
+                ManageAction::Done(receipt) => return Ok(Managed::Done(receipt)),
+                ManageAction::Send(_, None) => {}
+                ManageAction::Send(_, Some(fresh)) => {
+                    self.learn(site, &fresh);
+                    offer = fresh;
+                }
+                ManageAction::Refused { status, problem } => {
+                    return Ok(Managed::Refused { status, problem });
+                }
+                ManageAction::Fail(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The offer to use for managing: one that is known, or one that is asked
+    /// for.
+    ///
+    /// # Errors
+    /// [`ClientError::Unpayable`] for an offer that can not be answered,
+    /// [`ClientError::Protocol`] where nothing is asked for.
+    ///
+    /// # Cancel safety
+    /// Buys nothing.
+    pub async fn any_offer<W: ManageWire>(
+        &self,
+        site: &Site,
+        wire: &mut W,
+    ) -> Result<Offer, ClientError> {
+        if let Some(offer) = self.known_offer(site) {
+            return Ok(offer);
+        }
+        let answer = wire.manage(crate::flow::Probe::Head, None).await?;
+        if answer.status != 402 {
+            return Err(ClientError::Protocol("it does not ask for payment"));
+        }
+        let choice = self.choose(site, &answer.challenges)?;
+        self.learn_choice(site, &choice);
+        match choice {
+            Choice::Session(offer) => Ok(offer),
+            Choice::Charge(_) | Choice::Method(..) => {
+                Err(ClientError::Unpayable(Unpayable::NotOffered))
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Frames of one socket, put where they belong.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::Method;
+use mpp_client::credential::CredentialField;
+use mpp_client::exchange::{ManageWire, SendError, refusal};
+use mpp_client::flow::{Answer, Probe, ReceiptField};
+use mpp_client::{ClientError, TransportError};
+use mpp_core::{Problem, SessionReceipt};
+use mpp_tempo::wire::NeedVoucher;
+use reqwest::Request;
+use tokio_tungstenite::tungstenite::Message;
+use url::Url;
+
+use super::broken;
+use super::connect::Socket;
+use crate::client::answer::read;
+use crate::client::{Client, transport};
+use crate::ws::Frame;
+
+/// Texts that may wait while something else is read.
+const MAX_READY: usize = 1024;
+/// How long an answer may take: a top-up or a close waits for the chain.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long saying goodbye may take.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A socket and what has come over it.
+pub(super) struct Line {
+    client: Client,
+    url: Url,
+    socket: Socket,
+    /// Content that nobody has read yet.
+    pub(super) ready: VecDeque<String>,
+    /// The voucher that the stream waits for.
+    pub(super) need: Option<NeedVoucher>,
+    /// The receipt that the stream has ended with.
+    pub(super) ended: Option<SessionReceipt>,
+}
+
+/// What is no content.
+enum Word {
+    Receipt(SessionReceipt),
+    Error(u16, String),
+}
+
+impl Line {
+    pub(super) const fn new(client: Client, url: Url, socket: Socket) -> Self {
+        Self {
+            client,
+            url,
+            socket,
+            ready: VecDeque::new(),
+            need: None,
+            ended: None,
+        }
+    }
+
+    /// Reads one frame. A receipt that nobody has asked for is returned.
+    pub(super) async fn read(&mut self) -> Result<Option<SessionReceipt>, ClientError> {
+        match self.frame().await.map_err(ClientError::Transport)? {
+            None => Ok(None),
+            Some(Word::Receipt(receipt)) => Ok(Some(receipt)),
+            Some(Word::Error(status, message)) => {
+                Err(refusal(status, problem(&message).map(Box::new)))
+            }
+        }
+    }
+
+    /// Asks for the end of the stream.
+    pub(super) async fn request_close(&mut self) -> Result<(), ClientError> {
+        let sent = self.say(&Frame::CloseRequest).await;
+        sent.map_err(ClientError::Transport)
+    }
+
+    pub(super) async fn hang_up(&mut self) {
+        // Who does not answer is left alone.
+        let _late = tokio::time::timeout(FAREWELL, self.socket.close(None)).await;
+    }
+
+    /// Sends a credential, and reads on to the answer.
+    async fn ask(&mut self, field: &CredentialField) -> Result<Word, TransportError> {
+        let authorization = field.value.clone();
+        self.say(&Frame::Authorization { authorization }).await?;
+        let answer = async {
+            loop {
+                if let Some(word) = self.frame().await? {
+                    return Ok(word);
+                }
+            }
+        };
+        tokio::time::timeout(TIMEOUT, answer)
+            .await
+            .unwrap_or_else(|_| Err(TransportError::new("the answer did not come in time")))
+    }
+
+    async fn say(&mut self, frame: &Frame) -> Result<(), TransportError> {
+        let text = Message::Text(frame.to_json().into());
+        self.socket.send(text).await.map_err(broken)
+    }
+
+    /// Reads one frame, and keeps it unless it is an answer.
+    async fn frame(&mut self) -> Result<Option<Word>, TransportError> {
+        let text = match self.socket.next().await {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Close(_))) | None => {
+                return Err(TransportError::new("the server has closed the socket"));
+            }
+            Some(Ok(_)) => return Ok(None),
+            Some(Err(error)) => return Err(broken(error)),
+        };
+        match Frame::from_json(text.as_bytes()) {
+            Ok(Frame::Message { data }) => {
+                if self.ready.len() >= MAX_READY {
+                    return Err(TransportError::new("it sends more than was paid for"));
+                }
+                self.ready.push_back(data);
+                Ok(None)
+            }
+            Ok(Frame::NeedVoucher { data }) => {
+                self.need = Some(data);
+                Ok(None)
+            }
+            Ok(Frame::CloseReady { data }) => {
+                self.need = None;
+                self.ended = Some(data);
+                Ok(None)
+            }
+            Ok(Frame::Receipt { data }) => Ok(Some(Word::Receipt(data))),
+            Ok(Frame::Error { status, message }) => Ok(Some(Word::Error(status, message))),
+            Ok(Frame::Authorization { .. } | Frame::CloseRequest) | Err(_) => {
+                Err(TransportError::new("one of its frames can not be read"))
+            }
+        }
+    }
+}
+
+impl ManageWire for Line {
+    async fn manage(
+        &mut self,
+        _: Probe,
+        field: Option<&CredentialField>,
+    ) -> Result<Answer, SendError> {
+        let Some(field) = field else {
+            let what = TransportError::new("a socket has no challenge to ask for");
+            return Err(SendError::NotSent(what));
+        };
+        let word = self.ask(field).await.map_err(SendError::MayHaveArrived)?;
+        Ok(match word {
+            Word::Receipt(receipt) => Answer {
+                status: 200,
+                receipt: ReceiptField::Session(Box::new(receipt)),
+                ..Answer::default()
+            },
+            Word::Error(status, message) => Answer {
+                status,
+                problem: problem(&message),
+                challenges: match status {
+                    // A frame has no room for a fresh challenge.
+                    402 | 410 => get(&self.client, &self.url).await?.challenges,
+                    _ => Vec::new(),
+                },
+                ..Answer::default()
+            },
+        })
+    }
+}
+
+/// Challenges come by a plain `GET` of the same URL (PROTOCOL 5.7).
+pub(super) async fn get(client: &Client, url: &Url) -> Result<Answer, SendError> {
+    let request = Request::new(Method::GET, url.clone());
+    match client.transport.send(request).await {
+        Ok(response) => Ok(read(response).await.0),
+        Err(transport::SendError::NotSent(error)) => Err(SendError::NotSent(error)),
+        Err(transport::SendError::MayHaveArrived(error)) => Err(SendError::MayHaveArrived(error)),
+    }
+}
+
+/// Servers write the problem; some only a sentence.
+fn problem(message: &str) -> Option<Problem> {
+    Problem::from_json(message.as_bytes()).ok()
+}

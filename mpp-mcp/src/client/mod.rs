@@ -1,0 +1,32 @@
+//! The client half: calls that pay when they must.
+//!
+//! A [`PayingClient`] sends calls over any [`Transport`] of JSON-RPC messages.
+//! When a server answers that payment is required, it pays within its
+//! [`Policy`](mpp_client::Policy): the first paid call opens a channel, later
+//! ones only sign vouchers. For rmcp, there is [`crate::rmcp::PayingPeer`].
+
+pub(crate) mod answer;
+mod call;
+mod paying;
+mod track;
+mod wire;
+
+pub use self::{
+    call::CallOptions,
+    paying::{PaidReply, PayingClient},
+    wire::{Reply, Transport},
+};
+
+#[cfg(feature = "rmcp")]
+pub(crate) use self::wire::unwritten;
+pub(crate) use self::{call::Credentials, track::Track};
+
+use mpp_client::Payer;
+
+use crate::Capability;
+
+/// What a payer can pay with, for the handshake.
+#[must_use]
+pub fn capability(payer: &Payer) -> Capability {
+    Capability::of_accept_payment(payer.accept_payment())
+}

@@ -1,0 +1,164 @@
+//! Plain JSON-RPC messages as a wire of `mpp-client`.
+
+use std::{future::Future, time::Duration};
+
+use mpp_client::{
+    TransportError,
+    credential::CredentialField,
+    exchange::{Acquaintance, ManageWire, SendError, Wire},
+    flow::{Answer, Probe},
+};
+use serde_json::Value;
+
+use super::{
+    answer::{self, Verdict},
+    call::Credentials,
+};
+use crate::{
+    error::RpcError,
+    meta::{self, META, Members},
+    operation::Operation,
+};
+
+/// Moves requests of JSON-RPC and brings their answers.
+///
+/// An implementation adds version and id, and finds the answer to an id. It
+/// must not log or keep requests: they hold credentials.
+pub trait Transport: Send + Sync {
+    /// Sends a request and waits for its answer.
+    ///
+    /// `meta` goes to the root of the message, beside `params`.
+    ///
+    /// # Cancel safety
+    /// Dropped, the request may have arrived.
+    fn call(
+        &self,
+        method: &str,
+        params: Option<Value>,
+        meta: Members,
+    ) -> impl Future<Output = Result<Reply, SendError>> + Send;
+}
+
+/// An answer of JSON-RPC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Its result, or its error.
+    pub result: Result<Value, RpcError>,
+    /// What stands beside it, at the root of the message.
+    pub meta: Members,
+}
+
+impl Reply {
+    /// Reads a response message.
+    ///
+    /// # Errors
+    /// For what is neither a result nor an error.
+    pub fn read(mut message: Value) -> Result<Self, SendError> {
+        let mut take = |name: &str| message.get_mut(name).map(Value::take);
+        let meta = match take(META) {
+            Some(Value::Object(meta)) => meta,
+            Some(_) | None => Members::new(),
+        };
+        let error = take("error").and_then(|error| serde_json::from_value(error).ok());
+        let result = match (take("result"), error) {
+            (Some(result), None) => Ok(result),
+            (None, Some(error)) => Err(error),
+            (Some(_), Some(_)) | (None, None) => {
+                let what = TransportError::new("the answer is no response of JSON-RPC");
+                return Err(SendError::MayHaveArrived(what));
+            }
+        };
+        Ok(Self { result, meta })
+    }
+
+    /// Metadata of the answer: nested for MCP, at the root otherwise.
+    fn payment(&self, operation: &Operation) -> Option<&Members> {
+        match &self.result {
+            Ok(result) if operation.is_mcp() => meta::of(result),
+            Ok(_) | Err(_) => Some(&self.meta),
+        }
+    }
+
+    fn answer(&self, operation: &Operation) -> Answer {
+        match &self.result {
+            Ok(result) => {
+                let is_error = result.get("isError") == Some(&Value::Bool(true));
+                let verdict = if operation.is_mcp() && is_error {
+                    Verdict::Failure
+                } else {
+                    Verdict::Success
+                };
+                answer::of_result(self.payment(operation), verdict)
+            }
+            Err(error) => answer::of_error(error),
+        }
+    }
+}
+
+/// One call over a transport.
+pub(super) struct RpcWire<'a, T> {
+    pub(super) transport: &'a T,
+    pub(super) operation: &'a Operation,
+    pub(super) params: Option<&'a Value>,
+    pub(super) credentials: Credentials,
+}
+
+impl<T: Transport> RpcWire<'_, T> {
+    async fn call(&self, payment: Members) -> Result<Reply, SendError> {
+        let mut params = self.params.cloned();
+        let mut root = Members::new();
+        if self.operation.is_mcp() {
+            let nested = params.get_or_insert_with(|| Value::Object(Members::new()));
+            meta::add(nested, payment);
+        } else {
+            root = payment;
+        }
+        self.transport
+            .call(self.operation.method(), params, root)
+            .await
+    }
+}
+
+/// A credential that can not be written is not sent.
+pub(crate) fn unwritten(_: mpp_client::ClientError) -> SendError {
+    SendError::NotSent(TransportError::new("the credential can not be written"))
+}
+
+impl<T: Transport> ManageWire for RpcWire<'_, T> {
+    async fn manage(
+        &mut self,
+        _: Probe,
+        field: Option<&CredentialField>,
+    ) -> Result<Answer, SendError> {
+        let payment = Credentials::management(field).map_err(unwritten)?;
+        let reply = self.call(payment).await?;
+        Ok(reply.answer(self.operation))
+    }
+}
+
+impl<T: Transport> Wire for RpcWire<'_, T> {
+    type Content = Reply;
+
+    async fn send(
+        &mut self,
+        field: Option<&CredentialField>,
+    ) -> Result<(Answer, Reply), SendError> {
+        let payment = self.credentials.content(field).map_err(unwritten)?;
+        let reply = self.call(payment).await?;
+        Ok((reply.answer(self.operation), reply))
+    }
+
+    async fn introduce(
+        &mut self,
+        proof: Option<&CredentialField>,
+    ) -> Result<Acquaintance, SendError> {
+        let payment = Credentials::introduction(proof).map_err(unwritten)?;
+        let reply = self.call(payment).await?;
+        let answer = reply.answer(self.operation);
+        Ok(answer::acquaintance(answer, reply.payment(self.operation)))
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
