@@ -4,11 +4,12 @@ use std::error::Error;
 use std::fmt;
 
 use alloy_primitives::B256;
-use mpp_core::{Amount, Problem, SessionReceipt};
+use mpp_core::{Amount, Problem, Receipt};
 use mpp_tempo::chain::ChainError;
 use mpp_tempo::voucher::SignVoucherError;
 use mpp_tempo::{ChannelId, SignerError};
 
+use crate::charge::{ChargeSummary, WalletError};
 use crate::offer::Unpayable;
 use crate::policy::PolicyViolation;
 use crate::session::book::BookError;
@@ -18,7 +19,8 @@ use crate::text::Printable;
 
 /// Why a paid request did not succeed.
 ///
-/// Only [`ClientError::Indeterminate`] means that money may have moved without an answer; after
+/// Only [`ClientError::Indeterminate`] and [`ClientError::ChargeIndeterminate`] mean that money may
+/// have moved without a good answer; after
 /// every other error the request was not charged, as far as an honest server goes. Text of a
 /// server is escaped in `Display`.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +56,24 @@ pub enum ClientError {
         /// What happened to the connection.
         source: TransportError,
     },
+    /// A charge was paid, or may have been or may still be, and no receipt confirms it.
+    ///
+    /// [`Payer::resolve_charge`](crate::Payer::resolve_charge) finds out from the chain. Sending the
+    /// request again under the same idempotency key presents the same payment; without that, it
+    /// would be paid once more.
+    #[error("a charge of {} may have been paid and was not confirmed", .charge.amount)]
+    ChargeIndeterminate {
+        /// What is known of the charge.
+        charge: Box<ChargeSummary>,
+        /// Why there is no receipt.
+        source: Box<ClientError>,
+    },
     /// The request was served and charged before, and its answer is not there any more: it was a
     /// stream, or too large for the server to keep.
     #[error("the server has delivered this answer already")]
     AlreadyDelivered {
         /// The receipt that it was given with.
-        receipt: Box<SessionReceipt>,
+        receipt: Box<Receipt>,
     },
     /// The server could not be reached, or broke off before anything was paid.
     #[error("the server could not be reached")]
@@ -67,6 +81,12 @@ pub enum ClientError {
     /// The chain could not be asked, or refused a transaction.
     #[error("the chain did not do as asked")]
     Chain(#[from] ChainError),
+    /// The wallet did not pay.
+    #[error("the wallet did not pay")]
+    Wallet(#[source] Box<WalletError>),
+    /// A method of one's own did not pay, or does not believe the receipt.
+    #[error("the payment method failed")]
+    Method(#[source] Box<dyn Error + Send + Sync>),
     /// The key did not sign.
     #[error("the signer failed")]
     Signer(#[source] SignerError),

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use alloy_primitives::B256;
 use futures_util::Stream;
-use mpp_core::{Amount, SessionReceipt};
+use mpp_core::{Amount, ChargeReceipt, SessionReceipt};
 use mpp_tempo::ChannelId;
 
 use crate::sync::lock;
@@ -24,7 +24,7 @@ pub enum ClientEvent {
     ChallengeReceived {
         /// The origin, `scheme://host:port`.
         origin: String,
-        /// The price of one unit, in base units.
+        /// The price of one unit or of a charge, in base units.
         price: Amount,
     },
     /// A server confirmed a new channel.
@@ -61,6 +61,25 @@ pub enum ClientEvent {
     },
     /// A receipt was checked and booked.
     Charged(SessionReceipt),
+    /// A charge was written down and is about to be paid.
+    ChargeBegun {
+        /// The origin, `scheme://host:port`.
+        origin: String,
+        /// What it is, in base units.
+        amount: Amount,
+        /// The transaction, unless others have a part in it.
+        tx_hash: Option<B256>,
+    },
+    /// The receipt of a one-time payment was checked and booked.
+    Paid {
+        /// The origin, `scheme://host:port`.
+        origin: String,
+        /// What was paid in base units; zero for a proof of identity, `None` by a method of one's
+        /// own.
+        amount: Option<Amount>,
+        /// The receipt.
+        receipt: ChargeReceipt,
+    },
     /// A stream paused for a higher voucher.
     NeedVoucher {
         /// The channel.

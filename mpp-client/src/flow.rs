@@ -6,13 +6,17 @@
 
 mod answer;
 mod management;
+mod once;
 
 use std::time::Duration;
 
-use mpp_core::{Amount, Problem, ProblemKind, SessionReceipt};
+use mpp_core::{Amount, ChargeReceipt, Problem, ProblemKind, SessionReceipt};
 
 pub use self::answer::{Answer, ReceiptField, Repetition};
 pub use self::management::{ManageAction, Management, Probe};
+pub use self::once::Risk;
+
+use self::once::refusal;
 use crate::error::ClientError;
 use crate::offer::Offer;
 use crate::session::book::StaleReason;
@@ -47,6 +51,8 @@ pub enum Sent {
     Voucher(Stake),
     /// The opening of a channel with its first voucher.
     Open(Stake),
+    /// A credential that answers one challenge once.
+    Once(Risk),
 }
 
 /// The amounts behind a credential, in base units.
@@ -63,8 +69,9 @@ pub struct Stake {
 pub enum Action {
     /// Give the answer to the caller, after booking the payment.
     Deliver(Booking),
-    /// Pay for the offer and send the request again.
-    Pay(Offer),
+    /// Choose among the answer's challenges ([`Payer::choose`](crate::Payer::choose)), pay and send
+    /// the request again.
+    Pay,
     /// Send again under the fresh offer; what was sent was not charged.
     Renew(Offer),
     /// Send again with a voucher that is raised so.
@@ -91,6 +98,8 @@ pub enum Booking {
     Unpaid,
     /// The receipt says what was charged.
     Confirm(Box<SessionReceipt>),
+    /// The receipt of a one-time payment.
+    Once(Box<ChargeReceipt>),
     /// A stream begins; its last event says what was charged. Peers send the first receipt or not.
     Stream(Option<Box<SessionReceipt>>),
     /// The answer of an earlier request with the same key, which was charged and is accounted
@@ -149,8 +158,10 @@ impl Flow {
 
     /// Decides what an answer means.
     pub fn on_answer(&mut self, sent: Sent, answer: &Answer) -> Action {
-        let (Sent::Voucher(stake) | Sent::Open(stake)) = sent else {
-            return self.on_unpaid(answer);
+        let stake = match sent {
+            Sent::Nothing => return self.on_unpaid(answer),
+            Sent::Once(risk) => return self.on_once(risk, answer),
+            Sent::Voucher(stake) | Sent::Open(stake) => stake,
         };
         let is_repeat = self.in_doubt;
         if answer.repetition == Repetition::New {
@@ -165,12 +176,7 @@ impl Flow {
             }
             // Whether the lost request was charged is not known, so nothing more is signed.
             (402 | 410, _) if self.in_doubt => {
-                return Action::FailInDoubt(answer.problem.as_ref().map_or(
-                    ClientError::Status {
-                        status: answer.status,
-                    },
-                    |problem| ClientError::problem(problem.clone()),
-                ));
+                return Action::FailInDoubt(refusal(answer));
             }
             _ => {}
         }
@@ -217,10 +223,7 @@ impl Flow {
             return Action::Fail(ClientError::Protocol("it asks for payment in a circle"));
         }
         self.challenged = true;
-        match answer.offer() {
-            Ok(offer) => Action::Pay(offer),
-            Err(reason) => Action::Fail(reason.into()),
-        }
+        Action::Pay
     }
 
     fn on_refusal(&mut self, stake: Stake, answer: &Answer) -> Action {
@@ -347,7 +350,7 @@ fn on_success(stake: Stake, answer: &Answer, is_repeat: bool) -> Action {
         }
         (ReceiptField::Absent, true) => Action::Deliver(Booking::Stream(None)),
         (ReceiptField::Absent, false) => Action::Deliver(Booking::Doubt),
-        (ReceiptField::Other, _) => Action::FailInDoubt(Discrepancy::OtherIntent.into()),
+        (ReceiptField::Charge(_), _) => Action::FailInDoubt(Discrepancy::OtherIntent.into()),
         (ReceiptField::Unreadable, _) => {
             Action::FailInDoubt(ClientError::Protocol("its receipt can not be read"))
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use alloy_primitives::{Address, hex};
 use mpp_core::{Amount, BodyDigest, Challenge, ExpiryError, IntentName, MethodName, Timestamp};
 use mpp_tempo::SessionProtocol;
+use mpp_tempo::charge::InvalidCharge;
 use mpp_tempo::wire::SessionRequest;
 
 /// A session challenge of the method `tempo` with its request decoded. Cheap to clone.
@@ -26,20 +27,33 @@ pub enum Unpayable {
     #[error("the server asks for payment without a readable challenge")]
     NoChallenge,
     /// Every challenge is of a method or intent that is not supported here.
-    #[error("the server offers no session on tempo")]
+    #[error("the server offers nothing that this client pays with")]
     NotOffered,
-    /// The request does not follow the schema (PROTOCOL 5.1).
+    /// The request does not follow the schema (PROTOCOL 4 and 5.1).
     #[error("the challenge's request is malformed")]
     Request,
     /// The price of a unit is zero, or does not fit the protocol version.
     #[error("the challenge's price is out of range")]
     Price,
+    /// The charge does not say what is to be paid.
+    #[error("the challenge's charge makes no sense: {0}")]
+    Charge(#[from] InvalidCharge),
+    /// The charge is to be paid in a way that the account can not pay in.
+    #[error("the server takes the charge in no mode that this account can pay in")]
+    Mode,
+    /// The challenge expires before a transaction can be mined.
+    #[error("the challenge expires too soon to be paid")]
+    Late,
     /// The challenge never expires, or says so in no readable way.
     #[error("the challenge has no readable expiry")]
     Expiry,
     /// The challenge is for another request body.
     #[error("the challenge is bound to another request body")]
     Digest,
+    /// The challenge is for one body, and the request's is streamed: neither is it known, nor can
+    /// it be sent again.
+    #[error("the server binds payments to the body, and a streamed body can be sent only once")]
+    StreamedBody,
 }
 
 impl Offer {
@@ -179,15 +193,20 @@ impl Offer {
     /// Checks that the challenge is not bound to another body (PROTOCOL 1.1).
     ///
     /// # Errors
-    /// [`Unpayable::Digest`]; also when the body is not known because it is streamed.
+    /// [`Unpayable::Digest`], or [`Unpayable::StreamedBody`] when the body is not known.
     pub fn check_body(&self, body: Option<&[u8]>) -> Result<(), Unpayable> {
-        let Some(digest) = &self.0.challenge.digest else {
-            return Ok(());
-        };
-        let digest: BodyDigest = digest.parse().map_err(|_| Unpayable::Digest)?;
-        let body = body.ok_or(Unpayable::Digest)?;
-        digest.matches(body).map_err(|_| Unpayable::Digest)
+        check_body(&self.0.challenge, body)
     }
+}
+
+/// Checks that a challenge is not bound to another body than this; `None` is one not known.
+pub(crate) fn check_body(challenge: &Challenge, body: Option<&[u8]>) -> Result<(), Unpayable> {
+    let Some(digest) = &challenge.digest else {
+        return Ok(());
+    };
+    let digest: BodyDigest = digest.parse().map_err(|_| Unpayable::Digest)?;
+    let body = body.ok_or(Unpayable::StreamedBody)?;
+    digest.matches(body).map_err(|_| Unpayable::Digest)
 }
 
 /// An address in lower-case hex, as this client writes it everywhere (PROTOCOL 2).

@@ -11,19 +11,21 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use alloy_primitives::Address;
-use mpp_core::{Amount, SessionReceipt, Timestamp};
+use mpp_core::{Amount, Challenge, SessionReceipt, Timestamp};
 use mpp_tempo::chain::DynChain;
 use mpp_tempo::voucher::sign_voucher;
 use mpp_tempo::{ChannelId, ChannelTerms, DynSigner, SignedVoucher, Signer};
 
 pub use self::builder::{BuildError, PayerBuilder};
 use self::offers::Offers;
+use crate::charge::Wallet;
 use crate::clock::Clock;
 use crate::error::ClientError;
 use crate::event::{ClientEvent, Events, Subscription};
+use crate::method::ClientMethod;
 use crate::offer::Offer;
 use crate::origin::{Origin, Site};
-use crate::policy::Policy;
+use crate::policy::{Policy, Ranks};
 use crate::session::book::{self, ChannelBook, ChannelKey, ChannelSummary};
 use crate::session::ledger::{Discrepancy, Totals};
 use crate::sync::lock;
@@ -34,6 +36,13 @@ pub struct Payer(Arc<Inner>);
 
 struct Inner {
     signer: DynSigner,
+    /// Pays charges, if there is one.
+    wallet: Option<Arc<dyn Wallet>>,
+    /// What the policy wants, as far as the account can do it.
+    intents: Ranks,
+    methods: Vec<Arc<dyn ClientMethod>>,
+    accept: String,
+    has_key: bool,
     chain: Option<DynChain>,
     policy: Policy,
     book: Arc<dyn ChannelBook>,
@@ -109,6 +118,12 @@ impl Payer {
         self.0.offers.put(site, offer, self.now());
     }
 
+    /// What this payer pays with, as the value of `Accept-Payment`.
+    #[must_use]
+    pub fn accept_payment(&self) -> &str {
+        &self.0.accept
+    }
+
     /// Checks an offer against the policy, as is done before anything is signed for it.
     ///
     /// # Errors
@@ -131,6 +146,27 @@ impl Payer {
 
     pub(crate) fn signer(&self) -> &DynSigner {
         &self.0.signer
+    }
+
+    pub(crate) fn wallet(&self) -> Option<&dyn Wallet> {
+        self.0.wallet.as_deref()
+    }
+
+    pub(crate) fn intents(&self) -> Ranks {
+        self.0.intents
+    }
+
+    /// Whether there is a key, and not only a wallet or methods of one's own.
+    pub(crate) fn can_sign(&self) -> bool {
+        self.0.has_key
+    }
+
+    /// The method of one's own that a challenge is for.
+    pub(crate) fn method_for(&self, challenge: &Challenge) -> Option<Arc<dyn ClientMethod>> {
+        let fits = |method: &&Arc<dyn ClientMethod>| {
+            *method.method() == challenge.method && *method.intent() == challenge.intent
+        };
+        self.0.methods.iter().find(fits).cloned()
     }
 
     pub(crate) fn chain_client(&self) -> Option<&DynChain> {

@@ -4,19 +4,27 @@
 //! within the [`Policy`] (SECURITY-CASES A19, A27). The only required value is the largest deposit
 //! of one channel: it bounds what a server can ever take, whatever else it claims.
 
+mod charge;
 mod check;
+mod intents;
 mod violation;
 
 use alloy_primitives::Address;
 use mpp_core::Amount;
 use mpp_tempo::SessionProtocol;
+use mpp_tempo::wire::ChargeMode;
 
+pub(crate) use self::charge::day_before;
+pub use self::intents::IntentPolicy;
+pub(crate) use self::intents::Ranks;
 pub use self::violation::PolicyViolation;
 
 /// Highest price of gas that is paid, in attodollars: 100 gwei.
 const DEFAULT_MAX_FEE_PER_GAS: u128 = 100_000_000_000;
 
 /// Limits of what a client pays, with safe defaults.
+///
+/// Amounts of different tokens are compared as they are: all of them count millionths of a dollar.
 ///
 /// # Examples
 ///
@@ -48,6 +56,11 @@ pub struct Policy {
     top_up: TopUpPolicy,
     resume: ResumePolicy,
     plain_http_hosts: Vec<String>,
+    intents: IntentPolicy,
+    charge_by: ChargeMode,
+    max_charge: Option<Amount>,
+    max_charged_per_origin: Option<Amount>,
+    max_charged_per_day: Option<Amount>,
 }
 
 /// Whether a channel that runs dry is refilled.
@@ -93,6 +106,11 @@ impl Policy {
             top_up: TopUpPolicy::Auto { amount: None },
             resume: ResumePolicy::Ask,
             plain_http_hosts: Vec::new(),
+            intents: IntentPolicy::SessionFirst,
+            charge_by: ChargeMode::Pull,
+            max_charge: None,
+            max_charged_per_origin: None,
+            max_charged_per_day: None,
         }
     }
 
@@ -195,6 +213,43 @@ impl Policy {
     #[must_use]
     pub const fn resume(mut self, resume: ResumePolicy) -> Self {
         self.resume = resume;
+        self
+    }
+
+    /// Says whether sessions or charges are preferred, or paid at all; default sessions.
+    #[must_use]
+    pub const fn intents(mut self, intents: IntentPolicy) -> Self {
+        self.intents = intents;
+        self
+    }
+
+    /// Says who sends the transaction of a charge where the server leaves the choice; default pull,
+    /// by which the server does.
+    #[must_use]
+    pub const fn charge_by(mut self, mode: ChargeMode) -> Self {
+        self.charge_by = mode;
+        self
+    }
+
+    /// Bounds one charge, in base units; default `max_deposit`.
+    #[must_use]
+    pub const fn max_charge(mut self, amount: Amount) -> Self {
+        self.max_charge = Some(amount);
+        self
+    }
+
+    /// Bounds what one origin is paid by charges within 24 hours; default `max_deposit`.
+    #[must_use]
+    pub const fn max_charged_per_origin(mut self, amount: Amount) -> Self {
+        self.max_charged_per_origin = Some(amount);
+        self
+    }
+
+    /// Bounds what is paid by charges within 24 hours, at all origins; default four times
+    /// `max_deposit`.
+    #[must_use]
+    pub const fn max_charged_per_day(mut self, amount: Amount) -> Self {
+        self.max_charged_per_day = Some(amount);
         self
     }
 

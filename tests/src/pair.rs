@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::Address;
 use axum::{Router, routing::get};
+use base64::Engine as _;
+use hmac::{KeyInit as _, Mac as _};
 use mpp_client::{ChannelBook, ManualClock as ClientClock, MemoryBook, Policy};
-use mpp_core::{Amount, Realm, SecretKey, Timestamp};
+use mpp_core::{Amount, Challenge, ChallengeId, Realm, SecretKey, Timestamp};
 use mpp_devnet::{Devnet, DevnetConfig, TimeSource};
 use mpp_http::client::Client;
 use mpp_server::{
@@ -176,6 +178,26 @@ pub(crate) fn offer_of(server: &PaymentServer, protocol: SessionProtocol) -> Ses
 pub(crate) fn secret(number: u8) -> SecretKey {
     let bytes: Vec<u8> = (0..32).map(|byte: u8| byte ^ number).collect();
     SecretKey::from_bytes(&bytes).unwrap()
+}
+
+/// The id that the pair's server would have given a challenge.
+pub(crate) fn mac(challenge: &Challenge) -> ChallengeId {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let opaque = challenge.opaque.as_ref().map(|json| json.as_str());
+    let slots = [
+        challenge.realm.as_str(),
+        challenge.method.as_str(),
+        challenge.intent.as_str(),
+        challenge.request.as_str(),
+        &text(&challenge.expires),
+        &text(&challenge.digest),
+        opaque.unwrap_or_default(),
+    ];
+    let key: Vec<u8> = (0..32).map(|byte: u8| byte ^ 1).collect();
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap();
+    mac.update(slots.join("|").as_bytes());
+    let id = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+    ChallengeId::new(id).unwrap()
 }
 
 fn configure(link: &Link, clock: &ManualClock, store: &MemoryStore) -> Builder<MemoryStore> {

@@ -192,6 +192,11 @@ impl Ask {
         self
     }
 
+    pub(crate) fn streamed(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
     /// Adds a credential in `Authorization`.
     pub(crate) fn pay(self, challenge: &Challenge, payload: &SessionPayload) -> Self {
         self.header(names::AUTHORIZATION, &authorization(challenge, payload))

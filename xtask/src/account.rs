@@ -1,6 +1,6 @@
 //! Accounts for demonstrations and checks, funded on the node at hand.
 
-use alloy_primitives::{Address, keccak256};
+use alloy_primitives::{Address, B256, keccak256};
 use anyhow::Context as _;
 use mpp_core::{Amount, Timestamp};
 use mpp_server::clock::{Clock as _, SystemClock};
@@ -17,8 +17,18 @@ use crate::node::Node;
 const BANK: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
 /// A key of its own for every purpose, the same in every run.
+pub(crate) fn key_for(purpose: &str) -> B256 {
+    keccak256(purpose.as_bytes())
+}
+
+/// What signs with that key.
 pub(crate) fn signer_for(purpose: &str) -> anyhow::Result<LocalSigner> {
-    LocalSigner::from_bytes(&keccak256(purpose.as_bytes()).0).context("key")
+    LocalSigner::from_bytes(&key_for(purpose).0).context("key")
+}
+
+/// The first development account.
+pub(crate) fn bank() -> anyhow::Result<LocalSigner> {
+    Ok(LocalSigner::from_hex(BANK)?)
 }
 
 /// Sends pathUSD from the first development account.
@@ -33,7 +43,7 @@ pub(crate) async fn fund_token(
     to: Address,
     amount: Amount,
 ) -> anyhow::Result<()> {
-    let bank = LocalSigner::from_hex(BANK)?;
+    let bank = bank()?;
     let transfer = build::Transfer {
         token,
         to,

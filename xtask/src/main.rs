@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod devnet;
 mod e2e;
+mod interop;
 mod ledger;
 mod lossy;
 mod node;
@@ -59,6 +60,8 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Play every flow with deployed peers, both ways. Needs Node and npm.
+    Interop(interop::Options),
     /// Buy through a proxy that cuts connections, and count the cents.
     Lossy(lossy::Options),
     /// Buy at two server processes over one PostgreSQL, and count the cents.
@@ -81,6 +84,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
         Command::Devnet { listen } => devnet::run(listen).await,
         Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
+        Command::Interop(options) => interop::run(&options).await,
         Command::Lossy(options) => lossy::run(&options).await,
         Command::Nodes(options) => nodes::run(&options).await,
         Command::ServeNode(options) => nodes::serve(&options).await,

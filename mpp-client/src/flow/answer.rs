@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mpp_core::{Challenge, Problem, Receipt, SessionReceipt};
+use mpp_core::{Challenge, ChargeReceipt, Problem, Receipt, SessionReceipt};
 
 use crate::offer::{Offer, Unpayable};
 
@@ -47,21 +47,21 @@ pub enum ReceiptField {
     Unreadable,
     /// The receipt of a session.
     Session(Box<SessionReceipt>),
-    /// The receipt of another intent.
-    Other,
+    /// The receipt of a one-time payment.
+    Charge(Box<ChargeReceipt>),
 }
 
 impl From<Receipt> for ReceiptField {
     fn from(receipt: Receipt) -> Self {
         match receipt {
             Receipt::Session(receipt) => Self::Session(Box::new(receipt)),
-            Receipt::Charge(_) => Self::Other,
+            Receipt::Charge(receipt) => Self::Charge(Box::new(receipt)),
         }
     }
 }
 
 impl Answer {
-    /// The offer to answer.
+    /// The session to go on with.
     pub(super) fn offer(&self) -> Result<Offer, Unpayable> {
         Offer::choose(self.challenges.iter().cloned())
     }

@@ -75,7 +75,7 @@ impl Management {
                 ReceiptField::Absent => {
                     ManageAction::Fail(ClientError::Protocol("it confirms without a receipt"))
                 }
-                ReceiptField::Unreadable | ReceiptField::Other => {
+                ReceiptField::Unreadable | ReceiptField::Charge(_) => {
                     ManageAction::Fail(ClientError::Protocol("its receipt can not be read"))
                 }
             },

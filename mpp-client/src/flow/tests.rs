@@ -47,25 +47,11 @@ fn an_unpaid_answer_is_delivered_and_a_402_is_paid() {
 
     let asked = refusal(problem(ProblemKind::PaymentRequired));
     let mut flow = Flow::new();
-    assert!(matches!(
-        flow.on_answer(Sent::Nothing, &asked),
-        Action::Pay(_)
-    ));
+    assert!(matches!(flow.on_answer(Sent::Nothing, &asked), Action::Pay));
     assert!(matches!(
         flow.on_answer(Sent::Nothing, &asked),
         Action::Fail(_)
     ));
-}
-
-#[test]
-fn a_402_that_can_not_be_answered_fails() {
-    let mut asked = answer(402);
-    let failed = decide(Sent::Nothing, &asked);
-    assert!(matches!(failed, Action::Fail(ClientError::Unpayable(_))));
-    asked.challenges = vec![challenge(&request())];
-    asked.challenges[0].intent = mpp_core::IntentName::charge();
-    let failed = decide(Sent::Nothing, &asked);
-    assert!(matches!(failed, Action::Fail(ClientError::Unpayable(_))));
 }
 
 #[test]
@@ -94,7 +80,13 @@ fn a_success_is_booked_by_its_receipt() {
 
 #[test]
 fn a_receipt_that_is_none_leaves_the_payment_in_doubt() {
-    for receipt in [ReceiptField::Unreadable, ReceiptField::Other] {
+    let charge = ChargeReceipt::new(
+        mpp_core::MethodName::tempo(),
+        mpp_core::Timestamp::from_secs(1),
+        "0x1",
+    );
+    let charge = ReceiptField::Charge(Box::new(charge));
+    for receipt in [ReceiptField::Unreadable, charge] {
         let answer = Answer {
             status: 200,
             receipt,
@@ -476,4 +468,98 @@ fn a_busy_server_is_asked_again_within_bounds() {
     unavailable.retry_after = Some(Duration::from_secs(1));
     let action = decide(sent(1, 1), &unavailable);
     assert!(matches!(action, Action::Repeat(_)));
+}
+
+fn charge_receipt() -> Box<ChargeReceipt> {
+    let at = mpp_core::Timestamp::from_secs(1);
+    Box::new(ChargeReceipt::new(mpp_core::MethodName::tempo(), at, "0x1"))
+}
+
+// SECURITY-CASES A25: what was paid for is what a receipt confirms, and nothing else does.
+#[test]
+fn a_one_time_payment_is_booked_by_its_receipt() {
+    let with = |receipt| Answer {
+        status: 200,
+        receipt,
+        ..Answer::default()
+    };
+    for risk in [Risk::Money, Risk::Nothing] {
+        let sent = Sent::Once(risk);
+        let action = decide(sent, &with(ReceiptField::Charge(charge_receipt())));
+        let booked = Booking::Once(charge_receipt());
+        assert!(matches!(action, Action::Deliver(booking) if booking == booked));
+        let action = decide(sent, &with(ReceiptField::Absent));
+        assert!(matches!(action, Action::Deliver(Booking::Doubt)));
+        let session = ReceiptField::Session(Box::new(receipt(ChannelId::ZERO, 1, 1)));
+        for other in [session, ReceiptField::Unreadable] {
+            let action = decide(sent, &with(other));
+            assert!(matches!(action, Action::FailInDoubt(_)));
+        }
+    }
+}
+
+// There is never a second payment for one request.
+#[test]
+fn a_refused_charge_is_not_paid_again() {
+    for kind in [
+        ProblemKind::PaymentRequired,
+        ProblemKind::PaymentExpired,
+        ProblemKind::InvalidChallenge,
+        ProblemKind::VerificationFailed,
+        ProblemKind::PaymentInsufficient,
+    ] {
+        let action = decide(Sent::Once(Risk::Money), &refusal(problem(kind)));
+        assert!(
+            matches!(&action, Action::Fail(ClientError::Problem(told)) if told.kind == kind),
+            "{action:?}"
+        );
+    }
+    let action = decide(Sent::Once(Risk::Money), &answer(402));
+    assert!(matches!(action, Action::Fail(ClientError::Status { .. })));
+}
+
+#[test]
+fn a_proof_is_made_again_once_for_a_fresh_challenge() {
+    let sent = Sent::Once(Risk::Nothing);
+    let expired = refusal(problem(ProblemKind::PaymentExpired));
+    let mut flow = Flow::new();
+    assert!(matches!(flow.on_answer(sent, &expired), Action::Pay));
+    assert!(matches!(flow.on_answer(sent, &expired), Action::Fail(_)));
+    let wrong = refusal(problem(ProblemKind::VerificationFailed));
+    assert!(matches!(decide(sent, &wrong), Action::Fail(_)));
+}
+
+#[test]
+fn a_lost_charge_is_sent_again_and_its_refusal_proves_nothing() {
+    let sent = Sent::Once(Risk::Money);
+    let mut flow = Flow::new();
+    assert!(flow.on_lost().is_some());
+    let used = refusal(problem(ProblemKind::InvalidChallenge));
+    assert!(matches!(
+        flow.on_answer(sent, &used),
+        Action::FailInDoubt(_)
+    ));
+    // The server is still busy with the first sending: the same request, a little later.
+    for (status, kind, after) in [
+        (409, ProblemKind::RequestInProgress, None),
+        (503, ProblemKind::ServiceUnavailable, Some(Duration::ZERO)),
+    ] {
+        let mut busy = answer(status);
+        busy.problem = Some(problem(kind));
+        busy.retry_after = after;
+        assert!(matches!(decide(sent, &busy), Action::Repeat(_)), "{status}");
+    }
+}
+
+#[test]
+fn a_charge_whose_resource_failed_stays_in_doubt() {
+    for status in [400, 403, 404, 409, 410, 429, 500, 503] {
+        let action = decide(Sent::Once(Risk::Money), &answer(status));
+        assert!(
+            matches!(action, Action::Deliver(Booking::Doubt)),
+            "{status}"
+        );
+        let action = decide(Sent::Once(Risk::Nothing), &answer(status));
+        assert!(matches!(action, Action::Deliver(Booking::Dismiss)));
+    }
 }

@@ -87,6 +87,6 @@ fn a_challenge_for_another_body_is_not_answered() {
     assert!(!offer.is_reusable());
     assert_eq!(offer.check_body(Some(b"{}")), Ok(()));
     assert_eq!(offer.check_body(Some(b"[]")), Err(Unpayable::Digest));
-    assert_eq!(offer.check_body(None), Err(Unpayable::Digest));
+    assert_eq!(offer.check_body(None), Err(Unpayable::StreamedBody));
     assert_eq!(self::offer().check_body(None), Ok(()));
 }

@@ -77,14 +77,8 @@ impl Policy {
     ) -> Result<(), PolicyViolation> {
         self.check_transport(origin)?;
         let chain_id = offer.chain_id();
-        if !self.chains.contains(&chain_id) {
-            return Err(PolicyViolation::ChainNotAllowed { chain_id });
-        }
-        if !self.allows_currency(chain_id, offer.currency()) {
-            return Err(PolicyViolation::CurrencyNotAllowed {
-                currency: offer.currency(),
-            });
-        }
+        self.check_chain(chain_id)?;
+        self.check_currency(chain_id, offer.currency())?;
         self.check_recipient(offer.recipient(), pinned)?;
         let escrow = offer.escrow();
         if !self.allows_escrow(chain_id, offer.protocol(), escrow) {
@@ -205,6 +199,24 @@ impl Policy {
         Ok(())
     }
 
+    pub(super) fn check_chain(&self, chain_id: u64) -> Result<(), PolicyViolation> {
+        match self.chains.contains(&chain_id) {
+            true => Ok(()),
+            false => Err(PolicyViolation::ChainNotAllowed { chain_id }),
+        }
+    }
+
+    pub(super) fn check_currency(
+        &self,
+        chain_id: u64,
+        currency: Address,
+    ) -> Result<(), PolicyViolation> {
+        match self.allows_currency(chain_id, currency) {
+            true => Ok(()),
+            false => Err(PolicyViolation::CurrencyNotAllowed { currency }),
+        }
+    }
+
     fn allows_currency(&self, chain_id: u64, token: Address) -> bool {
         if !self.currencies.is_empty() {
             return self.currencies.contains(&token);
@@ -215,7 +227,7 @@ impl Policy {
         })
     }
 
-    fn check_recipient(
+    pub(super) fn check_recipient(
         &self,
         recipient: Address,
         pinned: Option<Address>,

@@ -87,6 +87,25 @@ pub enum PolicyViolation {
         /// The limit, in base units.
         limit: Amount,
     },
+    /// The policy takes sessions only.
+    #[error("charges are not allowed")]
+    ChargesNotAllowed,
+    /// One charge is too high.
+    #[error("a charge is {amount}, allowed is {limit}")]
+    ChargeTooHigh {
+        /// The amount of the challenge, in base units.
+        amount: Amount,
+        /// The limit, in base units.
+        limit: Amount,
+    },
+    /// Too much was paid by charges within a day, to this server or to all.
+    #[error("{charged} would be paid by charges within a day, allowed is {limit}")]
+    ChargedTooMuch {
+        /// What would have been paid, in base units.
+        charged: Amount,
+        /// The limit, in base units.
+        limit: Amount,
+    },
     /// Gas is too expensive.
     #[error("gas costs {quoted} attodollars, allowed is {limit}")]
     FeeTooHigh {

@@ -1,4 +1,4 @@
-//! The channel book: one record per channel, written before the money can move.
+//! The channel book: one record per channel and charge, written before the money can move.
 //!
 //! A record is inserted before the open transaction leaves the process and is never removed while
 //! the channel may hold money, so whatever happens to a request, a connection or a server, the
@@ -14,6 +14,8 @@ mod record;
 
 use alloy_primitives::Address;
 use mpp_tempo::ChannelId;
+
+use crate::charge::{ChargeId, ChargeRecord};
 
 #[cfg(feature = "durable-book")]
 pub use self::durable::DurableBook;
@@ -81,19 +83,75 @@ pub trait ChannelBook: Send + Sync + 'static {
     /// [`BookError::Storage`].
     fn pin_payee(&self, origin: &str, payee: Address) -> Result<Address, BookError>;
 
+    /// Writes the record of a new charge, if `admit` agrees after a look at all other charges; no
+    /// charge is added between look and writing, through whatever handle. When this returns
+    /// [`Admission::Added`], a crash does not lose it.
+    ///
+    /// Charges that are settled may be forgotten after two days.
+    ///
+    /// # Errors
+    /// [`BookError::Exists`] when the charge is known, [`BookError::Storage`].
+    fn add_charge(
+        &self,
+        record: ChargeRecord,
+        admit: &mut dyn FnMut(&[ChargeRecord]) -> bool,
+    ) -> Result<Admission, BookError>;
+
+    /// Changes the record of a charge atomically, and on the disk before this returns.
+    ///
+    /// # Errors
+    /// [`BookError::Unknown`], or [`BookError::Storage`]; then nothing has changed.
+    fn update_charge(
+        &self,
+        id: &ChargeId,
+        change: &mut dyn FnMut(&mut ChargeRecord),
+    ) -> Result<(), BookError>;
+
+    /// All charges that are remembered, in no particular order.
+    ///
+    /// # Errors
+    /// [`BookError::Storage`].
+    fn charges(&self) -> Result<Vec<ChargeRecord>, BookError>;
+
+    /// One charge, if it is remembered.
+    ///
+    /// # Errors
+    /// [`BookError::Storage`].
+    fn charge(&self, id: &ChargeId) -> Result<Option<ChargeRecord>, BookError> {
+        Ok(self.charges()?.into_iter().find(|charge| charge.id == *id))
+    }
+
     /// The lock under which channels of `key` are opened, refilled and closed, one at a time.
     fn gate(&self, key: &ChannelKey) -> Gate;
+}
+
+/// Whether a charge was written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is in the book now.
+    Added,
+    /// It was not admitted, and nothing has changed.
+    Refused,
+}
+
+/// Seconds after which a settled charge may be forgotten: twice what budgets look back.
+const FORGET_AFTER: std::time::Duration = std::time::Duration::from_secs(48 * 60 * 60);
+
+/// Whether a charge must be kept when one of this time is added.
+fn is_remembered(charge: &ChargeRecord, now: mpp_core::Timestamp) -> bool {
+    let since = now.checked_sub(FORGET_AFTER);
+    !charge.state.is_settled() || since.is_none_or(|since| charge.at > since)
 }
 
 /// Why the book did not do as asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BookError {
-    /// The channel is in the book already.
-    #[error("the channel is in the book already")]
+    /// The channel or charge is in the book already.
+    #[error("the channel or charge is in the book already")]
     Exists,
     /// No record has this id.
-    #[error("the channel is not in the book")]
+    #[error("the channel or charge is not in the book")]
     Unknown,
     /// A file does not say what was written to it; nothing is guessed from the rest of it.
     #[error("the channel book is damaged: {}", .file.display())]

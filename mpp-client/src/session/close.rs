@@ -6,7 +6,8 @@ use mpp_tempo::voucher::{sign_close_authorization, sign_voucher};
 use mpp_tempo::{ChannelId, ChannelTerms, SessionProtocol};
 
 use super::book::{self, GateGuard, Phase, StaleReason};
-use super::wire::{self, CredentialField};
+use super::wire;
+use crate::credential::CredentialField;
 use crate::error::{ClientError, TransportError};
 use crate::event::ClientEvent;
 use crate::offer::Offer;

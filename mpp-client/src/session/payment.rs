@@ -11,7 +11,7 @@ use super::ledger::{Discrepancy, Margin, Need, Plan, Reservation, Totals};
 use super::open::Channel;
 use super::top_up::TopUp;
 use super::wire;
-pub use super::wire::CredentialField;
+pub use crate::credential::CredentialField;
 use crate::error::ClientError;
 use crate::flow::{Raise, Sent, Stake};
 use crate::offer::Offer;

@@ -65,7 +65,7 @@ pub fn judge_top_up(
     }
 }
 
-const fn is_over(chain_now: u64, valid_before: u64) -> bool {
+pub(crate) const fn is_over(chain_now: u64, valid_before: u64) -> bool {
     chain_now >= valid_before.saturating_add(SETTLE_SECS)
 }
 

@@ -13,7 +13,8 @@ use mpp_tempo::{ChannelId, ChannelTerms, Existence, SessionProtocol, SignedVouch
 
 use super::book::{BookError, ChannelKey, ChannelRecord, GateGuard, Phase};
 use super::ledger::{Ledger, Totals};
-use super::wire::{self, CredentialField};
+use super::wire;
+use crate::credential::CredentialField;
 use crate::error::ClientError;
 use crate::event::ClientEvent;
 use crate::offer::Offer;

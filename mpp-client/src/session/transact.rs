@@ -22,14 +22,14 @@ impl From<BuildError> for ClientError {
 
 impl Payer {
     /// The chain client.
-    pub(super) fn chain(&self) -> Result<&DynChain, ClientError> {
+    pub(crate) fn chain(&self) -> Result<&DynChain, ClientError> {
         self.chain_client().ok_or(ClientError::Misuse(
-            "opening, refilling and leaving channels needs a chain client",
+            "channels and charges need a chain client",
         ))
     }
 
     /// The time by which transactions are dated: the chain may run ahead of this machine.
-    pub(super) async fn chain_now(&self) -> Result<Timestamp, ClientError> {
+    pub(crate) async fn chain_now(&self) -> Result<Timestamp, ClientError> {
         let block = self.chain()?.block().await?;
         let chain_time = Timestamp::from_secs(i64::try_from(block.timestamp).unwrap_or(i64::MAX));
         Ok(self.now().max(chain_time))
@@ -39,7 +39,7 @@ impl Payer {
     ///
     /// The start of validity is a random moment in the past: it makes two transactions with equal
     /// calls different, without which the second of two equal top-ups would be a replay.
-    pub(super) async fn context(
+    pub(crate) async fn context(
         &self,
         gas_limit: u64,
         fee_mode: FeeMode,
@@ -64,7 +64,7 @@ impl Payer {
     }
 
     /// Signs a transaction of the client itself.
-    pub(super) async fn sign_tx(&self, unsigned: UnsignedTx) -> Result<SignedTx, ClientError> {
+    pub(crate) async fn sign_tx(&self, unsigned: UnsignedTx) -> Result<SignedTx, ClientError> {
         unsigned
             .sign(self.signer())
             .await
@@ -72,7 +72,7 @@ impl Payer {
     }
 
     /// Builds, signs and sends a transaction that the client pays for itself.
-    pub(super) async fn transact(
+    pub(crate) async fn transact(
         &self,
         gas_limit: u64,
         fee_token: Address,
@@ -92,10 +92,10 @@ impl Payer {
 }
 
 /// A signed transaction on its way into a credential.
-pub(super) struct Packed {
-    pub(super) bytes: Bytes,
-    pub(super) hash: B256,
-    pub(super) valid_before: u64,
+pub(crate) struct Packed {
+    pub(crate) bytes: Bytes,
+    pub(crate) hash: B256,
+    pub(crate) valid_before: u64,
 }
 
 impl From<&SignedTx> for Packed {

@@ -1,7 +1,6 @@
 //! Credentials of session actions (PROTOCOL 5.2).
 
-use alloy_primitives::Address;
-use mpp_core::{Amount, Challenge, Credential, CredentialHeader, DidPkh, header};
+use mpp_core::{Amount, Challenge};
 use mpp_tempo::charge::ProofTerms;
 use mpp_tempo::wire::{ChargePayload, SessionPayload};
 use mpp_tempo::{
@@ -9,25 +8,9 @@ use mpp_tempo::{
 };
 
 use super::book::{OpenAttempt, PendingTopUp};
+use crate::credential::{self, CredentialField};
 use crate::error::ClientError;
-use crate::offer::{Offer, lower_hex};
-
-/// A header field with a credential. `Debug` leaves the value out.
-#[derive(Clone)]
-pub struct CredentialField {
-    /// The field's name in lower case.
-    pub name: &'static str,
-    /// The field's value: a secret until the server has it.
-    pub value: String,
-}
-
-impl std::fmt::Debug for CredentialField {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CredentialField")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
+use crate::offer::Offer;
 
 pub(super) fn open(
     offer: &Offer,
@@ -102,7 +85,11 @@ fn field(
     payload: &SessionPayload,
 ) -> Result<CredentialField, ClientError> {
     let payer = (terms.chain_id, &terms.descriptor.payer);
-    credential(offer.challenge(), payer, payload.to_value())
+    credential::field(&credential::of_account(
+        offer.challenge(),
+        payer,
+        payload.to_value(),
+    )?)
 }
 
 /// The proof of identity that answers a charge of zero (PROTOCOL 4).
@@ -113,25 +100,8 @@ pub(super) fn proof(
 ) -> Result<CredentialField, ClientError> {
     let payload = serde_json::to_value(ChargePayload::Proof { signature })
         .map_err(|_| ClientError::Payment("the proof can not be written"))?;
-    credential(challenge, (terms.chain_id, &terms.account), payload)
-}
-
-fn credential(
-    challenge: &Challenge,
-    (chain_id, payer): (u64, &Address),
-    payload: serde_json::Value,
-) -> Result<CredentialField, ClientError> {
-    let source = DidPkh::new(chain_id, &lower_hex(payer))
-        .map_err(|_| ClientError::Payment("the payer has no identifier"))?;
-    let challenge = challenge.clone();
-    let name = match challenge.header {
-        None => header::names::AUTHORIZATION,
-        Some(CredentialHeader::PaymentAuthorization) => header::names::PAYMENT_AUTHORIZATION,
-    };
-    let credential = Credential::new(challenge, payload).with_source(source.to_string());
-    let value = header::credential::encode(&credential)
-        .map_err(|_| ClientError::Payment("the credential is too large"))?;
-    Ok(CredentialField { name, value })
+    let account = (terms.chain_id, &terms.account);
+    credential::field(&credential::of_account(challenge, account, payload)?)
 }
 
 /// The cumulative amount of a signed voucher.

@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(receipt_field(&broken), ReceiptField::Unreadable);
         let charge = "eyJtZXRob2QiOiJ0ZW1wbyIsInN0YXR1cyI6InN1Y2Nlc3MiLCJ0aW1lc3RhbXAiOiIyMDI2LTAxLTAxVDAwOjAwOjAwWiIsInJlZmVyZW5jZSI6IjB4MSJ9";
         let one = headers(&[("payment-receipt", charge)]);
-        assert_eq!(receipt_field(&one), ReceiptField::Other);
+        assert!(matches!(receipt_field(&one), ReceiptField::Charge(_)));
         let two = headers(&[("payment-receipt", charge), ("payment-receipt", charge)]);
         assert_eq!(receipt_field(&two), ReceiptField::Unreadable);
     }

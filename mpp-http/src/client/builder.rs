@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mpp_client::{BuildError, ChannelBook, Clock, DurableBook, Payer, PayerBuilder, Policy};
+use mpp_client::{
+    BuildError, ChannelBook, ClientMethod, Clock, DurableBook, Payer, PayerBuilder, Policy, Wallet,
+};
 use mpp_tempo::{Signer, chain::ChainClient};
 use reqwest::ClientBuilder as HttpConfig;
 
@@ -30,7 +32,22 @@ impl ClientBuilder {
         self
     }
 
-    /// The chain. Asked when a channel is opened, refilled or left, never for a voucher.
+    /// An account that sends payments itself; see [`PayerBuilder::wallet`].
+    #[must_use]
+    pub fn wallet(mut self, wallet: impl Wallet) -> Self {
+        self.payer = self.payer.wallet(wallet);
+        self
+    }
+
+    /// A payment method of one's own; see [`PayerBuilder::method`].
+    #[must_use]
+    pub fn method(mut self, method: impl ClientMethod) -> Self {
+        self.payer = self.payer.method(method);
+        self
+    }
+
+    /// The chain. Asked when a channel is opened, refilled or left and for charges, never for a
+    /// voucher.
     #[must_use]
     pub fn chain(mut self, chain: impl ChainClient) -> Self {
         self.payer = self.payer.chain(chain);

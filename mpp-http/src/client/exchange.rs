@@ -1,12 +1,14 @@
 //! One request for content: sends, lets the flow decide, sends again.
 
+mod once;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use mpp_client::flow::{Action, Answer, Booking, Flow, Repetition, Sent};
 use mpp_client::session::payment::{CredentialField, Payment};
-use mpp_client::{ClientError, Offer, Site, TransportError, new_idempotency_key};
+use mpp_client::{Choice, ClientError, Once, Site, TransportError, new_idempotency_key};
 use mpp_core::header::names;
 use mpp_core::{Receipt, SessionReceipt};
 use reqwest::{Body, Request};
@@ -16,9 +18,6 @@ use super::answer::{Content, read};
 use super::session::Track;
 use super::transport::SendError;
 use super::{Client, PaidResponse};
-
-/// What this client can pay with, for `Accept-Payment`.
-const ACCEPT_PAYMENT: HeaderValue = HeaderValue::from_static("tempo/session");
 
 /// What is to be sent.
 #[derive(Debug)]
@@ -38,6 +37,26 @@ pub(super) enum Repeating {
     WhenSafe,
     /// Never.
     Never,
+}
+
+/// When a request may be sent again without knowing what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeats {
+    /// With whatever credential.
+    Always,
+    /// With a credential that servers take once, so that they carry the request out once.
+    WhenPaidOnce,
+    /// Not at all.
+    Never,
+}
+
+/// Whose idempotency key a request has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyOf {
+    /// The caller's, who may have used it before.
+    Caller,
+    /// Its own.
+    Request,
 }
 
 /// A body, and whether it can be sent again.
@@ -68,14 +87,25 @@ impl Order {
     ///
     /// A server that knows the key serves and charges it once in any case; one that does not might
     /// carry a `POST` out twice (RFC 9110, 9.2.2), so that takes the caller's own key.
-    fn prepare_repeats(&mut self) -> bool {
+    fn prepare_repeats(&mut self) -> (Repeats, KeyOf) {
         let chosen = self.headers.contains_key(names::IDEMPOTENCY_KEY);
         if !chosen && let Ok(key) = HeaderValue::from_str(&new_idempotency_key()) {
             self.headers.insert(names::IDEMPOTENCY_KEY, key);
         }
-        let is_safe = chosen || self.method.is_idempotent();
         let can_be_sent = !matches!(self.body, OrderBody::Once(_));
-        self.repeating == Repeating::WhenSafe && is_safe && can_be_sent
+        let repeats = if self.repeating == Repeating::Never || !can_be_sent {
+            Repeats::Never
+        } else if chosen || self.method.is_idempotent() {
+            Repeats::Always
+        } else {
+            Repeats::WhenPaidOnce
+        };
+        let key_of = if chosen {
+            KeyOf::Caller
+        } else {
+            KeyOf::Request
+        };
+        (repeats, key_of)
     }
 
     /// The bytes that a challenge's digest must match; `None` when they are not known.
@@ -87,7 +117,18 @@ impl Order {
         }
     }
 
-    fn request(&mut self, field: Option<CredentialField>) -> Result<Request, ClientError> {
+    /// The idempotency key as it is sent.
+    fn key(&self) -> Option<&str> {
+        let value = self.headers.get(names::IDEMPOTENCY_KEY)?;
+        value.to_str().ok()
+    }
+
+    /// `accept` is what the client pays with.
+    fn request(
+        &mut self,
+        accept: &str,
+        field: Option<CredentialField>,
+    ) -> Result<Request, ClientError> {
         let mut request = Request::new(self.method.clone(), self.url.clone());
         *request.timeout_mut() = self.timeout;
         *request.body_mut() = match &mut self.body {
@@ -100,9 +141,11 @@ impl Order {
         };
         let headers = request.headers_mut();
         headers.extend(self.headers.clone());
-        headers
-            .entry(names::ACCEPT_PAYMENT)
-            .or_insert(ACCEPT_PAYMENT);
+        if !headers.contains_key(names::ACCEPT_PAYMENT)
+            && let Ok(accept) = HeaderValue::from_str(accept)
+        {
+            headers.insert(names::ACCEPT_PAYMENT, accept);
+        }
         if let Some(field) = field {
             add_credential(headers, &field)?;
         }
@@ -130,7 +173,10 @@ pub(super) struct Exchange {
     track: Option<Track>,
     flow: Flow,
     payment: Option<Payment>,
-    may_repeat: bool,
+    /// A one-time payment, in place of one from a channel.
+    once: Option<Once>,
+    repeats: Repeats,
+    key_of: KeyOf,
     /// What went out last, to be sent again just as it was.
     repeat: Option<CredentialField>,
     /// How the last answer was lost, while nothing has told what became of it.
@@ -144,7 +190,7 @@ impl Exchange {
         track: Option<Track>,
     ) -> Result<Self, ClientError> {
         let site = Site::of(&order.url)?;
-        let may_repeat = order.prepare_repeats();
+        let (repeats, key_of) = order.prepare_repeats();
         Ok(Self {
             client,
             order,
@@ -152,16 +198,16 @@ impl Exchange {
             track,
             flow: Flow::new(),
             payment: None,
-            may_repeat,
+            once: None,
+            repeats,
+            key_of,
             repeat: None,
             lost: None,
         })
     }
 
     pub(super) async fn run(mut self) -> Result<PaidResponse, ClientError> {
-        if let Some(offer) = self.offer_in_advance().await? {
-            self.pay(offer).await?;
-        }
+        self.pay_in_advance().await?;
         loop {
             let Some((answer, content)) = self.send().await? else {
                 continue;
@@ -176,19 +222,36 @@ impl Exchange {
         }
     }
 
-    /// The offer to answer before it is made, so that the request takes one round trip.
-    async fn offer_in_advance(&self) -> Result<Option<Offer>, ClientError> {
-        let known = self.client.payer.known_offer(&self.site);
-        match (&self.order.body, known) {
-            (_, Some(offer)) => Ok(Some(offer)),
+    /// Pays before the server asks, when it is known what it will ask for, so that the request
+    /// takes one round trip.
+    async fn pay_in_advance(&mut self) -> Result<(), ClientError> {
+        let payer = &self.client.payer;
+        // A purchase that was begun before is never paid for twice.
+        if self.key_of == KeyOf::Caller
+            && let Some(key) = self.order.key()
+            && let Some(once) = payer.paid_before(&self.site, key).await?
+        {
+            self.once = Some(once);
+            return Ok(());
+        }
+        let choice = match (&self.order.body, payer.known_offer(&self.site)) {
+            (_, Some(offer)) => Some(Choice::Session(offer)),
             // A body that can be sent once goes out when it can be paid for.
-            (OrderBody::Once(_), None) => self.client.ask(&self.order.url).await,
-            (OrderBody::Empty | OrderBody::Bytes(_), None) => Ok(None),
+            (OrderBody::Once(_), None) => self.client.ask(&self.order.url).await?,
+            (OrderBody::Empty | OrderBody::Bytes(_), None) => None,
+        };
+        match choice {
+            Some(choice) => self.pay(choice).await,
+            None => Ok(()),
         }
     }
 
-    async fn pay(&mut self, offer: Offer) -> Result<(), ClientError> {
-        offer.check_body(self.order.known_body())?;
+    async fn pay(&mut self, choice: Choice) -> Result<(), ClientError> {
+        choice.check_body(self.order.known_body())?;
+        let offer = match choice {
+            Choice::Session(offer) => offer,
+            other => return self.pay_once(other).await,
+        };
         let client = &self.client;
         client.resume(&self.order.url, &self.site, &offer).await?;
         let payment = client.payer.begin(&self.site, offer).await?;
@@ -197,15 +260,18 @@ impl Exchange {
     }
 
     fn sent(&self) -> Result<Sent, ClientError> {
-        self.payment
-            .as_ref()
-            .map_or(Ok(Sent::Nothing), Payment::sent)
+        match (&self.payment, &self.once) {
+            (Some(payment), _) => payment.sent(),
+            (None, Some(once)) => Ok(once.sent()),
+            (None, None) => Ok(Sent::Nothing),
+        }
     }
 
     /// Sends the request; `None`: the answer was lost, and it is to be sent again.
     async fn send(&mut self) -> Result<Option<(Answer, Content)>, ClientError> {
         let field = self.field().await?;
-        let request = self.order.request(field)?;
+        let accept = self.client.payer.accept_payment();
+        let request = self.order.request(accept, field)?;
         if let Some(payment) = &mut self.payment {
             payment.mark_sent();
         }
@@ -216,7 +282,11 @@ impl Exchange {
                 if let Some(payment) = self.payment.take() {
                     payment.release();
                 }
-                Err(ClientError::Transport(error))
+                let error = ClientError::Transport(error);
+                Err(match self.once.take() {
+                    Some(once) => once.release(error),
+                    None => error,
+                })
             }
             Err(SendError::NotSent(error) | SendError::MayHaveArrived(error)) => {
                 self.lose(error).await.map(|()| None)
@@ -226,6 +296,9 @@ impl Exchange {
 
     /// The credential: a new one, or the last one if that is to be sent again.
     async fn field(&mut self) -> Result<Option<CredentialField>, ClientError> {
+        if let Some(once) = &self.once {
+            return once.field().map(Some);
+        }
         let Some(payment) = &mut self.payment else {
             return Ok(None);
         };
@@ -244,10 +317,13 @@ impl Exchange {
 
     /// Waits before the request is sent again, unless it was often enough.
     async fn lose(&mut self, error: TransportError) -> Result<(), ClientError> {
+        if let Some(once) = self.once.take() {
+            return self.lose_once(once, error).await;
+        }
         let Some(payment) = self.payment.take() else {
             return Err(ClientError::Transport(error));
         };
-        let pause = if self.may_repeat {
+        let pause = if self.repeats == Repeats::Always {
             self.flow.on_lost()
         } else {
             None
@@ -268,6 +344,9 @@ impl Exchange {
         answer: Answer,
         content: Content,
     ) -> Result<Option<PaidResponse>, ClientError> {
+        if let Some(once) = self.once.take() {
+            return self.act_once(once, action, (answer, content)).await;
+        }
         let is_same = matches!(action, Action::Repeat(_));
         if !is_same {
             self.repeat = None;
@@ -281,14 +360,13 @@ impl Exchange {
                 self.lost.get_or_insert_with(busy);
                 tokio::time::sleep(pause).await;
             }
-            Action::Pay(offer) => {
-                self.client.payer.learn(&self.site, &offer);
-                self.pay(offer).await?;
-            }
+            Action::Pay => self.choose(&answer).await?,
             Action::Renew(offer) => {
                 self.client.payer.learn(&self.site, &offer);
-                offer.check_body(self.order.known_body())?;
                 if let Some(payment) = self.payment.take() {
+                    if let Err(reason) = offer.check_body(self.order.known_body()) {
+                        return Err(payment.refuse(reason.into()));
+                    }
                     self.payment = Some(payment.renew(offer).await?);
                 }
             }
@@ -342,15 +420,18 @@ impl Exchange {
         match booking {
             Booking::Confirm(receipt) if is_gone => {
                 payment.confirm(&receipt)?;
+                let receipt = Box::new(session(*receipt));
                 Err(ClientError::AlreadyDelivered { receipt })
             }
             Booking::Replayed(receipt) => {
                 payment.confirm_open()?;
                 payment.release();
+                let receipt = session(*receipt);
                 if is_gone {
+                    let receipt = Box::new(receipt);
                     return Err(ClientError::AlreadyDelivered { receipt });
                 }
-                Ok(PaidResponse::new(content, Some(session(*receipt)), None))
+                Ok(PaidResponse::new(content, Some(receipt), None))
             }
             Booking::Confirm(receipt) => {
                 payment.confirm(&receipt)?;
@@ -368,7 +449,7 @@ impl Exchange {
                 payment.dismiss()?;
                 Ok(PaidResponse::new(content, None, None))
             }
-            Booking::Unpaid | Booking::Doubt => {
+            Booking::Unpaid | Booking::Doubt | Booking::Once(_) => {
                 payment.doubt();
                 Ok(PaidResponse::new(content, None, None))
             }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, header};
 use mpp_client::flow::{ManageAction, Management, Probe};
+use mpp_client::offer::Unpayable;
 use mpp_client::session::close::Close;
 use mpp_client::session::payment::{CredentialField, Next, Payment};
 use mpp_client::session::top_up::TopUp;
-use mpp_client::{ClientError, Offer, Site, TransportError};
+use mpp_client::{Choice, ClientError, Offer, Site, TransportError};
 use mpp_core::{Problem, SessionReceipt};
 use reqwest::Request;
 use url::Url;
@@ -154,21 +155,25 @@ impl Client {
         if let Some(offer) = self.payer.known_offer(&Site::of(url)?) {
             return Ok(offer);
         }
-        let asked = self.ask(url).await?;
-        asked.ok_or(ClientError::Protocol("it does not ask for payment"))
+        match self.ask(url).await? {
+            Some(Choice::Session(offer)) => Ok(offer),
+            Some(_) => Err(ClientError::Unpayable(Unpayable::NotOffered)),
+            None => Err(ClientError::Protocol("it does not ask for payment")),
+        }
     }
 
-    /// Asks for a challenge without buying anything; `None` when the resource is free.
-    pub(super) async fn ask(&self, url: &Url) -> Result<Option<Offer>, ClientError> {
+    /// Asks for challenges without buying anything, and chooses one; `None` when the resource is
+    /// free.
+    pub(super) async fn ask(&self, url: &Url) -> Result<Option<Choice>, ClientError> {
         let site = Site::of(url)?;
         for probe in [Probe::Head, Probe::Post] {
             let response = self.transport.send(request(url, probe, None)?).await?;
             let (answer, _content) = read(response).await;
             match answer.status {
                 402 => {
-                    let offer = Offer::choose(answer.challenges)?;
-                    self.payer.learn(&site, &offer);
-                    return Ok(Some(offer));
+                    let choice = self.payer.choose(&site, &answer.challenges)?;
+                    self.payer.learn_choice(&site, &choice);
+                    return Ok(Some(choice));
                 }
                 404 | 405 | 501 => {}
                 _ => return Ok(None),

@@ -19,7 +19,10 @@ mod transport;
 use std::fmt;
 
 use http::Method;
-use mpp_client::{BuildError, ChannelSummary, ClientError, Payer, Phase, Subscription, TxHash};
+use mpp_client::{
+    BuildError, ChannelSummary, ChargeId, ChargeState, ChargeSummary, ClientError, Payer, Phase,
+    Subscription, TxHash,
+};
 use mpp_tempo::ChannelId;
 use reqwest::IntoUrl;
 
@@ -128,6 +131,25 @@ impl Client {
     /// [`ClientError::Book`].
     pub fn channels(&self) -> Result<Vec<ChannelSummary>, ClientError> {
         self.payer.channels()
+    }
+
+    /// The charges in the book: those of the last days, and those whose fate is not known.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn charges(&self) -> Result<Vec<ChargeSummary>, ClientError> {
+        self.payer.charges()
+    }
+
+    /// Asks the chain what became of a charge.
+    ///
+    /// # Errors
+    /// As [`Payer::resolve_charge`].
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing has changed.
+    pub async fn resolve_charge(&self, charge: &ChargeId) -> Result<ChargeState, ClientError> {
+        self.payer.resolve_charge(charge).await
     }
 
     /// Asks the chain what became of a channel, and returns the phase it is in now.

@@ -146,8 +146,8 @@ impl RequestBuilder {
     /// few times: a server that knows the key answers as it has before and charges nothing more.
     ///
     /// # Errors
-    /// [`ClientError`]; only [`ClientError::Indeterminate`] means that money may have moved, and
-    /// [`ClientError::AlreadyDelivered`] that it has.
+    /// [`ClientError`]; only [`ClientError::Indeterminate`] and [`ClientError::ChargeIndeterminate`]
+    /// mean that money may have moved, and [`ClientError::AlreadyDelivered`] that it has.
     ///
     /// # Cancel safety
     /// Dropped before the answer, the request may have been served and charged. The accounts keep

@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, Stream, StreamExt};
 use mpp_client::session::payment::Payment;
 use mpp_client::{ClientError, Site};
-use mpp_core::{Problem, ProblemKind, SessionReceipt};
+use mpp_core::{Problem, ProblemKind, Receipt, SessionReceipt};
 use mpp_tempo::wire::NeedVoucher;
 use url::Url;
 
@@ -69,11 +69,12 @@ impl SseStream {
         let (content, receipt, payment) = response.into_parts();
         let state = match (payment, receipt) {
             (Some(payment), _) => State::Reading(Box::new(payment)),
-            // A receipt finished the request: the answer is no stream.
-            (None, Some(_)) => {
+            // A receipt of a session finished the request: the answer is no stream. A charge pays
+            // for a whole one.
+            (None, Some(Receipt::Session(_))) => {
                 return Err(ClientError::Protocol("it does not answer with a stream"));
             }
-            (None, None) => State::Done,
+            (None, Some(Receipt::Charge(_)) | None) => State::Done,
         };
         let body = PaidResponse::new(content, None, None).bytes_stream();
         Ok(Self {
@@ -139,8 +140,8 @@ impl SseStream {
     }
 
     fn on_receipt(&mut self, data: &str) -> Result<(), ClientError> {
-        let receipt = mpp_core::Receipt::from_json(data.as_bytes());
-        let Ok(mpp_core::Receipt::Session(receipt)) = receipt else {
+        let receipt = Receipt::from_json(data.as_bytes());
+        let Ok(Receipt::Session(receipt)) = receipt else {
             return Err(ClientError::Protocol("its receipt can not be read"));
         };
         match std::mem::replace(&mut self.state, State::Done) {

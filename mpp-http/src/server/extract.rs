@@ -61,6 +61,31 @@ impl<S: Sync> FromRequestParts<S> for Paid {
     }
 }
 
+/// Who is asking: an account that has proven its identity for this request.
+///
+/// For routes whose offer is a charge of zero, which is answered with a proof
+/// and costs nothing. A payment is no proof of who asks for this: on other
+/// routes the handler is not run.
+///
+/// ```
+/// use mpp_http::server::VerifiedPayer;
+///
+/// async fn orders(VerifiedPayer(account): VerifiedPayer) -> String {
+///     format!("the orders of {account}")
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VerifiedPayer(pub Address);
+
+impl<S: Sync> FromRequestParts<S> for VerifiedPayer {
+    type Rejection = NotPaid;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, NotPaid> {
+        let paid = Paid::from_request_parts(parts, state).await?;
+        paid.0.proven().map(Self).ok_or(NotPaid::NoProof)
+    }
+}
+
 /// A request paid from a session, which can go on paying unit by unit.
 #[derive(Clone, Debug)]
 pub struct PaidSession {
@@ -106,6 +131,9 @@ pub enum NotPaid {
     /// The request was paid by a method that can not be metered.
     #[error("the request was not paid from a session")]
     NoSession,
+    /// The route has no proof of identity: its price is more than zero.
+    #[error("the request came without a proof of identity")]
+    NoProof,
 }
 
 impl IntoResponse for NotPaid {

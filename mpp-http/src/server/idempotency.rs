@@ -1,27 +1,17 @@
 //! Requests with an `Idempotency-Key`: telling them apart, keeping answers.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header, response};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use mpp_core::header::{decode_bytes, idempotency_key::IdempotencyKey, names};
 use mpp_server::{Rejection, gate::Repeatable, store::StoredResponse};
 
 use super::PaymentBody;
-
-/// Why a request with a key can not be served.
-#[derive(Debug)]
-pub(super) enum Unrepeatable {
-    /// The header can not be read.
-    Key(Rejection),
-    /// The body is larger than the layer keeps to compare retries by.
-    TooLarge,
-    /// The body broke off.
-    Body,
-}
+use super::body::{self, Unreadable};
 
 /// The client's key, if it has sent one.
-pub(super) fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Unrepeatable> {
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Rejection> {
     let name = HeaderName::from_static(names::IDEMPOTENCY_KEY);
     let mut values = headers.get_all(&name).iter();
     let Some(value) = values.next() else {
@@ -30,48 +20,20 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Unrepea
     let parsed = IdempotencyKey::parse(&decode_bytes(value.as_bytes()));
     match (parsed, values.next()) {
         (Ok(key), None) => Ok(Some(key)),
-        _ => Err(Unrepeatable::Key(Rejection::BadRequest(
+        _ => Err(Rejection::BadRequest(
             "`Idempotency-Key` must be one string of at most 255 bytes",
-        ))),
+        )),
     }
 }
 
-/// Reads the body, of which a retry must send the same. The hash covers the
-/// method and the target too.
-pub(super) async fn read<B>(
-    request: Request<B>,
-    key: &IdempotencyKey,
-    limit: usize,
-) -> Result<(Request<PaymentBody<B>>, Repeatable), Unrepeatable>
-where
-    B: Body<Data = Bytes>,
-{
-    let (parts, body) = request.into_parts();
-    let body = collect(body, limit).await?;
-    let target = parts
-        .uri
+/// What makes a request the same as another: method, target and body.
+pub(super) fn repeatable<B>(request: &Request<B>, key: &IdempotencyKey, body: &[u8]) -> Repeatable {
+    let target = request
+        .uri()
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    let method = parts.method.as_str().as_bytes();
-    let repeatable = Repeatable::new(key, &[method, target.as_bytes(), &body]);
-    let request = Request::from_parts(parts, PaymentBody::Right(Full::new(body)));
-    Ok((request, repeatable))
-}
-
-async fn collect<B: Body<Data = Bytes>>(body: B, limit: usize) -> Result<Bytes, Unrepeatable> {
-    let mut whole = BytesMut::new();
-    let mut body = std::pin::pin!(body);
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Unrepeatable::Body)?;
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if whole.len().saturating_add(data.len()) > limit {
-            return Err(Unrepeatable::TooLarge);
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.freeze())
+    let method = request.method().as_str().as_bytes();
+    Repeatable::new(key, &[method, target.as_bytes(), body])
 }
 
 /// Reads a response whose size is known and within the limit, and keeps a
@@ -79,7 +41,7 @@ async fn collect<B: Body<Data = Bytes>>(body: B, limit: usize) -> Result<Bytes, 
 pub(super) async fn keep<R>(
     response: Response<R>,
     limit: usize,
-) -> Result<(Response<PaymentBody<R>>, Option<StoredResponse>), Unrepeatable>
+) -> Result<(Response<PaymentBody<R>>, Option<StoredResponse>), Unreadable>
 where
     R: Body<Data = Bytes>,
 {
@@ -89,7 +51,7 @@ where
         return Ok((response.map(PaymentBody::Left), None));
     }
     let (parts, body) = response.into_parts();
-    let body = collect(body, limit).await?;
+    let body = body::collect(body, limit).await?;
     let stored = StoredResponse {
         status: parts.status.as_u16(),
         headers: headers(&parts),

@@ -9,18 +9,19 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
+use http_body_util::Full;
 use mpp_server::{
-    Failure, PaymentServer, Route,
-    gate::{Decision, Grant},
+    Failure, PaymentServer, Rejection, Route,
+    gate::{Decision, Grant, RequestBody},
 };
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
     PaymentBody,
+    body::{self, Unreadable},
     extract::PaidBy,
-    idempotency::{self, Unrepeatable},
-    render,
+    idempotency, render,
     request::Presented,
     reserve::Unaffordable,
 };
@@ -61,11 +62,21 @@ pub struct PaymentLayer {
     limits: Limits,
 }
 
-/// What is kept in memory for idempotent requests, in bytes.
+/// What is kept in memory of one request, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     request: usize,
+    bound: usize,
     response: usize,
+}
+
+/// Why a request can not be decided about.
+#[derive(Debug)]
+enum Unprepared {
+    /// Its key can not be read.
+    Key(Rejection),
+    /// Its body could not be read.
+    Body(Unreadable),
 }
 
 impl PaymentLayer {
@@ -77,6 +88,7 @@ impl PaymentLayer {
             route,
             limits: Limits {
                 request: 1024 * 1024,
+                bound: 1024 * 1024,
                 response: 64 * 1024,
             },
         }
@@ -91,6 +103,18 @@ impl PaymentLayer {
         self
     }
 
+    /// The largest body on a route that binds payments to bodies
+    /// ([`Route::bind_body`]). It is read before the payment, paid or not,
+    /// because the challenge carries its digest; a larger one is answered
+    /// `413` and not charged. Default: 1 MiB.
+    ///
+    /// How long a client may take over it is for the HTTP server to bound.
+    #[must_use]
+    pub fn max_bound_body(mut self, bytes: usize) -> Self {
+        self.limits.bound = bytes;
+        self
+    }
+
     /// The largest response that is kept for a retry. Default: 64 KiB.
     #[must_use]
     pub fn max_stored_response(mut self, bytes: usize) -> Self {
@@ -98,22 +122,34 @@ impl PaymentLayer {
         self
     }
 
-    /// The request with its body read, if its client asked for that.
+    /// The request with its body read, if its client or its route ask for that.
     async fn prepare<B: Body<Data = Bytes>>(
         &self,
         request: Request<B>,
         presented: &mut Presented,
-    ) -> Result<Request<PaymentBody<B>>, Unrepeatable> {
-        // Nothing is read for who does not even claim to pay.
-        if presented.attempt().presents_credential()
-            && let Some(key) = idempotency::key(request.headers())?
-        {
-            let limit = self.limits.request;
-            let (request, repeatable) = idempotency::read(request, &key, limit).await?;
-            presented.repeatable = Some(repeatable);
-            return Ok(request);
+    ) -> Result<Request<PaymentBody<B>>, Unprepared> {
+        // Nothing is read for who does not even claim to pay, but what the
+        // challenge is about.
+        let key = if presented.attempt().presents_credential() {
+            idempotency::key(request.headers()).map_err(Unprepared::Key)?
+        } else {
+            None
+        };
+        let is_bound = self.route.binds_body() && presented.body == RequestBody::Unread;
+        let limit = match (&key, is_bound) {
+            (Some(_), true) => self.limits.request.min(self.limits.bound),
+            (Some(_), false) => self.limits.request,
+            (None, true) => self.limits.bound,
+            (None, false) => return Ok(request.map(PaymentBody::Left)),
+        };
+        let (parts, body) = request.into_parts();
+        let body = body::collect(body, limit).await.map_err(Unprepared::Body)?;
+        let request = Request::from_parts(parts, PaymentBody::Right(Full::new(body.clone())));
+        if is_bound {
+            presented.body = RequestBody::of(&body);
         }
-        Ok(request.map(PaymentBody::Left))
+        presented.repeatable = key.map(|key| idempotency::repeatable(&request, &key, &body));
+        Ok(request)
     }
 
     /// Charges for a response, unless it is a failure.
@@ -121,10 +157,11 @@ impl PaymentLayer {
         &self,
         grant: Grant,
         mut response: Response<R>,
+        body: RequestBody,
     ) -> Response<PaymentBody<R>> {
         if let Some(unaffordable) = response.extensions_mut().remove::<Unaffordable>() {
             grant.release().await;
-            return self.refuse(unaffordable.failure());
+            return self.refuse(unaffordable.failure(), body);
         }
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
@@ -145,22 +182,24 @@ impl PaymentLayer {
         };
         match grant.capture(stored).await {
             Ok(receipt) => render::served(response, &receipt),
-            Err(failure) => self.refuse(&failure),
+            Err(failure) => self.refuse(&failure, body),
         }
     }
 
-    fn refuse<R>(&self, failure: &Failure) -> Response<PaymentBody<R>> {
-        render::refusal(&self.server.refusal(&self.route, failure))
+    fn refuse<R>(&self, failure: &Failure, body: RequestBody) -> Response<PaymentBody<R>> {
+        render::refusal(&self.server.refusal(&self.route, failure, body))
     }
 
-    fn unrepeatable<R>(&self, why: Unrepeatable) -> Response<PaymentBody<R>> {
+    fn unprepared<R>(&self, why: Unprepared) -> Response<PaymentBody<R>> {
         match why {
-            Unrepeatable::Key(rejection) => self.refuse(&rejection.into()),
-            Unrepeatable::TooLarge => render::plain(
+            Unprepared::Key(rejection) => self.refuse(&rejection.into(), RequestBody::Unread),
+            Unprepared::Body(Unreadable::TooLarge) => render::plain(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                "the body is too large for a request with an idempotency key",
+                "the body is too large to be kept until it is paid",
             ),
-            Unrepeatable::Body => render::plain(StatusCode::BAD_REQUEST, "the body broke off"),
+            Unprepared::Body(Unreadable::Broken) => {
+                render::plain(StatusCode::BAD_REQUEST, "the body broke off")
+            }
         }
     }
 }
@@ -210,13 +249,13 @@ where
             let mut presented = Presented::take_from(&mut request);
             let mut request = match layer.prepare(request, &mut presented).await {
                 Ok(request) => request,
-                Err(why) => return Ok(layer.unrepeatable(why)),
+                Err(why) => return Ok(layer.unprepared(why)),
             };
             match layer.server.decide(&layer.route, presented.attempt()).await {
                 Decision::Grant(grant) => {
                     request.extensions_mut().insert(PaidBy(grant.access()));
                     let response = inner.call(request).await?;
-                    Ok(layer.finish(grant, response).await)
+                    Ok(layer.finish(grant, response, presented.body).await)
                 }
                 Decision::Replay(outcome) => Ok(render::replayed(*outcome)),
                 Decision::Respond(receipt) => Ok(render::managed(&receipt)),

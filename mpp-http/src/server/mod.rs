@@ -16,7 +16,7 @@ pub mod usage;
 
 pub use self::{
     body::PaymentBody,
-    extract::{NotPaid, Paid, PaidSession},
+    extract::{NotPaid, Paid, PaidSession, VerifiedPayer},
     layer::{PaymentLayer, PaymentService},
     reserve::Unaffordable,
     stream::{Metered, SseBody},

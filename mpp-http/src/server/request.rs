@@ -6,7 +6,7 @@ use axum::extract::ConnectInfo;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body::Body;
 use mpp_core::header::{credential, decode_bytes, names};
-use mpp_server::gate::{Attempt, Purpose, Repeatable};
+use mpp_server::gate::{Attempt, Purpose, Repeatable, RequestBody};
 
 /// The payment-related parts of a request, out of reach of the handler.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) struct Presented {
     peer: Option<SocketAddr>,
     /// Set once the body was read.
     pub(super) repeatable: Option<Repeatable>,
+    /// What is known of the body.
+    pub(super) body: RequestBody,
 }
 
 impl Presented {
@@ -26,6 +28,10 @@ impl Presented {
     /// in `Authorization` stay.
     pub(super) fn take_from<B: Body>(request: &mut Request<B>) -> Self {
         let purpose = purpose(request);
+        let body = match request.body().is_end_stream() {
+            true => RequestBody::Empty,
+            false => RequestBody::Unread,
+        };
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map(|ConnectInfo(address)| *address);
         let headers = request.headers_mut();
@@ -44,6 +50,7 @@ impl Presented {
             purpose,
             peer,
             repeatable: None,
+            body,
         }
     }
 
@@ -56,6 +63,7 @@ impl Presented {
         )
         .accept_payment(self.accept_payment.as_deref())
         .repeatable(self.repeatable)
+        .body(self.body)
         .peer(self.peer.map(|address| address.ip()))
     }
 

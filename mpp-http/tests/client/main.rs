@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod challenges;
 #[cfg(test)]
+mod charges;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod lost;

@@ -154,7 +154,10 @@ async fn a_body_is_sent_again_with_the_payment() {
     for request in shop.log() {
         assert_eq!(request.body, b"{\"a\":1}");
         assert_eq!(request.header("content-type"), Some("application/json"));
-        assert_eq!(request.header("accept-payment"), Some("tempo/session"));
+        assert_eq!(
+            request.header("accept-payment"),
+            Some("tempo/session, tempo/charge;q=0.5")
+        );
     }
 }
 

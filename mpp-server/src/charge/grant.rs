@@ -11,7 +11,7 @@ use mpp_core::{
 use super::record::{ChargeId, ChargeRecord};
 use crate::{
     error::Failure,
-    gate::{BoxFuture, Payment},
+    gate::{BoxFuture, Payer, Payment},
     store::StoredResponse,
 };
 
@@ -104,7 +104,7 @@ pub(super) fn payment(record: &ChargeRecord) -> Payment {
     receipt.external_id = record.bill.external_id.clone();
     Payment {
         receipt: Receipt::Charge(receipt),
-        payer: Some(record.payer),
+        payer: Payer::Paid(record.payer),
     }
 }
 
@@ -118,6 +118,6 @@ pub(super) fn proven(
     receipt.challenge_id = Some(challenge_id.clone());
     Payment {
         receipt: Receipt::Charge(receipt),
-        payer: Some(payer),
+        payer: Payer::Proven(payer),
     }
 }

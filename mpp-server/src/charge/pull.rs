@@ -67,7 +67,7 @@ impl<S: ChannelStore> Request<'_, S> {
                     let state = self.first_state(&transaction);
                     match self.claim(&shown, found, state).await? {
                         Claimed::Conflict => continue,
-                        Claimed::Elsewhere(redeemed) => return Ok(redeemed),
+                        Claimed::Elsewhere(redeemed) => return Ok(*redeemed),
                         Claimed::Now => self.send(errand, transaction).await?,
                     }
                 }

@@ -7,7 +7,7 @@ use mpp_core::{
     header::{self, HeaderError},
 };
 
-use super::Repeatable;
+use super::{Repeatable, RequestBody};
 use crate::error::Rejection;
 
 /// A request to a paid route, without its transport.
@@ -18,6 +18,7 @@ pub struct Attempt<'a> {
     pub(super) accept_payment: Option<&'a str>,
     pub(super) peer: Option<IpAddr>,
     pub(super) repeatable: Option<Repeatable>,
+    pub(super) body: RequestBody,
 }
 
 /// What the request is for (PROTOCOL 5.5).
@@ -58,6 +59,7 @@ impl<'a> Attempt<'a> {
             accept_payment: None,
             peer: None,
             repeatable: None,
+            body: RequestBody::Unread,
         }
     }
 
@@ -74,6 +76,7 @@ impl<'a> Attempt<'a> {
             accept_payment: None,
             peer: None,
             repeatable: None,
+            body: RequestBody::Unread,
         }
     }
 
@@ -94,6 +97,14 @@ impl<'a> Attempt<'a> {
     #[must_use]
     pub fn repeatable(mut self, repeatable: Option<Repeatable>) -> Self {
         self.repeatable = repeatable;
+        self
+    }
+
+    /// The body, for routes that bind payments to it
+    /// ([`Route::bind_body`](super::Route::bind_body)).
+    #[must_use]
+    pub fn body(mut self, body: RequestBody) -> Self {
+        self.body = body;
         self
     }
 

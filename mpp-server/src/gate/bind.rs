@@ -13,7 +13,7 @@ use mpp_core::{
 use mpp_tempo::wire::{PayloadError, SessionPayload, VoucherForm};
 use serde_json::Value;
 
-use super::{Gate, Late, Offer, Purpose, Route, attempt::Presented, issuer::Model};
+use super::{Gate, Late, Offer, Purpose, RequestBody, Route, attempt::Presented, issuer::Model};
 use crate::error::Rejection;
 
 /// A credential whose challenge this server issued for this route, in time.
@@ -112,22 +112,29 @@ impl fmt::Debug for BoundCredential {
     }
 }
 
+/// What a challenge must fit beside its route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) purpose: Purpose,
+    pub(super) body: RequestBody,
+    pub(super) now: Timestamp,
+}
+
 /// Checks a credential's challenge: HMAC over every slot, realm, route, offer,
-/// expiry (PROTOCOL 1.1 and 1.2; SECURITY-CASES A3, A26).
+/// body, expiry (PROTOCOL 1.1 and 1.2; SECURITY-CASES A3, A26).
 pub(super) fn bind<'r>(
     gate: &Gate,
     route: &'r Route,
     presented: Presented<'_>,
-    purpose: Purpose,
-    now: Timestamp,
+    asked: Asked,
 ) -> Result<(&'r Offer, BoundCredential), Rejection> {
     if let Presented::Value(value) = presented
-        && let Some(bound) = bind_voucher(gate, route, value, (purpose, now))
+        && let Some(bound) = bind_voucher(gate, route, value, asked)
     {
         return Ok(bound);
     }
     let credential = presented.read()?;
-    let offer = find_offer(gate, route, &credential.challenge, purpose, now)
+    let offer = find_offer(gate, route, &credential.challenge, asked)
         .map_err(|rejection| for_action(rejection, &credential.payload))?;
     let source = credential
         .source
@@ -156,7 +163,7 @@ fn bind_voucher<'r>(
     gate: &Gate,
     route: &'r Route,
     value: &str,
-    at: (Purpose, Timestamp),
+    asked: Asked,
 ) -> Option<(&'r Offer, BoundCredential)> {
     let token = sole_token(value)?;
     let (echo, (payload, source)) =
@@ -186,7 +193,7 @@ fn bind_voucher<'r>(
         Echo::Fresh(fresh) => fresh.known.expires_at(),
         Echo::Read(challenge) => challenge.expires_at(),
     };
-    let offer = check_echo(gate, route, challenge, expires, at).ok()?;
+    let offer = check_echo(gate, route, challenge, expires, asked).ok()?;
     Some((offer, bound))
 }
 
@@ -277,17 +284,19 @@ fn find_offer<'r>(
     gate: &Gate,
     route: &'r Route,
     echoed: &Challenge,
-    purpose: Purpose,
-    now: Timestamp,
+    asked: Asked,
 ) -> Result<&'r Offer, Rejection> {
-    if offers_of_method(route, echoed, purpose).next().is_none() {
+    if offers_of_method(route, echoed, asked.purpose)
+        .next()
+        .is_none()
+    {
         return Err(Rejection::MethodUnsupported);
     }
     gate.issuer
         .keys()
         .verify(echoed)
         .map_err(|_| Rejection::InvalidChallenge("this server did not issue the challenge"))?;
-    check_echo(gate, route, echoed, echoed.expires_at(), (purpose, now))
+    check_echo(gate, route, echoed, echoed.expires_at(), asked)
 }
 
 /// Everything about a challenge but its MAC, which has been verified.
@@ -298,7 +307,7 @@ fn check_echo<'r>(
     route: &'r Route,
     echoed: &Challenge,
     expires: Result<Timestamp, ExpiryError>,
-    (purpose, now): (Purpose, Timestamp),
+    asked: Asked,
 ) -> Result<&'r Offer, Rejection> {
     if echoed.realm != *gate.issuer.realm() {
         return Err(Rejection::InvalidChallenge(
@@ -310,13 +319,17 @@ fn check_echo<'r>(
             "the challenge is for another route",
         ));
     }
+    let digest = echoed.digest.as_deref();
+    route.body_binding().check(digest, asked.body)?;
     // The HMAC has shown that this text is ours, so equal text is equal
     // price, currency, recipient, chain, unit and protocol.
-    let offer =
-        offers_of_method(route, echoed, purpose).find(|offer| *offer.request() == echoed.request);
+    let offer = offers_of_method(route, echoed, asked.purpose)
+        .find(|offer| *offer.request() == echoed.request);
     match (offer, expires) {
-        (Some(offer), Ok(expires)) if now < expires || offer.late() == Late::Shown => Ok(offer),
-        (None, Ok(expires)) if now < expires => Err(Rejection::InvalidChallenge(
+        (Some(offer), Ok(expires)) if asked.now < expires || offer.late() == Late::Shown => {
+            Ok(offer)
+        }
+        (None, Ok(expires)) if asked.now < expires => Err(Rejection::InvalidChallenge(
             "the terms of this route have changed",
         )),
         // Missing or malformed fails closed; equal to now has expired.

@@ -65,8 +65,39 @@ impl From<StoredOutcome> for Replay {
 pub struct Payment {
     /// Its receipt.
     pub receipt: Receipt,
-    /// The account that paid, or has proven its identity, where that is known.
-    pub payer: Option<Address>,
+    /// Who paid, or has proven its identity.
+    pub payer: Payer,
+}
+
+/// Who is behind a payment, and how that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payer {
+    /// The method does not say.
+    Unknown,
+    /// The account whose money moved.
+    Paid(Address),
+    /// The account that has signed a proof of identity for this challenge.
+    Proven(Address),
+}
+
+impl Payer {
+    /// The account, where it is known.
+    #[must_use]
+    pub const fn account(self) -> Option<Address> {
+        match self {
+            Self::Unknown => None,
+            Self::Paid(account) | Self::Proven(account) => Some(account),
+        }
+    }
+
+    /// The account, if it has proven its identity.
+    #[must_use]
+    pub const fn proven(self) -> Option<Address> {
+        match self {
+            Self::Proven(account) => Some(account),
+            Self::Unknown | Self::Paid(_) => None,
+        }
+    }
 }
 
 /// The right to serve one request. It exists only after the commit.
@@ -93,7 +124,7 @@ impl Grant {
     pub fn new(receipt: Receipt) -> Self {
         Self::paid(Payment {
             receipt,
-            payer: None,
+            payer: Payer::Unknown,
         })
     }
 
@@ -116,8 +147,8 @@ impl Grant {
     #[must_use]
     pub fn access(&self) -> Access {
         match &self.0 {
-            Right::Paid(payment) => Access::Paid(payment.clone()),
-            Right::Charged(guard) => Access::Paid(guard.payment().clone()),
+            Right::Paid(payment) => Access::Paid(Box::new(payment.clone())),
+            Right::Charged(guard) => Access::Paid(Box::new(guard.payment().clone())),
             Right::Held(guard) => Access::Session(Arc::clone(&guard.0)),
         }
     }
@@ -195,7 +226,7 @@ impl Drop for Guard {
 #[derive(Clone, Debug)]
 pub enum Access {
     /// In full, by a method without sessions.
-    Paid(Payment),
+    Paid(Box<Payment>),
     /// From a session.
     Session(Arc<Tab>),
 }
@@ -205,8 +236,17 @@ impl Access {
     #[must_use]
     pub fn payer(&self) -> Option<Address> {
         match self {
-            Self::Paid(payment) => payment.payer,
+            Self::Paid(payment) => payment.payer.account(),
             Self::Session(tab) => Some(tab.payer()),
+        }
+    }
+
+    /// The account that has proven its identity for this very request.
+    #[must_use]
+    pub fn proven(&self) -> Option<Address> {
+        match self {
+            Self::Paid(payment) => payment.payer.proven(),
+            Self::Session(_) => None,
         }
     }
 }

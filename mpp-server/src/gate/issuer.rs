@@ -6,7 +6,8 @@ use std::{
 };
 
 use mpp_core::{
-    ChallengeDraft, ChallengeForm, ChallengeTemplate, IssuedChallenge, KeyRing, Realm, Timestamp,
+    BodyDigest, ChallengeDraft, ChallengeForm, ChallengeTemplate, IssuedChallenge, KeyRing, Realm,
+    Timestamp,
 };
 
 use super::{Offer, Reuse, Route, known::Known};
@@ -39,11 +40,13 @@ impl Issuer {
         &self,
         offer: &Offer,
         route: &Route,
+        digest: Option<BodyDigest>,
         expires: Option<Timestamp>,
     ) -> IssuedChallenge {
-        // What one answer uses up has a text of its own each time.
-        if offer.reuse() == Reuse::Once {
-            return self.template(offer, route).issue(expires);
+        // What one answer uses up has a text of its own each time, and so has
+        // what is good for one body.
+        if offer.reuse() == Reuse::Once || digest.is_some() {
+            return self.template(offer, route, digest).issue(expires);
         }
         let place = route
             .offers()
@@ -52,7 +55,7 @@ impl Issuer {
         let models = route.models(self);
         match place.and_then(|place| models.get(place)) {
             Some(model) => model.template.issue(expires),
-            None => self.template(offer, route).issue(expires),
+            None => self.template(offer, route, None).issue(expires),
         }
     }
 
@@ -83,7 +86,12 @@ impl Inner {
         &self.known
     }
 
-    fn template(&self, offer: &Offer, route: &Route) -> ChallengeTemplate {
+    fn template(
+        &self,
+        offer: &Offer,
+        route: &Route,
+        digest: Option<BodyDigest>,
+    ) -> ChallengeTemplate {
         let mut draft = ChallengeDraft::new(
             self.realm.clone(),
             offer.method().clone(),
@@ -91,6 +99,7 @@ impl Inner {
             offer.request().clone(),
         );
         draft.description = offer.description().map(str::to_owned);
+        draft.digest = digest;
         draft.opaque = Some(route.opaque(offer.reuse()));
         self.keys.template(draft)
     }
@@ -144,7 +153,7 @@ impl Models {
     pub(super) fn of(&self, issuer: &Issuer, route: &Route) -> Arc<[Model]> {
         let make = || {
             let offers = route.offers().iter();
-            let templates = offers.map(|offer| issuer.template(offer, route));
+            let templates = offers.map(|offer| issuer.template(offer, route, None));
             templates.map(Model::new).collect()
         };
         let (first, models) = self.0.get_or_init(|| (issuer.clone(), make()));

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod bind;
+mod body;
 mod decision;
 mod issuer;
 mod known;
@@ -14,12 +15,15 @@ mod repeat;
 pub use self::{
     attempt::{Attempt, Purpose},
     bind::BoundCredential,
-    decision::{Access, Decision, Grant, Payment, Redeemed, Refusal, Replay},
+    body::RequestBody,
+    decision::{Access, Decision, Grant, Payer, Payment, Redeemed, Refusal, Replay},
     offer::{BoxFuture, Late, Offer, PaymentMethod, Reuse, Route, Visit},
     repeat::Repeatable,
 };
 
 pub(crate) use self::issuer::Issuer;
+
+use self::bind::Asked;
 
 use mpp_core::{
     IntentName, IssuedChallenge, MethodName, Timestamp,
@@ -62,7 +66,12 @@ impl Gate {
                 .repeatable
                 .map(|repeatable| repeatable.on_route(route.scope())),
         };
-        let redeemed = match bind::bind(self, route, attempt.presented, purpose, now) {
+        let asked = Asked {
+            purpose,
+            body: attempt.body,
+            now,
+        };
+        let redeemed = match bind::bind(self, route, attempt.presented, asked) {
             Ok((offer, mut credential)) => {
                 let fresh = credential.take_fresh();
                 let redeemed = offer.redeem(credential, visit).await;
@@ -80,7 +89,7 @@ impl Gate {
             Ok(Redeemed::Recognized(payer)) => Decision::Recognize(payer),
             Err(failure) => {
                 let choice = choice(route, accept.as_ref(), purpose);
-                Decision::Refuse(self.refusal(route, &failure, choice, now))
+                Decision::Refuse(self.refusal(route, &failure, choice, asked.body))
             }
         }
     }
@@ -91,10 +100,10 @@ impl Gate {
         route: &Route,
         failure: &Failure,
         offers: Vec<&Offer>,
-        now: Timestamp,
+        body: RequestBody,
     ) -> Refusal {
         match failure {
-            Failure::Rejected(rejection) => self.refuse(route, rejection, offers, now),
+            Failure::Rejected(rejection) => self.refuse(route, rejection, offers, body),
             Failure::Fault(fault) => {
                 tracing::error!(
                     error = fault as &dyn std::error::Error,
@@ -113,11 +122,12 @@ impl Gate {
         route: &Route,
         rejection: &Rejection,
         offers: Vec<&Offer>,
-        now: Timestamp,
+        body: RequestBody,
     ) -> Refusal {
         let mut problem = Problem::from(rejection);
         let challenges: Vec<_> = if rejection.kind().carries_challenge() {
-            let issue = |offer: &Offer| self.issue(offer, route, now);
+            let now = self.clock.now();
+            let issue = |offer: &Offer| self.issue(offer, route, body, now);
             offers.into_iter().map(issue).collect()
         } else {
             Vec::new()
@@ -143,9 +153,16 @@ impl Gate {
         }
     }
 
-    fn issue(&self, offer: &Offer, route: &Route, now: Timestamp) -> IssuedChallenge {
+    fn issue(
+        &self,
+        offer: &Offer,
+        route: &Route,
+        body: RequestBody,
+        now: Timestamp,
+    ) -> IssuedChallenge {
         let expires = now.checked_add(self.challenge_lifetime);
-        self.issuer.issue(offer, route, expires)
+        let digest = route.body_binding().digest(body);
+        self.issuer.issue(offer, route, digest, expires)
     }
 }
 

@@ -7,6 +7,7 @@ use mpp_core::{Challenge, EncodedJson, IntentName, MethodName, Timestamp};
 
 use super::{
     BoundCredential, Purpose, Redeemed, Repeatable,
+    body::BodyBinding,
     issuer::{Issuer, Model, Models},
 };
 use crate::error::{Failure, Misuse};
@@ -14,11 +15,29 @@ use crate::error::{Failure, Misuse};
 /// A future on the heap, as trait objects need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One way to pay for a route.
+/// One way to pay for a route. Anyone can add one.
 ///
-/// The gate has checked the challenge before it calls
-/// [`redeem`](Self::redeem); the method checks the payment. A method trusts
-/// nothing in the payload: not amounts, not addresses, not ids.
+/// A value is one offer: a method and an intent at a price, which is in the
+/// [`request`](Self::request). It is put on a route with [`Offer::new`], beside
+/// others or alone. From then on
+///
+/// 1. the gate issues its challenges, bound to realm, route, terms, body and
+///    time;
+/// 2. a credential is shown to the offer whose challenge it answers and to no
+///    other, after all of that was checked again;
+/// 3. [`redeem`](Self::redeem) checks the payment. It trusts nothing in the
+///    payload: not amounts, not addresses, not ids. Where one payment is good
+///    for one request, it uses the challenge's id up before it grants, in a
+///    store that all processes share, and offers with [`Reuse::Once`], so that
+///    no two clients are given the same challenge;
+/// 4. the handler runs and the receipt goes out with its answer.
+///
+/// `examples/custom-method` is a complete method with its client. The client's
+/// counterpart is `mpp_client::ClientMethod`.
+///
+/// # Threat model
+/// A method decides what is served. A fault in it gives its own route away,
+/// never another's: the gate does the binding.
 pub trait PaymentMethod: Send + Sync + 'static {
     /// The method's name, such as `tempo`.
     fn method(&self) -> &MethodName;
@@ -26,7 +45,8 @@ pub trait PaymentMethod: Send + Sync + 'static {
     /// The intent, such as `session`.
     fn intent(&self) -> &IntentName;
 
-    /// The `request` of every challenge for this offer; it never changes.
+    /// The `request` of every challenge for this offer, which holds its price;
+    /// it never changes, and no two offers of a route have the same.
     fn request(&self) -> &EncodedJson;
 
     /// Text for a person, outside the challenge's binding; it never changes.
@@ -50,6 +70,12 @@ pub trait PaymentMethod: Send + Sync + 'static {
     }
 
     /// Verifies the payment and makes it durable.
+    ///
+    /// What was paid is told with [`Grant::paid`](super::Grant::paid).
+    ///
+    /// # Errors
+    /// A [`Rejection`](crate::Rejection) when the payment is no good, a
+    /// [`Fault`](crate::Fault) when it could not be looked into.
     ///
     /// # Cancel safety
     /// Dropped, the payment is either not made or durable; never half.
@@ -123,7 +149,7 @@ impl fmt::Debug for Offer {
 /// route never opens another (SECURITY-CASES A3). All methods of a path
 /// share one scope.
 #[derive(Clone, Debug)]
-pub struct Route(Arc<RouteInner>);
+pub struct Route(Arc<RouteInner>, BodyBinding);
 
 #[derive(Debug)]
 struct RouteInner {
@@ -170,13 +196,37 @@ impl Route {
         }
         let scope_json = EncodedJson::from_value(&serde_json::json!({ "scope": scope }))
             .map_err(|_| Misuse::Invalid("the scope can not be encoded"))?;
-        Ok(Self(Arc::new(RouteInner {
+        let inner = RouteInner {
             scope,
             scope_json,
             offers,
             models: Models::default(),
             proofs,
-        })))
+        };
+        Ok(Self(Arc::new(inner), BodyBinding::Free))
+    }
+
+    /// Binds each payment to the body of its request: the challenge carries
+    /// the body's digest, and a credential pays for that body only
+    /// (PROTOCOL 1.1).
+    ///
+    /// The transport then reads a body before it asks for payment, up to a
+    /// limit of its own. Requests without a body are not concerned.
+    #[must_use]
+    pub fn bind_body(mut self) -> Self {
+        self.1 = BodyBinding::Bound;
+        self
+    }
+
+    /// Whether [`bind_body`](Self::bind_body) was called, so that the
+    /// transport has to read bodies.
+    #[must_use]
+    pub fn binds_body(&self) -> bool {
+        self.1 == BodyBinding::Bound
+    }
+
+    pub(super) fn body_binding(&self) -> BodyBinding {
+        self.1
     }
 
     /// The scope, such as the route's path.

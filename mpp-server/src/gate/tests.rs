@@ -499,7 +499,12 @@ async fn debug_shows_no_credential() {
     assert!(!format!("{attempt:?}").contains("5ec7e7"));
     let route = route("/poem");
     let presented = attempt.presented;
-    let bound = bind::bind(&house.gate, &route, presented, Purpose::Content, now());
+    let asked = Asked {
+        purpose: Purpose::Content,
+        body: RequestBody::Unread,
+        now: now(),
+    };
+    let bound = bind::bind(&house.gate, &route, presented, asked);
     let (_, bound) = bound.unwrap();
     assert!(!format!("{bound:?}").contains("5ec7e7"));
 }

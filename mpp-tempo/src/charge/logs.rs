@@ -1,12 +1,13 @@
 //! Whether a receipt shows that a charge was paid.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use alloy_primitives::{Address, Log, LogData, U256};
 use alloy_sol_types::SolEvent;
 use mpp_core::Amount;
 
-use super::{ChargeBinding, ChargeTransfer, Matched, TransferMismatch, Transfers};
-use crate::chain::{ChainLog, TxReceipt};
+use super::{AttributionMemo, ChargeBinding, ChargeTransfer, Matched, TransferMismatch, Transfers};
+use crate::chain::{ChainLog, LogFilter, TxReceipt};
 use crate::escrow::ITIP20;
 
 /// Why a mined transaction does not pay a charge.
@@ -39,6 +40,31 @@ pub fn check_receipt(
     }
     let made = transfers_of(receipt, transfers.token());
     Ok(transfers.match_with(&made, binding)?)
+}
+
+/// The logs among which a payment is found whose transaction is not known: those of the primary
+/// transfer with the memo that it carries, by this payer from this block on.
+#[must_use]
+pub fn payment_logs(
+    transfers: &Transfers,
+    binding: ChargeBinding<'_>,
+    (payer, from_block): (Address, u64),
+) -> LogFilter {
+    let primary = transfers.primary();
+    let memo = primary.memo.unwrap_or_else(|| {
+        AttributionMemo::new(binding.realm, None, binding.challenge_id).to_word()
+    });
+    LogFilter {
+        addresses: vec![transfers.token()],
+        topics: vec![
+            vec![ITIP20::TransferWithMemo::SIGNATURE_HASH],
+            vec![payer.into_word()],
+            vec![primary.to.into_word()],
+            vec![memo],
+        ],
+        from_block,
+        to_block: None,
+    }
 }
 
 /// One log of a transfer.

@@ -10,7 +10,7 @@ mod transfers;
 
 #[cfg(feature = "tx")]
 pub use check::{ChargeCheckError, check};
-pub use logs::{ChargeUnpaid, check_receipt};
+pub use logs::{ChargeUnpaid, check_receipt, payment_logs};
 pub use memo::{AttributionMemo, MemoMismatch};
 pub use proof::{ProofError, ProofTerms};
 pub use transfers::{

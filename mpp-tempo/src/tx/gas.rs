@@ -19,6 +19,16 @@ pub const WITHDRAW: u64 = 1_000_000;
 /// One TIP-20 transfer, to an account that may be new.
 pub const TRANSFER: u64 = 600_000;
 
+/// Several TIP-20 transfers in one transaction, to accounts that may all be new.
+#[must_use]
+pub const fn transfers(count: usize) -> u64 {
+    /// What each one after the first adds.
+    const FURTHER: u64 = 320_000;
+    // A list of transfers never comes near the end of the integers.
+    let further = (count as u64).saturating_sub(1);
+    TRANSFER.saturating_add(further.saturating_mul(FURTHER))
+}
+
 /// Opening a channel.
 #[must_use]
 pub const fn open(protocol: SessionProtocol) -> u64 {

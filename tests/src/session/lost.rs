@@ -149,7 +149,7 @@ async fn what_the_server_did_not_keep_is_already_delivered() {
     let ClientError::AlreadyDelivered { receipt } = gone else {
         panic!("{gone}");
     };
-    assert_eq!(receipt.spent, Amount::new(PRICE));
+    assert_eq!(crate::wallet::session(*receipt).spent, Amount::new(PRICE));
     let record = pair.record(pair.only_channel()).await;
     assert_eq!(record.spent.base_units(), PRICE);
 }

@@ -8,7 +8,7 @@ use mpp_http::server::{Metered, Paid, PaidSession, PaymentLayer, Unaffordable};
 use mpp_server::{PaymentServer, Route, SessionOffer, StreamOptions};
 use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 
-use super::dollars;
+use super::{charge_client, dollars};
 use crate::{
     account,
     counted::Counted,
@@ -68,6 +68,7 @@ fn router(server: &PaymentServer) -> anyhow::Result<Router> {
         let poem = mpp_example_poem::offer(server).protocol(protocol);
         let gallery = mpp_example_photo::offer(server).protocol(protocol);
         router = router
+            .merge(charge_client::router(server, protocol)?)
             .nest(
                 &format!("/{protocol}/poetry"),
                 mpp_example_poem::router(server, poem)?,

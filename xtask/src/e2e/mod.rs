@@ -1,6 +1,7 @@
 //! `cargo xtask e2e`: every flow over real sockets, sessions for both protocols.
 
 mod charge;
+mod charge_client;
 mod close;
 mod hold;
 mod market;
@@ -70,6 +71,18 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     check!("close captures what was spent", close::cooperative),
     check!("forced close: service stops, refund", close::forced),
+    check!("client charge: pull", charge_client::pull),
+    check!("client charge: push", charge_client::push),
+    check!("client charge: sponsored", charge_client::sponsored),
+    check!("client charge: splits", charge_client::splits),
+    check!("client charge: other token", charge_client::other_token),
+    check!("client charge: who is asking", charge_client::identity),
+    check!("client charge: bound to a body", charge_client::body),
+    check!(
+        "client charge: beside a session, as preferred",
+        charge_client::compose
+    ),
+    check!("client charge: lost, resolved, served", charge_client::lost),
 ];
 
 /// A check's surroundings.

@@ -14,6 +14,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::arithmetic_side_effects,
     reason = "a suite fails by panicking, like any test"
 )]
 
@@ -23,7 +24,9 @@ use std::thread;
 
 use alloy_primitives::{Address, B256, Bytes};
 use futures_util::FutureExt as _;
-use mpp_core::{Amount, Challenge, ChallengeId, EncodedJson, IntentName, MethodName, Realm};
+use mpp_core::{
+    Amount, Challenge, ChallengeId, EncodedJson, IntentName, MethodName, Realm, Timestamp,
+};
 use mpp_tempo::network::{CHANNEL_RESERVE, PATH_USD};
 use mpp_tempo::{
     ChannelDescriptor, ChannelId, ChannelTerms, LocalSigner, SessionProtocol, SignedVoucher,
@@ -31,9 +34,11 @@ use mpp_tempo::{
 };
 
 use super::{
-    BookError, ChannelBook, ChannelKey, ChannelRecord, OpenAttempt, PendingTopUp, Phase,
+    Admission, BookError, ChannelBook, ChannelKey, ChannelRecord, OpenAttempt, PendingTopUp, Phase,
     StaleReason, update,
 };
+use crate::charge::{ChargeId, ChargeRecord, ChargeState};
+use crate::origin::Origin;
 use crate::session::ledger::{Ledger, Margin, Need, Plan, Totals};
 
 /// Two handles of one book.
@@ -50,7 +55,7 @@ pub fn run<O>(new_book: impl Fn() -> O)
 where
     O: Fn() -> Arc<dyn ChannelBook>,
 {
-    let rules: [fn(&Handles); 9] = [
+    let rules: [fn(&Handles); 12] = [
         a_record_is_inserted_once,
         a_change_is_seen_through_every_handle,
         every_part_of_a_record_is_kept,
@@ -59,6 +64,9 @@ where
         a_channel_that_ended_is_not_usable,
         the_first_payee_of_an_origin_stays,
         a_gate_lets_one_in_at_a_time,
+        a_charge_is_added_once_and_only_when_it_is_admitted,
+        every_part_of_a_charge_is_kept,
+        what_is_admitted_side_by_side_stays_within_the_limit,
         no_change_is_lost_and_nothing_is_signed_in_excess,
     ];
     for rule in rules {
@@ -248,6 +256,101 @@ fn the_first_payee_of_an_origin_stays([book, other]: &Handles) {
     assert_eq!(other.pin_payee("https://c:443", second).unwrap(), second);
     assert_eq!(book.payee_of("https://c:443").unwrap(), Some(second));
     assert_eq!(book.payee_of("https://b:443").unwrap(), None);
+}
+
+/// The record of a charge of a tenth of a cent at the Unix second `at`.
+fn charge(number: u32, at: i64) -> ChargeRecord {
+    let mut challenge = challenge();
+    challenge.intent = IntentName::charge();
+    challenge.id = ChallengeId::new(format!("charge-{number}")).unwrap();
+    let origin = Origin::of(&url::Url::parse("https://a.example").unwrap()).unwrap();
+    ChargeRecord {
+        id: ChargeId::of(&origin, &challenge),
+        origin: origin.to_string(),
+        purchase: None,
+        challenge,
+        payer: Address::repeat_byte(1),
+        payload: serde_json::Value::Null,
+        amount: PRICE,
+        at: Timestamp::from_secs(at),
+        from_block: 7,
+        tx_hash: None,
+        valid_before: None,
+        state: ChargeState::Open,
+    }
+}
+
+fn a_charge_is_added_once_and_only_when_it_is_admitted([book, other]: &Handles) {
+    let (first, second) = (charge(1, 1_000), charge(2, 1_001));
+    let nothing = book.update_charge(&first.id, &mut |_| ());
+    assert!(matches!(nothing, Err(BookError::Unknown)));
+    let refused = book.add_charge(first.clone(), &mut |_| false).unwrap();
+    assert_eq!(refused, Admission::Refused);
+    assert_eq!(other.charge(&first.id).unwrap(), None);
+    let added = book.add_charge(first.clone(), &mut |others| others.is_empty());
+    assert_eq!(added.unwrap(), Admission::Added);
+    for handle in [book, other] {
+        let again = handle.add_charge(first.clone(), &mut |_| true);
+        assert!(matches!(again, Err(BookError::Exists)), "{again:?}");
+    }
+    let mut seen = Vec::new();
+    other
+        .add_charge(second, &mut |others| {
+            seen = others.to_vec();
+            true
+        })
+        .unwrap();
+    assert_eq!(seen, [first]);
+    assert_eq!(book.charges().unwrap().len(), 2);
+}
+
+fn every_part_of_a_charge_is_kept([book, other]: &Handles) {
+    let mut expected = charge(1, 1_000);
+    book.add_charge(expected.clone(), &mut |_| true).unwrap();
+    let tx_hash = B256::repeat_byte(9);
+    expected.payload = serde_json::json!({ "type": "hash", "hash": tx_hash });
+    expected.purchase = Some(B256::repeat_byte(8));
+    expected.tx_hash = Some(tx_hash);
+    expected.valid_before = Some(u64::MAX);
+    for state in [
+        ChargeState::Paid { tx_hash },
+        ChargeState::Served { tx_hash },
+        ChargeState::Void,
+        ChargeState::Open,
+    ] {
+        expected.state = state;
+        let changed = expected.clone();
+        book.update_charge(&expected.id, &mut |record| *record = changed.clone())
+            .unwrap();
+        assert_eq!(other.charge(&expected.id).unwrap(), Some(expected.clone()));
+    }
+    // What is open is never forgotten, whatever comes later.
+    for number in 2..30 {
+        let mut later = charge(number, 10_000_000 + i64::from(number));
+        later.payload = serde_json::json!("x".repeat(50_000));
+        other.add_charge(later.clone(), &mut |_| true).unwrap();
+        other
+            .update_charge(&later.id, &mut |record| record.state = ChargeState::Void)
+            .unwrap();
+    }
+    assert_eq!(book.charge(&expected.id).unwrap(), Some(expected));
+}
+
+// A budget holds for all handles together.
+fn what_is_admitted_side_by_side_stays_within_the_limit(handles: &Handles) {
+    const LIMIT: usize = 10;
+    thread::scope(|scope| {
+        for (group, book) in (0_u32..).zip(handles) {
+            scope.spawn(move || {
+                for number in 0..20 {
+                    let record = charge(group * 100 + number, 1_000);
+                    book.add_charge(record, &mut |others| others.len() < LIMIT)
+                        .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(handles[0].charges().unwrap().len(), LIMIT);
 }
 
 fn a_gate_lets_one_in_at_a_time([book, other]: &Handles) {

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! FORMAT            the format's number
-//! book.lock         held for a moment by whoever adds a channel, a payee or an owner
+//! book.lock         held for a moment by whoever adds a channel, a charge, a payee or an owner
 //! channels/<id>.log how the channel came to be, then one line for each state (see `folio`)
 //! payees.log        the payee that each server is pinned to
+//! charges.log       one line for each state of a charge
 //! owners/<id>       one file for each open handle, locked for as long as it lives
 //! locks/<name>      locks of channels, and of keys while they are opened, refilled or closed
 //! ```
@@ -14,6 +15,7 @@
 //! a top-up - is flushed to the disk first; the rest survives the process but may be lost with the
 //! machine, after which the requests that were running count as lost.
 
+mod charges;
 mod fault;
 mod folio;
 mod line;
@@ -30,12 +32,14 @@ use std::sync::{Arc, Mutex};
 use alloy_primitives::{Address, hex, keccak256};
 use mpp_tempo::ChannelId;
 
+use self::charges::Charges;
 use self::fault::{At as _, Failed};
 use self::folio::{Birth, Folio, State};
 use self::lock::FileLock;
 use self::owner::Owner;
 use self::payees::Payees;
-use super::{BookError, ChannelBook, ChannelKey, ChannelRecord, Gate, Phase};
+use super::{Admission, BookError, ChannelBook, ChannelKey, ChannelRecord, Gate, Phase};
+use crate::charge::{ChargeId, ChargeRecord};
 use crate::sync::lock;
 
 /// The format that this version writes.
@@ -67,6 +71,7 @@ pub struct DurableBook {
     births: Mutex<HashMap<ChannelId, Arc<Birth>>>,
     gates: Mutex<HashMap<ChannelKey, Gate>>,
     payees: Payees,
+    charges: Charges,
     /// A flush failed: nobody knows what is on the disk.
     failed: AtomicBool,
 }
@@ -88,6 +93,7 @@ impl DurableBook {
         drop(entry);
         Ok(Self {
             payees: Payees::new(root.join("payees.log")),
+            charges: Charges::new(root.join("charges.log")),
             root,
             owner,
             folios: Mutex::default(),
@@ -252,6 +258,47 @@ impl ChannelBook for DurableBook {
         self.note(self.payees.add(origin, payee))?;
         drop(entry);
         Ok(payee)
+    }
+
+    fn add_charge(
+        &self,
+        record: ChargeRecord,
+        admit: &mut dyn FnMut(&[ChargeRecord]) -> bool,
+    ) -> Result<Admission, BookError> {
+        let entry = self.enter()?;
+        let read = self.charges.read()?;
+        if read.records.contains_key(&record.id) {
+            return Err(BookError::Exists);
+        }
+        let others: Vec<_> = read.records.values().cloned().collect();
+        if !admit(&others) {
+            return Ok(Admission::Refused);
+        }
+        self.note(self.charges.write(read, &record, record.at))?;
+        drop(entry);
+        Ok(Admission::Added)
+    }
+
+    fn update_charge(
+        &self,
+        id: &ChargeId,
+        change: &mut dyn FnMut(&mut ChargeRecord),
+    ) -> Result<(), BookError> {
+        let entry = self.enter()?;
+        let mut read = self.charges.read()?;
+        let mut record = read.records.remove(id).ok_or(BookError::Unknown)?;
+        let before = record.clone();
+        change(&mut record);
+        if record != before {
+            // Only a new charge tells the time, so nothing is forgotten here.
+            self.note(self.charges.write(read, &record, mpp_core::Timestamp::MIN))?;
+        }
+        drop(entry);
+        Ok(())
+    }
+
+    fn charges(&self) -> Result<Vec<ChargeRecord>, BookError> {
+        Ok(self.charges.read()?.records.into_values().collect())
     }
 
     fn gate(&self, key: &ChannelKey) -> Gate {

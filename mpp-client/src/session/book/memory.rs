@@ -6,7 +6,10 @@ use std::sync::Mutex;
 use alloy_primitives::Address;
 use mpp_tempo::ChannelId;
 
-use super::{BookError, ChannelBook, ChannelKey, ChannelRecord, Gate, Phase};
+use super::{
+    Admission, BookError, ChannelBook, ChannelKey, ChannelRecord, Gate, Phase, is_remembered,
+};
+use crate::charge::{ChargeId, ChargeRecord};
 use crate::sync::lock;
 
 /// A [`ChannelBook`] that lasts as long as the process.
@@ -23,6 +26,7 @@ struct Shelf {
     current: HashMap<ChannelKey, ChannelId>,
     payees: HashMap<String, Address>,
     gates: HashMap<ChannelKey, Gate>,
+    charges: Vec<ChargeRecord>,
 }
 
 impl ChannelBook for MemoryBook {
@@ -79,6 +83,44 @@ impl ChannelBook for MemoryBook {
             .payees
             .entry(origin.to_owned())
             .or_insert(payee))
+    }
+
+    fn add_charge(
+        &self,
+        record: ChargeRecord,
+        admit: &mut dyn FnMut(&[ChargeRecord]) -> bool,
+    ) -> Result<Admission, BookError> {
+        let mut shelf = lock(&self.0);
+        if shelf.charges.iter().any(|charge| charge.id == record.id) {
+            return Err(BookError::Exists);
+        }
+        if !admit(&shelf.charges) {
+            return Ok(Admission::Refused);
+        }
+        shelf
+            .charges
+            .retain(|charge| is_remembered(charge, record.at));
+        shelf.charges.push(record);
+        Ok(Admission::Added)
+    }
+
+    fn update_charge(
+        &self,
+        id: &ChargeId,
+        change: &mut dyn FnMut(&mut ChargeRecord),
+    ) -> Result<(), BookError> {
+        let mut shelf = lock(&self.0);
+        let mut charges = shelf.charges.iter_mut();
+        change(
+            charges
+                .find(|charge| charge.id == *id)
+                .ok_or(BookError::Unknown)?,
+        );
+        Ok(())
+    }
+
+    fn charges(&self) -> Result<Vec<ChargeRecord>, BookError> {
+        Ok(lock(&self.0).charges.clone())
     }
 
     fn gate(&self, key: &ChannelKey) -> Gate {

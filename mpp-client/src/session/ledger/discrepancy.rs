@@ -28,9 +28,18 @@ pub enum Discrepancy {
     /// The receipt is about another channel.
     #[error("the receipt names another channel")]
     OtherChannel,
-    /// The receipt is not one of a session.
-    #[error("the receipt is not one of a session")]
+    /// The receipt is of another method or intent than was paid by.
+    #[error("the receipt is of another intent or method")]
     OtherIntent,
+    /// The receipt is for another challenge.
+    #[error("the receipt names another challenge")]
+    OtherChallenge,
+    /// The receipt names another transaction than was signed.
+    #[error("the receipt names another transaction")]
+    OtherTransaction,
+    /// The receipt names another order of the merchant than the challenge did.
+    #[error("the receipt names another order")]
+    OtherOrder,
     /// Amounts do not fit; only a hostile statement can cause this.
     #[error("amounts are out of range")]
     Overflow,

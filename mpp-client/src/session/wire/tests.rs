@@ -146,7 +146,7 @@ async fn the_challenge_chooses_the_header_field() {
     let terms = terms("v2");
     let signed = sign_voucher(&recorded_payer(), &terms, Amount::new(1)).await;
     let mut challenge = recorded_offer("v2").challenge().clone();
-    challenge.header = Some(CredentialHeader::PaymentAuthorization);
+    challenge.header = Some(mpp_core::CredentialHeader::PaymentAuthorization);
     let offer = Offer::read(challenge).unwrap();
     let field = voucher(&offer, &terms, &signed.unwrap()).unwrap();
     assert_eq!(field.name, "payment-authorization");

@@ -17,7 +17,7 @@ use crate::{
 
 fn payer(grant: &Grant) -> Option<Address> {
     match grant.access() {
-        Access::Paid(payment) => payment.payer,
+        Access::Paid(payment) => payment.payer.account(),
         Access::Session(_) => None,
     }
 }

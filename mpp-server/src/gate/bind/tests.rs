@@ -81,7 +81,7 @@ fn voucher(units: u128) -> SessionPayload {
 
 /// The header value of a credential for a fresh challenge.
 fn header(gate: &Gate, route: &Route, payload: &SessionPayload) -> String {
-    let issued = gate.issue(&route.offers()[0], route, now());
+    let issued = gate.issue(&route.offers()[0], route, RequestBody::Unread, now());
     header_for(&issued.to_challenge(), payload)
 }
 
@@ -109,31 +109,31 @@ fn outcome(bound: Result<(&Offer, BoundCredential), Rejection>) -> Outcome {
     })
 }
 
+fn content(now: Timestamp) -> Asked {
+    Asked {
+        purpose: Purpose::Content,
+        body: RequestBody::Unread,
+        now,
+    }
+}
+
 /// Binds in both ways, which have to agree; whether the short one was taken.
 #[track_caller]
 fn both(gate: &Gate, route: &Route, value: &str, now: Timestamp) -> (Outcome, bool) {
-    let long = outcome(bind(
-        gate,
-        route,
-        Presented::find([value]),
-        Purpose::Content,
-        now,
-    ));
-    let is_short = bind_voucher(gate, route, value, (Purpose::Content, now)).is_some();
-    let short = outcome(bind(
-        gate,
-        route,
-        Presented::Value(value),
-        Purpose::Content,
-        now,
-    ));
+    both_with(gate, route, value, content(now))
+}
+
+fn both_with(gate: &Gate, route: &Route, value: &str, asked: Asked) -> (Outcome, bool) {
+    let long = outcome(bind(gate, route, Presented::find([value]), asked));
+    let is_short = bind_voucher(gate, route, value, asked).is_some();
+    let short = outcome(bind(gate, route, Presented::Value(value), asked));
     assert_eq!(short, long);
     (short, is_short)
 }
 
 /// Binds a header value and remembers its challenge, as after a payment.
 fn pay(gate: &Gate, route: &Route, value: &str) -> Option<()> {
-    let (_, mut credential) = bind_voucher(gate, route, value, (Purpose::Content, now()))?;
+    let (_, mut credential) = bind_voucher(gate, route, value, content(now()))?;
     credential.take_fresh()?.remember(gate, route);
     Some(())
 }
@@ -149,8 +149,7 @@ fn vouchers_take_the_short_way_before_and_after_they_are_known() {
     let next = header_for(&challenge, &voucher(2));
     let (bound, is_short) = both(&gate, &route, &next, now());
     assert!(bound.is_ok() && is_short);
-    let (_, mut credential) =
-        bind_voucher(&gate, &route, &next, (Purpose::Content, now())).unwrap();
+    let (_, mut credential) = bind_voucher(&gate, &route, &next, content(now())).unwrap();
     assert!(credential.take_fresh().is_none(), "its challenge is known");
 }
 
@@ -167,7 +166,7 @@ fn the_form_of_a_paid_challenge_is_known_in_the_next_one() {
     };
     pay(&gate, &route, &header(&gate, &route, &voucher(1))).unwrap();
     assert_eq!(forms(), 1);
-    let issued = gate.issue(&route.offers()[0], &route, at(7));
+    let issued = gate.issue(&route.offers()[0], &route, RequestBody::Unread, at(7));
     let next = header_for(&issued.to_challenge(), &voucher(2));
     let (bound, is_short) = both(&gate, &route, &next, at(7));
     assert!(bound.is_ok() && is_short);
@@ -202,12 +201,60 @@ fn a_known_challenge_is_checked_for_all_that_can_change() {
     assert!(both(&rotating, &poem, &value, now()).0.is_ok());
 }
 
+// PROTOCOL 1.1: the body is compared each time, whatever is remembered.
+#[test]
+fn a_voucher_is_bound_to_the_body_on_a_route_that_binds_bodies() {
+    let (gate, poem) = (gate(), route("/poem", "5").bind_body());
+    let (mine, theirs) = (RequestBody::of(b"mine"), RequestBody::of(b"theirs"));
+    let offer = &poem.offers()[0];
+    let of_body = |body| {
+        let issued = gate.issue(offer, &poem, body, now());
+        header_for(&issued.to_challenge(), &voucher(1))
+    };
+    let (bound, free) = (of_body(mine), of_body(RequestBody::Empty));
+    for _ in 0..2 {
+        for (value, body, expected) in [
+            (&bound, mine, true),
+            (&bound, theirs, false),
+            (&bound, RequestBody::Empty, false),
+            (&free, RequestBody::Empty, true),
+            (&free, mine, false),
+        ] {
+            let asked = Asked {
+                body,
+                ..content(now())
+            };
+            let (outcome, is_short) = both_with(&gate, &poem, value, asked);
+            assert_eq!(
+                (outcome.is_ok(), is_short),
+                (expected, expected),
+                "{body:?}"
+            );
+            if let Err(rejection) = outcome {
+                assert!(matches!(rejection, Rejection::InvalidChallenge(_)));
+            }
+        }
+        // The next round finds both challenges known.
+        for (value, body) in [(&bound, mine), (&free, RequestBody::Empty)] {
+            let asked = Asked {
+                body,
+                ..content(now())
+            };
+            if let Some((_, mut credential)) = bind_voucher(&gate, &poem, value, asked)
+                && let Some(fresh) = credential.take_fresh()
+            {
+                fresh.remember(&gate, &poem);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_route_serves_two_issuers() {
     let poem = route("/poem", "5");
     let (one, two) = (gate(), gate_with("bank.example", KeyRing::new(secret(2))));
     for gate in [&one, &two, &one] {
-        let issued = gate.issue(&poem.offers()[0], &poem, now());
+        let issued = gate.issue(&poem.offers()[0], &poem, RequestBody::Unread, now());
         let echoed = issued.to_challenge();
         assert_eq!(gate.issuer.keys().verify(&echoed), Ok(()));
         assert_eq!(echoed.realm, *gate.issuer.realm());
@@ -266,7 +313,7 @@ proptest! {
         let secret = SecretKey::from_bytes(b"4t7w!z%C*F-JaNdRgUkXp2s5v8x/A?D(").unwrap();
         let (gate, poem) = (gate_with(&realm, KeyRing::new(secret)), route("/poem", "5"));
         if is_formed {
-            let issued = gate.issue(&poem.offers()[0], &poem, at(1));
+            let issued = gate.issue(&poem.offers()[0], &poem, RequestBody::Unread, at(1));
             pay(&gate, &poem, &header_for(&issued.to_challenge(), &voucher(2))).unwrap();
         }
         let value = header(&gate, &poem, &voucher(1));

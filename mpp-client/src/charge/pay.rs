@@ -1,0 +1,370 @@
+//! Paying a charge: checked, recorded, signed, in this order.
+
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256};
+use mpp_core::{Challenge, Credential};
+use mpp_tempo::Signer;
+use mpp_tempo::chain::{ChainClient, ChainError};
+use mpp_tempo::tx::build::{self, Transfer};
+use mpp_tempo::tx::{FeeMode, UnsignedTx, gas};
+use mpp_tempo::wire::{ChargeMode, ChargePayload};
+use serde_json::Value;
+
+use super::{ChargeId, ChargeOffer, ChargeRecord, ChargeState, Wallet, WalletError};
+use crate::credential;
+use crate::error::ClientError;
+use crate::event::ClientEvent;
+use crate::offer::Unpayable;
+use crate::origin::Site;
+use crate::payer::Payer;
+use crate::policy::PolicyViolation;
+use crate::session::book::{Admission, BookError};
+
+/// What must be left of a challenge's time for paying it.
+const LEAST_TIME: Duration = Duration::from_secs(3);
+
+/// A charge for which a credential exists.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) id: ChargeId,
+    pub(crate) offer: ChargeOffer,
+    /// The transaction, unless the server's part of it is missing.
+    pub(crate) tx_hash: Option<B256>,
+    pub(crate) mode: ChargeMode,
+}
+
+/// A charge that is about to be paid.
+struct Order<'a> {
+    site: &'a Site,
+    offer: &'a ChargeOffer,
+    purchase: Option<B256>,
+    transfers: Vec<Transfer>,
+}
+
+impl Payer {
+    /// How an offer is paid: as the policy says if the server takes that, else in the other way.
+    /// A wallet can only push.
+    pub(crate) fn mode_for(&self, offer: &ChargeOffer) -> Result<ChargeMode, Unpayable> {
+        if offer.transfers().is_none() {
+            // A proof takes a key and no transaction.
+            return match self.can_sign() {
+                true => Ok(ChargeMode::Pull),
+                false => Err(Unpayable::Mode),
+            };
+        }
+        let (first, second) = match (self.wallet(), self.policy().mode_of_charges()) {
+            (Some(_), _) => (ChargeMode::Push, None),
+            (None, ChargeMode::Pull) => (ChargeMode::Pull, Some(ChargeMode::Push)),
+            (None, ChargeMode::Push) => (ChargeMode::Push, Some(ChargeMode::Pull)),
+        };
+        let mut modes = std::iter::once(first).chain(second);
+        modes.find(|mode| offer.takes(*mode)).ok_or(Unpayable::Mode)
+    }
+
+    /// Checks a charge against the policy, as is done before anything is signed for it.
+    pub(crate) fn check_charge(&self, site: &Site, offer: &ChargeOffer) -> Result<(), ClientError> {
+        let pinned = self.book().payee_of(&site.origin.to_string())?;
+        let checked = self.policy().check_charge(&site.origin, offer, pinned);
+        checked.map_err(|violation| self.violated(violation))
+    }
+
+    /// Pays a charge, or finds that it was paid: the credential, and what it stands for.
+    pub(crate) async fn pay_charge(
+        &self,
+        site: &Site,
+        offer: &ChargeOffer,
+        purchase: Option<B256>,
+    ) -> Result<(Credential, Ticket), ClientError> {
+        self.check_charge(site, offer)?;
+        let id = ChargeId::of(&site.origin, offer.challenge());
+        if let Some(known) = self.book().charge(&id)? {
+            return again(&known);
+        }
+        let mode = self.mode_for(offer)?;
+        let order = Order {
+            site,
+            offer,
+            purchase,
+            transfers: transfers(offer),
+        };
+        match self.wallet() {
+            Some(wallet) => self.send_by(wallet, &order).await,
+            None => self.sign_charge(&order, mode).await,
+        }
+    }
+
+    async fn sign_charge(
+        &self,
+        order: &Order<'_>,
+        mode: ChargeMode,
+    ) -> Result<(Credential, Ticket), ClientError> {
+        let unsigned = self.unsigned(order).await?;
+        let from_block = self.chain()?.block().await?.number;
+        let payer = self.signer().address();
+        let mut record = self.record(order, payer, from_block);
+        record.valid_before = unsigned.valid_before();
+        let id = record.id;
+        self.admit(record).await?;
+        // From here on the charge is in the book, and its budget is spent until it is void.
+        let signed = match self.sign_tx(unsigned).await {
+            Ok(signed) => signed,
+            Err(error) => return Err(self.void(&id, error)),
+        };
+        let (bytes, hash) = (signed.encode(), signed.hash());
+        let tx_hash = (!order.offer.is_sponsored()).then_some(hash);
+        let payload = payload(match mode {
+            ChargeMode::Pull => ChargePayload::Transaction {
+                transaction: bytes.clone(),
+            },
+            ChargeMode::Push => ChargePayload::Hash { hash },
+        })?;
+        self.book().update_charge(&id, &mut |record| {
+            record.payload = payload.clone();
+            record.tx_hash = tx_hash;
+        })?;
+        self.signed(order, tx_hash);
+        if mode == ChargeMode::Push {
+            self.push(&id, self.chain()?.send_and_wait(bytes).await)?;
+        }
+        let ticket = Ticket {
+            id,
+            offer: order.offer.clone(),
+            tx_hash,
+            mode,
+        };
+        Ok((self.credential(order.offer, payer, payload)?, ticket))
+    }
+
+    /// The transaction: direct transfers, good for as long as chain and challenge allow.
+    async fn unsigned(&self, order: &Order<'_>) -> Result<UnsignedTx, ClientError> {
+        let fee_mode = if order.offer.is_sponsored() {
+            FeeMode::Sponsored
+        } else {
+            FeeMode::SelfPaid {
+                fee_token: order.offer.currency(),
+            }
+        };
+        let gas_limit = gas::transfers(order.transfers.len());
+        let mut context = self.context(gas_limit, fee_mode).await?;
+        // PROTOCOL 4: validBefore = min(now + 25 s, challenge expiry).
+        let left = order.offer.expires().saturating_duration_since(context.now);
+        context.valid_for = context.valid_for.min(left);
+        if context.valid_for < LEAST_TIME {
+            return Err(Unpayable::Late.into());
+        }
+        Ok(build::transfer(&context, &order.transfers)?)
+    }
+
+    /// What became of a transaction that was sent from here.
+    fn push(
+        &self,
+        id: &ChargeId,
+        sent: Result<mpp_tempo::chain::TxReceipt, ChainError>,
+    ) -> Result<(), ClientError> {
+        match sent {
+            Ok(receipt) if receipt.success => {
+                let tx_hash = receipt.hash;
+                self.learn_charge(id, ChargeState::Paid { tx_hash })?;
+                Ok(())
+            }
+            Ok(_) => Err(self.void(id, ClientError::Payment("the transaction was reverted"))),
+            // The node has refused it or was not reached: it will not be mined.
+            Err(error @ (ChainError::Rejected { .. } | ChainError::Unreachable { .. })) => {
+                Err(self.void(id, error.into()))
+            }
+            Err(error) => Err(self.unconfirmed(id, error.into())),
+        }
+    }
+
+    async fn send_by(
+        &self,
+        wallet: &dyn Wallet,
+        order: &Order<'_>,
+    ) -> Result<(Credential, Ticket), ClientError> {
+        if order.offer.expires().saturating_duration_since(self.now()) < LEAST_TIME {
+            return Err(Unpayable::Late.into());
+        }
+        let from_block = match self.chain_client() {
+            Some(chain) => chain.block().await?.number,
+            None => 0,
+        };
+        let payer = wallet.address();
+        let record = self.record(order, payer, from_block);
+        let id = record.id;
+        self.admit(record).await?;
+        self.signed(order, None);
+        let chain_id = order.offer.chain_id();
+        let hash = match wallet.send(chain_id, &order.transfers).await {
+            Ok(hash) => hash,
+            Err(error) => {
+                let known = match &error {
+                    WalletError::NotSent(_) => return Err(self.void(&id, error.into())),
+                    WalletError::Unknown { tx_hash, .. } => *tx_hash,
+                };
+                self.book()
+                    .update_charge(&id, &mut |record| record.tx_hash = known)?;
+                return Err(self.unconfirmed(&id, error.into()));
+            }
+        };
+        let payload = payload(ChargePayload::Hash { hash })?;
+        self.book().update_charge(&id, &mut |record| {
+            record.payload = payload.clone();
+            record.tx_hash = Some(hash);
+            record.state = record.state.learn(ChargeState::Paid { tx_hash: hash });
+        })?;
+        let ticket = Ticket {
+            id,
+            offer: order.offer.clone(),
+            tx_hash: Some(hash),
+            mode: ChargeMode::Push,
+        };
+        Ok((self.credential(order.offer, payer, payload)?, ticket))
+    }
+
+    fn record(&self, order: &Order<'_>, payer: Address, from_block: u64) -> ChargeRecord {
+        let challenge: &Challenge = order.offer.challenge();
+        ChargeRecord {
+            id: ChargeId::of(&order.site.origin, challenge),
+            origin: order.site.origin.to_string(),
+            purchase: order.purchase,
+            challenge: challenge.clone(),
+            payer,
+            payload: Value::Null,
+            amount: order.offer.amount(),
+            at: self.now(),
+            from_block,
+            tx_hash: None,
+            valid_before: None,
+            state: ChargeState::Open,
+        }
+    }
+
+    /// Writes the charge into the book, if the budgets have room for it.
+    async fn admit(&self, record: ChargeRecord) -> Result<(), ClientError> {
+        let recipient = ChargeOffer::read(record.challenge.clone())?.recipient();
+        self.book().pin_payee(&record.origin, recipient)?;
+        let Err(violation) = self.try_admit(&record)? else {
+            return Ok(());
+        };
+        // Charges that were never paid take room until the chain has been asked.
+        if !self.resolve_open(record.at).await? {
+            return Err(self.violated(violation));
+        }
+        self.try_admit(&record)?
+            .map_err(|violation| self.violated(violation))
+    }
+
+    fn try_admit(&self, record: &ChargeRecord) -> Result<Result<(), PolicyViolation>, ClientError> {
+        let mut admitted = Ok(());
+        let mut admit = |others: &[ChargeRecord]| {
+            admitted = self.policy().admit_charge(record, others);
+            admitted.is_ok()
+        };
+        match self.book().add_charge(record.clone(), &mut admit) {
+            Ok(Admission::Added | Admission::Refused) => Ok(admitted),
+            Err(BookError::Exists) => Err(ClientError::Protocol("it asks for one payment twice")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn signed(&self, order: &Order<'_>, tx_hash: Option<B256>) {
+        self.emit(&ClientEvent::ChargeBegun {
+            origin: order.site.origin.to_string(),
+            amount: order.offer.amount(),
+            tx_hash,
+        });
+    }
+
+    fn credential(
+        &self,
+        offer: &ChargeOffer,
+        payer: Address,
+        payload: Value,
+    ) -> Result<Credential, ClientError> {
+        credential::of_account(offer.challenge(), (offer.chain_id(), &payer), payload)
+    }
+
+    /// Nothing was sent and nothing will be.
+    pub(crate) fn void(&self, id: &ChargeId, error: ClientError) -> ClientError {
+        match self.learn_charge(id, ChargeState::Void) {
+            Ok(_) => error,
+            Err(failed) => failed,
+        }
+    }
+
+    /// The error of a charge that may have been paid.
+    pub(crate) fn unconfirmed(&self, id: &ChargeId, source: ClientError) -> ClientError {
+        let found = self.book().charge(id);
+        let Ok(Some(record)) = found else {
+            return source;
+        };
+        ClientError::ChargeIndeterminate {
+            charge: Box::new((&record).into()),
+            source: Box::new(source),
+        }
+    }
+
+    pub(crate) fn learn_charge(
+        &self,
+        id: &ChargeId,
+        news: ChargeState,
+    ) -> Result<ChargeState, ClientError> {
+        let mut state = news;
+        self.book().update_charge(id, &mut |record| {
+            record.state = record.state.learn(news);
+            state = record.state;
+        })?;
+        Ok(state)
+    }
+
+    fn violated(&self, violation: PolicyViolation) -> ClientError {
+        self.emit(&ClientEvent::Rejected {
+            channel_id: None,
+            reason: violation.to_string(),
+        });
+        violation.into()
+    }
+}
+
+/// The credential of a charge that was made before.
+pub(crate) fn again(record: &ChargeRecord) -> Result<(Credential, Ticket), ClientError> {
+    let offer = ChargeOffer::read(record.challenge.clone())?;
+    if record.payload.is_null() {
+        return Err(ClientError::Protocol("it asks for one payment twice"));
+    }
+    let payload: ChargePayload = serde_json::from_value(record.payload.clone())
+        .map_err(|_| ClientError::Payment("the credential in the book can not be read"))?;
+    let mode = match payload {
+        ChargePayload::Hash { .. } => ChargeMode::Push,
+        ChargePayload::Transaction { .. } | ChargePayload::Proof { .. } => ChargeMode::Pull,
+    };
+    let payer = (offer.chain_id(), &record.payer);
+    let credential = credential::of_account(&record.challenge, payer, record.payload.clone())?;
+    let ticket = Ticket {
+        id: record.id,
+        offer,
+        tx_hash: record.tx_hash,
+        mode,
+    };
+    Ok((credential, ticket))
+}
+
+fn transfers(offer: &ChargeOffer) -> Vec<Transfer> {
+    let made = offer.made();
+    let token = offer.currency();
+    made.iter()
+        .map(|transfer| Transfer::of_charge(token, transfer))
+        .collect()
+}
+
+pub(super) fn payload(payload: ChargePayload) -> Result<Value, ClientError> {
+    serde_json::to_value(payload)
+        .map_err(|_| ClientError::Payment("the payment can not be written"))
+}
+
+impl From<WalletError> for ClientError {
+    fn from(error: WalletError) -> Self {
+        Self::Wallet(Box::new(error))
+    }
+}

@@ -1,0 +1,179 @@
+//! What the policy and the budgets allow (SECURITY-CASES A19, A27).
+
+use super::*;
+use crate::policy::{IntentPolicy, PolicyViolation};
+use crate::{ChargeState, ClientError};
+
+#[track_caller]
+fn violation(refused: Result<Once, ClientError>) -> PolicyViolation {
+    match refused {
+        Err(ClientError::Policy(violation)) => violation,
+        other => panic!("not a violation: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_signed_that_the_policy_does_not_allow() {
+    let stranger = Address::repeat_byte(9);
+    let split = |request: &mut Value| {
+        request["methodDetails"]["splits"] = json!([{"amount": "1", "recipient": stranger}]);
+    };
+    let cases: [(Policy, ChargeOffer, &str, PolicyViolation); 7] = [
+        (
+            policy(),
+            offer("c"),
+            "http://a.example/x",
+            PolicyViolation::InsecureTransport,
+        ),
+        (
+            policy(),
+            offer_with("c", |request| {
+                request["methodDetails"]["chainId"] = json!(4217);
+            }),
+            "https://a.example/x",
+            PolicyViolation::ChainNotAllowed { chain_id: 4217 },
+        ),
+        (
+            policy(),
+            offer_with("c", |request| request["currency"] = json!(stranger)),
+            "https://a.example/x",
+            PolicyViolation::CurrencyNotAllowed { currency: stranger },
+        ),
+        (
+            policy().allow_recipient(stranger),
+            offer("c"),
+            "https://a.example/x",
+            PolicyViolation::RecipientNotAllowed { recipient: PAYEE },
+        ),
+        (
+            policy().allow_recipient(PAYEE),
+            offer_with("c", split),
+            "https://a.example/x",
+            PolicyViolation::RecipientNotAllowed {
+                recipient: stranger,
+            },
+        ),
+        (
+            policy().max_charge(units(PRICE - 1)),
+            offer("c"),
+            "https://a.example/x",
+            PolicyViolation::ChargeTooHigh {
+                amount: units(PRICE),
+                limit: units(PRICE - 1),
+            },
+        ),
+        (
+            policy().intents(IntentPolicy::SessionOnly),
+            offer("c"),
+            "https://a.example/x",
+            PolicyViolation::ChargesNotAllowed,
+        ),
+    ];
+    for (policy, offer, url, expected) in cases {
+        let bench = Bench::with(policy);
+        let refused = bench.payer.charge(&site(url), &offer, None).await;
+        assert_eq!(violation(refused), expected);
+        assert_eq!(bench.signatures(), 0);
+        assert!(bench.book.charges().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_origin_can_not_name_another_payee_later() {
+    let bench = Bench::new();
+    bench.pay(&offer("c1")).await;
+    let recipient = Address::repeat_byte(9);
+    let other = offer_with("c2", |request| request["recipient"] = json!(recipient));
+    let refused = bench.payer.charge(&bench.site, &other, None).await;
+    let expected = PolicyViolation::RecipientChanged {
+        pinned: PAYEE,
+        recipient,
+    };
+    assert_eq!(violation(refused), expected);
+    // Another origin is another matter.
+    let elsewhere = site("https://b.example/x");
+    bench.payer.charge(&elsewhere, &other, None).await.unwrap();
+}
+
+// A proof pays nobody, but it tells who asks: it does not go out unencrypted or for any chain.
+#[tokio::test]
+async fn proofs_go_where_credentials_may_go() {
+    let bench = Bench::with(policy().max_charge(units(0)));
+    let zero = |id| offer_with(id, |request| request["amount"] = json!("0"));
+    let open = site("http://a.example/x");
+    let refused = bench.payer.charge(&open, &zero("c1"), None).await;
+    assert_eq!(violation(refused), PolicyViolation::InsecureTransport);
+    bench.pay(&zero("c1")).await;
+}
+
+#[tokio::test]
+async fn charges_of_a_day_stay_within_the_budgets_of_origin_and_of_all() {
+    let limited = policy()
+        .max_charged_per_origin(units(2 * PRICE))
+        .max_charged_per_day(units(3 * PRICE));
+    let bench = Bench::with(limited);
+    for id in ["c1", "c2"] {
+        let once = bench.pay(&offer(id)).await;
+        let hash = transaction(&once).hash().to_string();
+        once.confirm(&receipt(id, hash)).unwrap();
+    }
+    let signed = bench.signatures();
+    let refused = bench.payer.charge(&bench.site, &offer("c3"), None).await;
+    let here = PolicyViolation::ChargedTooMuch {
+        charged: units(3 * PRICE),
+        limit: units(2 * PRICE),
+    };
+    assert_eq!(violation(refused), here);
+    let elsewhere = site("https://b.example/x");
+    let charge = |id| {
+        let (payer, offer, site) = (bench.payer.clone(), offer(id), elsewhere.clone());
+        async move { payer.charge(&site, &offer, None).await }
+    };
+    charge("c4").await.unwrap();
+    let everywhere = PolicyViolation::ChargedTooMuch {
+        charged: units(4 * PRICE),
+        limit: units(3 * PRICE),
+    };
+    assert_eq!(violation(charge("c5").await), everywhere);
+    assert_eq!(bench.signatures(), signed + 1);
+}
+
+#[tokio::test]
+async fn what_was_never_paid_gives_its_budget_back() {
+    let bench = Bench::with(policy().max_charged_per_origin(units(PRICE)));
+    bench.pay(&offer("c1")).await;
+    let refused = bench.payer.charge(&bench.site, &offer("c2"), None).await;
+    violation(refused);
+    // The server never sent it, and from now on nobody can.
+    bench.pass(31);
+    bench.pay(&offer("c2")).await;
+    let states: Vec<_> = bench.book.charges().unwrap();
+    assert_eq!(states[0].state, ChargeState::Void);
+    assert_eq!(states[1].state, ChargeState::Open);
+}
+
+#[tokio::test]
+async fn a_day_later_the_budget_is_whole_again() {
+    let bench = Bench::with(policy().max_charged_per_origin(units(PRICE)));
+    let once = bench.pay(&offer("c1")).await;
+    let hash = transaction(&once).hash().to_string();
+    once.confirm(&receipt("c1", hash)).unwrap();
+    bench.pass(24 * 60 * 60);
+    let mut later = challenge("c2", &request());
+    later.expires = Some(String::from("2099-01-01T00:00:00Z"));
+    bench.pay(&ChargeOffer::read(later).unwrap()).await;
+}
+
+#[tokio::test]
+async fn two_payers_of_one_book_share_its_budgets() {
+    let limited = policy().max_charged_per_origin(units(5 * PRICE));
+    let bench = Bench::with(limited.clone());
+    let twin = bench.build(Payer::builder().signer(bench.signer.clone()), limited);
+    let offers: Vec<_> = (0..10).map(|number| offer(&format!("c{number}"))).collect();
+    let payers = [&bench.payer, &twin];
+    let paying = offers.iter().zip(payers.iter().cycle());
+    let paying = paying.map(|(offer, payer)| payer.charge(&bench.site, offer, None));
+    let paid = futures_util::future::join_all(paying).await;
+    assert_eq!(paid.iter().filter(|paid| paid.is_ok()).count(), 5);
+    assert_eq!(bench.signatures(), 5);
+}

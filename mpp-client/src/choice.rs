@@ -1,0 +1,143 @@
+//! Which of a server's offers is paid: by the owner's preference, within the policy.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mpp_core::Challenge;
+
+use crate::charge::ChargeOffer;
+use crate::error::ClientError;
+use crate::event::ClientEvent;
+use crate::method::ClientMethod;
+use crate::offer::{self, Offer, Unpayable};
+use crate::origin::Site;
+use crate::payer::Payer;
+
+/// The offer that is to be paid.
+#[derive(Clone)]
+pub enum Choice {
+    /// From a channel.
+    Session(Offer),
+    /// At once, or with a proof of identity.
+    Charge(ChargeOffer),
+    /// By a method of one's own.
+    Method(Arc<dyn ClientMethod>, Challenge),
+}
+
+impl Choice {
+    /// The challenge as it came.
+    #[must_use]
+    pub fn challenge(&self) -> &Challenge {
+        match self {
+            Self::Session(offer) => offer.challenge(),
+            Self::Charge(offer) => offer.challenge(),
+            Self::Method(_, challenge) => challenge,
+        }
+    }
+}
+
+impl Choice {
+    /// Checks that the challenge is not bound to another body (PROTOCOL 1.1).
+    ///
+    /// # Errors
+    /// [`Unpayable::Digest`], or [`Unpayable::StreamedBody`] when the body is not known.
+    pub fn check_body(&self, body: Option<&[u8]>) -> Result<(), Unpayable> {
+        offer::check_body(self.challenge(), body)
+    }
+}
+
+impl fmt::Debug for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let challenge = self.challenge();
+        write!(f, "Choice({}/{})", challenge.method, challenge.intent)
+    }
+}
+
+impl Payer {
+    /// Chooses among the challenges of an answer.
+    ///
+    /// Methods of one's own come first, then sessions and charges in the order of the policy, then
+    /// the server's order. What can not be read or is not allowed is passed over, unless there is
+    /// nothing else: then beginning to pay says why.
+    ///
+    /// # Errors
+    /// [`ClientError::Unpayable`], [`ClientError::Method`] or [`ClientError::Book`].
+    pub fn choose(&self, site: &Site, challenges: &[Challenge]) -> Result<Choice, ClientError> {
+        let mut reason = ClientError::from(Unpayable::NoChallenge);
+        let mut choices = Vec::new();
+        for challenge in challenges {
+            match self.read(site, challenge) {
+                Ok(ranked) => choices.push(ranked),
+                // The first reason that says more than that nothing fits.
+                Err(error) if is_vague(&reason) => reason = error,
+                Err(_) => {}
+            }
+        }
+        choices.sort_by_key(|(rank, _)| *rank);
+        for (_, choice) in &choices {
+            if self.allows(site, choice)? {
+                return Ok(choice.clone());
+            }
+        }
+        choices
+            .into_iter()
+            .next()
+            .map(|(_, choice)| choice)
+            .ok_or(reason)
+    }
+
+    /// Takes note of the offer that was chosen: a session's is kept for later requests.
+    pub fn learn_choice(&self, site: &Site, choice: &Choice) {
+        match choice {
+            Choice::Session(offer) => self.learn(site, offer),
+            Choice::Charge(offer) => self.emit(&ClientEvent::ChallengeReceived {
+                origin: site.origin.to_string(),
+                price: offer.amount(),
+            }),
+            Choice::Method(..) => {}
+        }
+    }
+
+    /// Reads a challenge, and tells how much it is liked: less is more.
+    fn read(&self, site: &Site, challenge: &Challenge) -> Result<(u8, Choice), ClientError> {
+        if let Some(method) = self.method_for(challenge) {
+            method.check(&site.origin, challenge)?;
+            return Ok((0, Choice::Method(method, challenge.clone())));
+        }
+        let ranks = self.intents();
+        let session = match (ranks.session, Offer::read(challenge.clone())) {
+            (None, _) => Err(Unpayable::NotOffered),
+            (Some(rank), read) => read.map(|offer| (rank, Choice::Session(offer))),
+        };
+        let Some(rank) = ranks.charge else {
+            return Ok(session?);
+        };
+        match (session, ChargeOffer::read(challenge.clone())) {
+            (Err(Unpayable::NotOffered), charge) => Ok((rank, Choice::Charge(charge?))),
+            (session, _) => Ok(session?),
+        }
+    }
+
+    /// Whether the policy lets this be paid, as far as that is known before it is tried.
+    fn allows(&self, site: &Site, choice: &Choice) -> Result<bool, ClientError> {
+        let pinned = self.book().payee_of(&site.origin.to_string())?;
+        let policy = self.policy();
+        let origin = &site.origin;
+        Ok(match choice {
+            Choice::Session(offer) => {
+                policy.check_offer(origin, offer, pinned).is_ok() && policy.deposit(offer).is_ok()
+            }
+            Choice::Charge(offer) => {
+                policy.check_charge(origin, offer, pinned).is_ok() && self.mode_for(offer).is_ok()
+            }
+            Choice::Method(..) => policy.check_transport(origin).is_ok(),
+        })
+    }
+}
+
+fn is_vague(reason: &ClientError) -> bool {
+    matches!(
+        reason,
+        ClientError::Unpayable(Unpayable::NoChallenge | Unpayable::NotOffered)
+    )
+}

@@ -1,0 +1,126 @@
+//! Who plays whom, and how it went.
+
+use anyhow::ensure;
+
+/// Results in the order of the flows.
+#[derive(Debug, Default)]
+pub(super) struct Matrix {
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    peer: &'static str,
+    flow: &'static str,
+    direction: Direction,
+    end: End,
+}
+
+/// Who pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// The peer buys from our server.
+    Buys,
+    /// The peer sells to our client.
+    Sells,
+}
+
+#[derive(Debug)]
+enum End {
+    Works,
+    /// The peer departs from the protocol, as is known.
+    Deviates(&'static str),
+    Failed(String),
+}
+
+impl Direction {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Buys => "buys",
+            Self::Sells => "sells",
+        }
+    }
+}
+
+impl Matrix {
+    /// Notes a result, which is to be as it is `known` to be: a peer that was
+    /// mended is news too.
+    pub(super) fn add(
+        &mut self,
+        (peer, flow, direction): (&'static str, &'static str, Direction),
+        known: Option<&'static str>,
+        result: anyhow::Result<()>,
+    ) {
+        let end = match (result, known) {
+            (Ok(()), None) => End::Works,
+            (Err(_), Some(why)) => End::Deviates(why),
+            (Ok(()), Some(_)) => End::Failed(String::from("works now: strike the deviation")),
+            (Err(error), None) => End::Failed(format!("{error:#}")),
+        };
+        let row = Row {
+            peer,
+            flow,
+            direction,
+            end,
+        };
+        println!("{}", row.line());
+        self.rows.push(row);
+    }
+
+    /// The table for the README.
+    pub(super) fn print_markdown(&self) {
+        println!("\n| peer | pays | flow | result |\n|---|---|---|---|");
+        for row in &self.rows {
+            let Row {
+                peer,
+                flow,
+                direction,
+                end,
+            } = row;
+            let payer = match direction {
+                Direction::Buys => "peer",
+                Direction::Sells => "we",
+            };
+            println!("| {peer} | {payer} | {flow} | {} |", end.text());
+        }
+    }
+
+    /// Counts.
+    pub(super) fn finish(&self) -> anyhow::Result<()> {
+        let count =
+            |wanted: fn(&End) -> bool| self.rows.iter().filter(|row| wanted(&row.end)).count();
+        let works = count(|end| matches!(end, End::Works));
+        let deviates = count(|end| matches!(end, End::Deviates(_)));
+        let failed = count(|end| matches!(end, End::Failed(_)));
+        println!("\n{works} work, {deviates} known deviations of peers");
+        println!("{} passed, {failed} failed", works.saturating_add(deviates));
+        ensure!(
+            failed == 0,
+            "some peers and we do not understand each other"
+        );
+        ensure!(works > 0, "no flow has this name");
+        Ok(())
+    }
+}
+
+impl Row {
+    fn line(&self) -> String {
+        let verb = self.direction.verb();
+        format!(
+            "{:<28} {verb:<6} {:<34} {}",
+            self.peer,
+            self.flow,
+            self.end.text()
+        )
+    }
+}
+
+impl End {
+    fn text(&self) -> String {
+        match self {
+            Self::Works => String::from("ok"),
+            Self::Deviates(why) => format!("peer deviates: {why}"),
+            Self::Failed(why) => format!("FAILED: {why}"),
+        }
+    }
+}

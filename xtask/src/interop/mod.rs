@@ -1,0 +1,60 @@
+//! `cargo xtask interop`: deployed peers buy from us and sell to us.
+
+mod flows;
+mod matrix;
+mod npm;
+mod ours;
+
+use self::{flows::FLOWS, matrix::Matrix, npm::Scripts, ours::Ours};
+use crate::node::Node;
+
+/// Which flows to play, and what to print.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Play only flows whose name or peer contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Also print the table of the README.
+    #[arg(long)]
+    markdown: bool,
+    /// Fail instead of saying that nothing was checked when npm is missing.
+    #[arg(long)]
+    required: bool,
+}
+
+/// What the flows need.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    node: Node,
+    ours: Ours,
+    scripts: Scripts,
+}
+
+/// Plays all flows, one after the other, on one local chain.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let Some(scripts) = Scripts::install().await? else {
+        anyhow::ensure!(!options.required, "the peers need Node and npm");
+        println!("NOT CHECKED: the peers need Node and npm, which are not installed");
+        return Ok(());
+    };
+    let node = Node::embedded().await?;
+    let ours = Ours::open(&node).await?;
+    let stage = Stage {
+        node,
+        ours,
+        scripts,
+    };
+    let mut matrix = Matrix::default();
+    for flow in FLOWS {
+        let only = options.only.as_deref().unwrap_or_default();
+        if flow.name.contains(only) || flow.peer.contains(only) {
+            let key = (flow.peer, flow.name, flow.direction());
+            matrix.add(key, flow.deviation, flow.play(&stage).await);
+        }
+    }
+    if options.markdown {
+        matrix.print_markdown();
+    }
+    stage.ours.shop.server.shutdown().await;
+    matrix.finish()
+}

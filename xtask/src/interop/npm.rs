@@ -1,0 +1,111 @@
+//! Scripts of peers, run on Node with the packages they need.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// A script that has not answered by then hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder with the scripts and their packages.
+#[derive(Debug)]
+pub(super) struct Scripts(PathBuf);
+
+/// What a script is told in its environment.
+pub(super) type Environment<'a> = &'a [(&'a str, String)];
+
+impl Scripts {
+    /// Installs the packages as they are locked; `None` without Node or npm.
+    pub(super) async fn install() -> anyhow::Result<Option<Self>> {
+        for tool in ["node", "npm"] {
+            let version = Command::new(tool).arg("--version").output().await;
+            if !version.is_ok_and(|output| output.status.success()) {
+                return Ok(None);
+            }
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = root.join("../target/interop");
+        tokio::fs::create_dir_all(&folder).await?;
+        let mut sources = tokio::fs::read_dir(root.join("interop")).await?;
+        while let Some(source) = sources.next_entry().await? {
+            tokio::fs::copy(source.path(), folder.join(source.file_name())).await?;
+        }
+        // The peers name versions of optional packages that exclude each other.
+        let installed = Command::new("npm")
+            .args(["ci", "--legacy-peer-deps", "--no-audit", "--no-fund"])
+            .args(["--loglevel", "error"])
+            .current_dir(&folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .await?;
+        ensure!(installed.success(), "npm could not install the peers");
+        Ok(Some(Self(folder)))
+    }
+
+    fn node(&self, script: &str, environment: Environment<'_>) -> Command {
+        let mut command = Command::new("node");
+        command
+            .arg(script)
+            .current_dir(&self.0)
+            .env("NODE_NO_WARNINGS", "1")
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Runs a script to its end; the last line it prints is JSON.
+    pub(super) async fn run(
+        &self,
+        script: &str,
+        environment: Environment<'_>,
+    ) -> anyhow::Result<Value> {
+        let output = timeout(PATIENCE, self.node(script, environment).output());
+        let output = output.await.context("the peer hangs")??;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let why = said.lines().find(|line| line.contains("Error"));
+            anyhow::bail!("{}", why.unwrap_or("the peer failed").trim());
+        }
+        let said = String::from_utf8(output.stdout)?;
+        let last = said.lines().last().context("the peer says nothing")?;
+        Ok(serde_json::from_str(last)?)
+    }
+
+    /// Starts a server; the first line it prints is its address.
+    pub(super) async fn serve(
+        &self,
+        script: &str,
+        environment: Environment<'_>,
+    ) -> anyhow::Result<Server> {
+        let mut child = self.node(script, environment).spawn()?;
+        let stdout = child.stdout.take().context("no output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let first = timeout(PATIENCE, lines.next_line());
+        let url = first.await.context("the peer hangs")??;
+        Ok(Server {
+            url: url.context("the peer does not start")?,
+            _child: child,
+        })
+    }
+}
+
+/// A peer that sells; ended when dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) url: String,
+    _child: Child,
+}
