@@ -19,14 +19,15 @@ use crate::{
 
 /// Gas limit times fee limit of the wallets here.
 fn most() -> U256 {
-    U256::from(600_000_u64) * U256::from(2_000_000_000_u64)
+    U256::from(1_200_000_000_000_000_u64)
 }
 
 fn budget(per_payer: u64, per_range: u64, total: u64) -> SponsorBudget {
+    let times = |count: u64| most().saturating_mul(U256::from(count));
     SponsorBudget {
-        per_payer: most() * U256::from(per_payer),
-        per_range: most() * U256::from(per_range),
-        total: most() * U256::from(total),
+        per_payer: times(per_payer),
+        per_range: times(per_range),
+        total: times(total),
         ..SponsorBudget::default()
     }
 }
