@@ -21,7 +21,7 @@ pub enum Choice {
     /// At once, or with a proof of identity.
     Charge(ChargeOffer),
     /// By a method of one's own.
-    Method(Arc<dyn ClientMethod>, Challenge),
+    Method(Arc<dyn ClientMethod>, Box<Challenge>),
 }
 
 impl Choice {
@@ -102,7 +102,7 @@ impl Payer {
     fn read(&self, site: &Site, challenge: &Challenge) -> Result<(u8, Choice), ClientError> {
         if let Some(method) = self.method_for(challenge) {
             method.check(&site.origin, challenge)?;
-            return Ok((0, Choice::Method(method, challenge.clone())));
+            return Ok((0, Choice::Method(method, Box::new(challenge.clone()))));
         }
         let ranks = self.intents();
         let session = match (ranks.session, Offer::read(challenge.clone())) {

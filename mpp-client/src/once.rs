@@ -7,7 +7,7 @@ use alloy_primitives::B256;
 use mpp_core::{Amount, Challenge, ChargeReceipt, Credential};
 use mpp_tempo::wire::ChargeMode;
 
-use crate::charge::{ChargeOffer, ChargeState, Ticket, again, purchase};
+use crate::charge::{ChargeOffer, ChargeState, CredentialIs, Ticket, again, purchase};
 use crate::credential::{self, CredentialField};
 use crate::error::{ClientError, TransportError};
 use crate::event::ClientEvent;
@@ -205,13 +205,16 @@ impl Once {
         }
     }
 
-    /// Nothing was sent, and nothing will be.
+    /// The request was not sent, and will not be.
     ///
-    /// A charge that the server was to send is void then; one that was pushed is not.
+    /// A charge that the server was to send is void then, unless it was shown the credential before;
+    /// one that was pushed is not.
     #[must_use]
     pub fn release(self, error: ClientError) -> ClientError {
         match &self.kind {
-            Kind::Charge(ticket) if ticket.mode == ChargeMode::Pull => {
+            Kind::Charge(ticket)
+                if ticket.mode == ChargeMode::Pull && ticket.credential_is == CredentialIs::New =>
+            {
                 self.payer.void(&ticket.id, error)
             }
             Kind::Charge(ticket) => self.payer.unconfirmed(&ticket.id, error),

@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod open;
 pub mod payment;
 pub mod recover;
+pub mod rescue;
 pub mod resume;
 pub mod top_up;
 

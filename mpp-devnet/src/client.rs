@@ -14,8 +14,8 @@ use alloy_primitives::{Address, B256, Bytes, keccak256};
 use core::time::Duration;
 use mpp_core::Amount;
 use mpp_tempo::chain::{
-    BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, Simulated, Simulation,
-    TxReceipt,
+    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+    Simulation, TxReceipt,
 };
 use mpp_tempo::network::CHANNEL_RESERVE;
 use mpp_tempo::{ChannelId, ChannelView, Existence, SessionProtocol};
@@ -58,6 +58,19 @@ impl Devnet {
         })
     }
 
+    fn look(&self, channel: ChannelRef) -> Result<ChannelView, ChainError> {
+        let expected = match channel.protocol {
+            SessionProtocol::V1 => self.config().stream_channel,
+            SessionProtocol::V2 => CHANNEL_RESERVE,
+        };
+        match channel.escrow == expected {
+            true => Ok(self.visible_channel(channel.protocol, channel.id)),
+            false => Err(ChainError::malformed(
+                "no escrow of this version at this address",
+            )),
+        }
+    }
+
     fn take(&self, raw: &Bytes) -> Result<Taken, ChainError> {
         let mut node = lock(&self.shared.node);
         match node.submit(raw) {
@@ -94,16 +107,19 @@ impl ChainClient for Devnet {
         id: ChannelId,
     ) -> Result<ChannelView, ChainError> {
         self.enter().await?;
-        let expected = match protocol {
-            SessionProtocol::V1 => self.config().stream_channel,
-            SessionProtocol::V2 => CHANNEL_RESERVE,
-        };
-        match escrow == expected {
-            true => Ok(self.visible_channel(protocol, id)),
-            false => Err(ChainError::malformed(
-                "no escrow of this version at this address",
-            )),
-        }
+        self.look(ChannelRef {
+            protocol,
+            escrow,
+            id,
+        })
+    }
+
+    async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
+        self.enter().await?;
+        asked
+            .into_iter()
+            .map(|channel| self.look(channel))
+            .collect()
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {

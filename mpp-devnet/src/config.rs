@@ -53,6 +53,8 @@ pub struct DevnetConfig {
     pub base_fee: u64,
     /// Longest validity of an expiring nonce, counted from the block that takes it.
     pub max_expiry: Duration,
+    /// Most calls of one transaction that the pool takes; 32 on the public networks.
+    pub max_calls: usize,
     /// How long `eth_sendRawTransactionSync` waits for a receipt, and the in-process client too.
     pub sync_timeout: Duration,
     /// When transactions are mined.
@@ -80,6 +82,7 @@ impl Default for DevnetConfig {
             funds: U256::from(u64::MAX),
             base_fee: 1_000_000_000,
             max_expiry: Duration::from_secs(30),
+            max_calls: 32,
             sync_timeout: Duration::from_secs(5),
             mining: Mining::default(),
             time: TimeSource::default(),

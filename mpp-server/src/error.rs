@@ -152,6 +152,13 @@ pub enum Rejection {
         /// The channel.
         channel_id: ChannelId,
     },
+    /// Nothing can be collected from the payer's account at the moment, and
+    /// what is unsettled has reached what may be lost.
+    #[error("nothing can be collected from this channel at the moment; try again later")]
+    ExposureReached {
+        /// The channel.
+        channel_id: ChannelId,
+    },
     /// More is to be given back than was charged and not collected yet.
     #[error("at most {most} base units can be given back, and not nothing")]
     CreditTooLarge {
@@ -163,6 +170,20 @@ pub enum Rejection {
     /// The chain knows more of the channel than the server does.
     #[error("this channel is under review by the operator; try again later")]
     Quarantined {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The server has not seen the chain for a while, and this would add to
+    /// what it can not settle.
+    #[error("the chain was not seen for a while; try again later")]
+    ChainNotSeen {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// The open or a top-up of the channel can still be taken back, and this
+    /// would rest on it.
+    #[error("the channel's deposit is not final yet; try again later")]
+    NotFinal {
         /// The channel.
         channel_id: ChannelId,
     },
@@ -221,7 +242,11 @@ impl Rejection {
             Self::RequestInProgress { .. } => ProblemKind::RequestInProgress,
             Self::IdempotencyKeyReused { .. } => ProblemKind::IdempotencyKeyReused,
             // The peer did nothing wrong and may send the same request again.
-            Self::HoldGone { .. } | Self::Quarantined { .. } => ProblemKind::ServiceUnavailable,
+            Self::HoldGone { .. }
+            | Self::Quarantined { .. }
+            | Self::ExposureReached { .. }
+            | Self::ChainNotSeen { .. }
+            | Self::NotFinal { .. } => ProblemKind::ServiceUnavailable,
             Self::RateLimited { .. } | Self::TooManyHolds { .. } | Self::TooManyProofs => {
                 ProblemKind::RateLimited
             }
@@ -246,7 +271,10 @@ impl Rejection {
             | Self::IdempotencyKeyReused { channel_id }
             | Self::HoldGone { channel_id }
             | Self::TooManyHolds { channel_id }
+            | Self::ExposureReached { channel_id }
             | Self::Quarantined { channel_id }
+            | Self::ChainNotSeen { channel_id }
+            | Self::NotFinal { channel_id }
             | Self::RateLimited { channel_id } => Some(*channel_id),
             Self::InsufficientBalance(shortage) => Some(shortage.channel_id),
             Self::PaymentRequired
@@ -320,7 +348,10 @@ impl From<&Rejection> for Problem {
             | Rejection::IdempotencyKeyReused { .. }
             | Rejection::HoldGone { .. }
             | Rejection::TooManyHolds { .. }
+            | Rejection::ExposureReached { .. }
             | Rejection::Quarantined { .. }
+            | Rejection::ChainNotSeen { .. }
+            | Rejection::NotFinal { .. }
             | Rejection::RateLimited { .. } => {}
         }
         problem
@@ -343,6 +374,12 @@ pub enum Fault {
     /// A transaction was sent; whether it was mined is not known yet.
     #[error("the transaction's outcome is not known yet; repeat the request")]
     OutcomeUnknown,
+    /// The server is being shut down and takes no new requests.
+    #[error("the server is being shut down")]
+    ShuttingDown,
+    /// Another process has taken over collecting; nothing was written.
+    #[error("another process collects now")]
+    NotLeading,
     /// A background task ended early.
     #[error(transparent)]
     Task(#[from] crate::tasks::TaskLost),
@@ -358,7 +395,11 @@ impl Fault {
         match self {
             Self::Store(fault) => fault.is_transient(),
             Self::Chain(error) => error.is_transient(),
-            Self::Signer(_) | Self::OutcomeUnknown | Self::Task(_) => true,
+            Self::Signer(_)
+            | Self::OutcomeUnknown
+            | Self::ShuttingDown
+            | Self::NotLeading
+            | Self::Task(_) => true,
             Self::Inconsistent(_) => false,
         }
     }

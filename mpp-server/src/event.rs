@@ -1,5 +1,7 @@
 //! What happens on the server, told to whoever subscribes.
 
+use std::time::Duration;
+
 use alloy_primitives::{Address, B256};
 use mpp_core::{Amount, ChallengeId, problem::ProblemKind};
 use mpp_tempo::channel::ChannelId;
@@ -66,12 +68,59 @@ pub enum ServerEvent {
         /// The new deposit, in base units.
         deposit: Amount,
     },
+    /// A reorganization of the chain has taken back an open, a top-up or a
+    /// close.
+    Reverted {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What it holds now, in base units.
+        deposit: Amount,
+    },
     /// The payer asked the chain to close the channel; selling has stopped.
     CloseRequested {
         /// The channel.
         channel_id: ChannelId,
         /// Unix time of the request, in seconds.
         at: u64,
+    },
+    /// Something was collected, by a transaction that is final.
+    Collected {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What the payee has received in total, in base units.
+        settled: Amount,
+        /// The transaction.
+        transaction: B256,
+        /// What was left of the time, when the payer had asked the chain to
+        /// close.
+        left: Option<Duration>,
+    },
+    /// A channel alone could not be collected from: its payer or token may be
+    /// frozen or paused. It is tried again.
+    CollectionFailed {
+        /// The channel.
+        channel_id: ChannelId,
+    },
+    /// A payer has asked the chain to close a channel with something unsettled.
+    DeadlineRuns {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The time that is left to collect.
+        left: Duration,
+    },
+    /// It is still unsettled, and little time is left: an operator should look.
+    DeadlineNear {
+        /// The channel.
+        channel_id: ChannelId,
+        /// The time that is left to collect.
+        left: Duration,
+    },
+    /// The payer can take back what was earned.
+    DeadlineMissed {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What is unsettled, in base units.
+        unsettled: Amount,
     },
     /// The channel is closed on chain.
     Closed {

@@ -17,14 +17,15 @@ pub mod clock;
 pub mod error;
 pub mod event;
 pub mod gate;
+pub mod health;
 pub mod session;
+pub mod settle;
 pub mod sponsor;
 pub mod store;
 
 mod broadcast;
 mod keeper;
 mod server;
-mod settle;
 mod tasks;
 #[cfg(test)]
 mod testing;
@@ -37,9 +38,13 @@ pub use self::{
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},
-    server::{Builder, Health, PaymentServer},
+    health::Health,
+    server::{Builder, PaymentServer, Shutdown},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
-    settle::reconcile::Reconciled,
+    settle::{
+        Adoption, Collected, Deadlines, FollowPolicy, Rescue, Rescued, SettlePolicy,
+        reconcile::Reconciled,
+    },
     sponsor::{SponsorBudget, SponsorHealth},
     store::{ChannelStore, Durability, MemoryStore},
     tasks::TaskLost,

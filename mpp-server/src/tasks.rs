@@ -4,7 +4,7 @@ use std::future::Future;
 
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
-    task::TaskTracker,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
 /// A set of background tasks with one shutdown signal.
@@ -67,6 +67,55 @@ impl Tasks {
         self.stopping.cancel();
         self.tracker.close();
         self.tracker.wait().await;
+    }
+}
+
+/// The requests and streams that are being served, and the signal to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Service {
+    served: TaskTracker,
+    /// No new content request is taken.
+    closed: CancellationToken,
+    /// Streams end with what they have.
+    ending: CancellationToken,
+}
+
+impl Service {
+    /// Counts a request as being served for as long as this lives.
+    pub(crate) fn enter(&self) -> TaskTrackerToken {
+        self.served.token()
+    }
+
+    /// Whether new content requests are refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// Refuses new content requests from now on.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+        self.served.close();
+    }
+
+    /// Waits until nothing is being served any more; only after
+    /// [`close`](Self::close).
+    pub(crate) async fn idle(&self) {
+        self.served.wait().await;
+    }
+
+    /// Has streams end with what they have.
+    pub(crate) fn end_streams(&self) {
+        self.ending.cancel();
+    }
+
+    /// Whether streams are to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.is_cancelled()
+    }
+
+    /// Waits until streams are to end.
+    pub(crate) async fn ended(&self) {
+        self.ending.cancelled().await;
     }
 }
 

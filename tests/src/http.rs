@@ -8,4 +8,5 @@ mod hostile;
 mod management;
 mod offers;
 mod once;
+mod paid_once;
 mod usage;

@@ -11,8 +11,8 @@ use mpp_devnet::Devnet;
 use mpp_tempo::{
     ChannelId, ChannelView, SessionProtocol,
     chain::{
-        BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, Simulated, Simulation,
-        TxReceipt,
+        BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+        Simulation, TxReceipt,
     },
 };
 
@@ -72,6 +72,10 @@ impl ChainClient for Link {
         id: ChannelId,
     ) -> Result<ChannelView, ChainError> {
         ChainClient::channel(self.enter()?, protocol, escrow, id).await
+    }
+
+    async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
+        ChainClient::channels(self.enter()?, asked).await
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {

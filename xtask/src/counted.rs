@@ -10,8 +10,8 @@ use mpp_core::Amount;
 use mpp_tempo::{
     ChannelId, ChannelView, SessionProtocol,
     chain::{
-        BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, Simulated, Simulation,
-        TxReceipt, rpc::RpcChain,
+        BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+        Simulation, TxReceipt, rpc::RpcChain,
     },
 };
 
@@ -61,6 +61,10 @@ impl ChainClient for Counted {
         id: ChannelId,
     ) -> Result<ChannelView, ChainError> {
         self.counted().channel(protocol, escrow, id).await
+    }
+
+    async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
+        ChainClient::channels(self.counted(), asked).await
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {

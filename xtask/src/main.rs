@@ -18,9 +18,11 @@ mod lossy;
 mod node;
 mod nodes;
 mod raw;
+mod rescue;
 mod shop;
 mod store;
 mod tools;
+mod watch_sim;
 
 use std::net::SocketAddr;
 
@@ -70,6 +72,11 @@ enum Command {
     /// One of the servers of `nodes`.
     #[command(hide = true)]
     ServeNode(nodes::ServeOptions),
+    /// Find channels from the chain's logs alone, and get what is in them.
+    Rescue {
+        #[command(subcommand)]
+        command: rescue::Command,
+    },
     /// The server of the MCP checks over stdio.
     #[command(hide = true)]
     ServeTools(tools::Options),
@@ -78,6 +85,8 @@ enum Command {
         #[command(subcommand)]
         command: store::Command,
     },
+    /// Simulate close requests while everything fails, and look at the clock.
+    WatchSim(watch_sim::Options),
 }
 
 #[tokio::main]
@@ -92,7 +101,9 @@ async fn main() -> anyhow::Result<()> {
         Command::Lossy(options) => lossy::run(&options).await,
         Command::Nodes(options) => nodes::run(&options).await,
         Command::ServeNode(options) => nodes::serve(&options).await,
+        Command::Rescue { command } => rescue::run(command).await,
         Command::ServeTools(options) => tools::serve(&options).await,
         Command::Store { command } => store::run(command),
+        Command::WatchSim(options) => watch_sim::run(&options).await,
     }
 }

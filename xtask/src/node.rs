@@ -33,7 +33,12 @@ pub(crate) struct Node {
 impl Node {
     /// Starts the embedded node on a free port.
     pub(crate) async fn embedded() -> anyhow::Result<Self> {
-        let devnet = Devnet::new(DevnetConfig::default());
+        Self::embedded_with(DevnetConfig::default()).await
+    }
+
+    /// The same with other rules.
+    pub(crate) async fn embedded_with(config: DevnetConfig) -> anyhow::Result<Self> {
+        let devnet = Devnet::new(config);
         let server = devnet.serve(([127, 0, 0, 1], 0).into()).await?;
         let mut node = Self::at(&server.url()).await?;
         node.embedded = Some(devnet);

@@ -16,14 +16,25 @@ pub(crate) enum Command {
         /// The store's file; no server may have it open.
         file: PathBuf,
     },
-    /// Write the ledger to the standard output.
+    /// Write the ledger, or the charges and refunds, to the standard output.
     Export {
         /// The store's file; no server may have it open.
         file: PathBuf,
         /// In which form.
         #[arg(long, value_enum, default_value_t = Form::Jsonl)]
         format: Form,
+        /// Of what.
+        #[arg(long, value_enum, default_value_t = Books::Sessions)]
+        of: Books,
     },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Books {
+    /// The ledger of the channels.
+    Sessions,
+    /// Charges and refunds.
+    Charges,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -37,7 +48,7 @@ pub(crate) enum Form {
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Fsck { file } => fsck(&file),
-        Command::Export { file, format } => export(&file, format),
+        Command::Export { file, format, of } => export(&file, format, of),
     }
 }
 
@@ -59,12 +70,16 @@ fn fsck(file: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn export(file: &Path, format: Form) -> anyhow::Result<()> {
+fn export(file: &Path, format: Form, of: Books) -> anyhow::Result<()> {
     let format = match format {
         Form::Jsonl => Format::JsonLines,
         Form::Csv => Format::Csv,
     };
     let out = BufWriter::new(io::stdout().lock());
-    StoreReader::open(file)?.export(format, out)?;
+    let reader = StoreReader::open(file)?;
+    match of {
+        Books::Sessions => reader.export(format, out)?,
+        Books::Charges => reader.export_charges(format, out)?,
+    };
     Ok(())
 }

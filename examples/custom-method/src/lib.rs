@@ -16,9 +16,7 @@ use std::{
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use mpp_client::{ClientMethod, MethodError, Origin, method::BoxFuture};
 use mpp_core::{Challenge, ChargeReceipt, EncodedJson, IntentName, MethodName, Receipt};
-use mpp_server::gate::{
-    BoundCredential, Grant, Payer, Payment, PaymentMethod, Redeemed, Reuse, Visit,
-};
+use mpp_server::gate::{BoundCredential, Grant, PaymentMethod, Redeemed, Reuse, Visit};
 use mpp_server::{Failure, Misuse, Offer, Rejection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -40,7 +38,9 @@ fn mac(secret: &[u8; 64], challenge: &Challenge) -> Hmac<sha2::Sha256> {
 
 /// The accounts of the server: balance and secret of each, and what was paid already.
 #[derive(Default)]
-pub struct Bank(Mutex<(HashMap<String, (u64, [u8; 64])>, HashSet<String>)>);
+pub struct Bank(Mutex<(Accounts, HashSet<String>)>);
+
+type Accounts = HashMap<String, (u64, [u8; 64])>;
 
 impl Bank {
     /// Opens an account.
@@ -124,8 +124,7 @@ impl PaymentMethod for CreditOffer {
         let grant = |()| {
             let mut receipt = ChargeReceipt::new(self.names.0.clone(), visit.now, id.as_str());
             receipt.challenge_id = Some(id);
-            let (receipt, payer) = (Receipt::Charge(receipt), Payer::Unknown);
-            Redeemed::Serve(Grant::paid(Payment { receipt, payer }))
+            Redeemed::Serve(Grant::new(Receipt::Charge(receipt)))
         };
         let paid = self.bank.take(&credential, self.price).map(grant);
         Box::pin(ready(paid.map_err(Failure::from)))

@@ -1,5 +1,7 @@
 //! Sells and buys with prepaid credit, in one process: `cargo run -p mpp-example-custom-method`.
 
+#![expect(clippy::print_stdout, reason = "what was bought is shown")]
+
 use std::sync::Arc;
 
 use axum::{Router, routing::get};

@@ -1,7 +1,8 @@
 //! Serves photos on a Tempo network.
 //!
 //! Configured by environment variables: `MPP_RPC_URL`, `MPP_ACCOUNT_KEY` and
-//! `MPP_SECRET_KEY` are required, and there are
+//! `MPP_SECRET_KEY` are required (the first may name several nodes, separated by
+//! commas), and there are
 //!
 //! * `MPP_LISTEN`: the address to listen on, `127.0.0.1:3000` if not set,
 //! * `MPP_STORE`: the store's file, `photo.store` if not set,
@@ -13,7 +14,10 @@
 use anyhow::Context as _;
 use mpp_core::{Amount, Realm, SecretKey};
 use mpp_server::{EmbeddedStore, PaymentServer, SyncMode, store::LossCaps};
-use mpp_tempo::{LocalSigner, Network, chain::rpc::RpcChain};
+use mpp_tempo::{
+    LocalSigner, Network,
+    chain::{FailoverChain, rpc::RpcChain},
+};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -26,12 +30,13 @@ async fn main() -> anyhow::Result<()> {
         .realm(Realm::new("localhost")?)
         .secret_key(SecretKey::from_env("MPP_SECRET_KEY")?)
         .network(Network::MODERATO)
-        .chain(RpcChain::connect(&variable("MPP_RPC_URL")?).await?)
+        .chain(connect(&variable("MPP_RPC_URL")?).await?)
         .account(LocalSigner::from_hex(&variable("MPP_ACCOUNT_KEY")?)?)
         .store(store.open(or("MPP_STORE", "photo.store"))?)
         .production()
         .build()?;
     let app = mpp_example_photo::router(&server, mpp_example_photo::offer(&server))?;
+    server.ready().await?;
     let address = or("MPP_LISTEN", "127.0.0.1:3000");
     let listener = tokio::net::TcpListener::bind(&address)
         .await
@@ -44,6 +49,18 @@ async fn main() -> anyhow::Result<()> {
         .await?;
     server.shutdown().await;
     Ok(())
+}
+
+/// One or several nodes, separated by commas; those that answer are used.
+async fn connect(urls: &str) -> anyhow::Result<FailoverChain<RpcChain>> {
+    let mut nodes = Vec::new();
+    for (number, url) in urls.split(',').enumerate() {
+        match RpcChain::connect(url.trim()).await {
+            Ok(node) => nodes.push(node),
+            Err(error) => tracing::warn!(number, %error, "a node does not answer"),
+        }
+    }
+    Ok(FailoverChain::new(nodes)?)
 }
 
 fn sync_mode(text: &str) -> anyhow::Result<SyncMode> {

@@ -20,6 +20,7 @@ async fn main() -> anyhow::Result<()> {
         .production()
         .build()?;
     let app = mpp_example_poem::router(&server, mpp_example_poem::offer(&server))?;
+    server.ready().await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     tracing::info!("selling a poem at http://{}/poem", listener.local_addr()?);
     axum::serve(listener, app)

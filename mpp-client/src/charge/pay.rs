@@ -32,6 +32,29 @@ pub(crate) struct Ticket {
     /// The transaction, unless the server's part of it is missing.
     pub(crate) tx_hash: Option<B256>,
     pub(crate) mode: ChargeMode,
+    pub(crate) credential_is: CredentialIs,
+}
+
+/// Whether somebody else may have the credential already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CredentialIs {
+    /// Nobody: it was made just now.
+    New,
+    /// The server may have been shown it.
+    Shown,
+}
+
+/// Why a charge is not paid.
+enum Stopped {
+    /// Its purchase was begun by another request at the same time.
+    Bought(Box<ChargeRecord>),
+    Failed(ClientError),
+}
+
+impl<E: Into<ClientError>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 /// A charge that is about to be paid.
@@ -88,9 +111,14 @@ impl Payer {
             purchase,
             transfers: transfers(offer),
         };
-        match self.wallet() {
+        let paid = match self.wallet() {
             Some(wallet) => self.send_by(wallet, &order).await,
             None => self.sign_charge(&order, mode).await,
+        };
+        match paid {
+            Err(Stopped::Bought(other)) => again(&other),
+            Err(Stopped::Failed(error)) => Err(error),
+            Ok(paid) => Ok(paid),
         }
     }
 
@@ -98,7 +126,7 @@ impl Payer {
         &self,
         order: &Order<'_>,
         mode: ChargeMode,
-    ) -> Result<(Credential, Ticket), ClientError> {
+    ) -> Result<(Credential, Ticket), Stopped> {
         let unsigned = self.unsigned(order).await?;
         let from_block = self.chain()?.block().await?.number;
         let payer = self.signer().address();
@@ -109,7 +137,7 @@ impl Payer {
         // From here on the charge is in the book, and its budget is spent until it is void.
         let signed = match self.sign_tx(unsigned).await {
             Ok(signed) => signed,
-            Err(error) => return Err(self.void(&id, error)),
+            Err(error) => return Err(self.void(&id, error).into()),
         };
         let (bytes, hash) = (signed.encode(), signed.hash());
         let tx_hash = (!order.offer.is_sponsored()).then_some(hash);
@@ -132,6 +160,7 @@ impl Payer {
             offer: order.offer.clone(),
             tx_hash,
             mode,
+            credential_is: CredentialIs::New,
         };
         Ok((self.credential(order.offer, payer, payload)?, ticket))
     }
@@ -181,7 +210,7 @@ impl Payer {
         &self,
         wallet: &dyn Wallet,
         order: &Order<'_>,
-    ) -> Result<(Credential, Ticket), ClientError> {
+    ) -> Result<(Credential, Ticket), Stopped> {
         if order.offer.expires().saturating_duration_since(self.now()) < LEAST_TIME {
             return Err(Unpayable::Late.into());
         }
@@ -199,12 +228,12 @@ impl Payer {
             Ok(hash) => hash,
             Err(error) => {
                 let known = match &error {
-                    WalletError::NotSent(_) => return Err(self.void(&id, error.into())),
+                    WalletError::NotSent(_) => return Err(self.void(&id, error.into()).into()),
                     WalletError::Unknown { tx_hash, .. } => *tx_hash,
                 };
                 self.book()
                     .update_charge(&id, &mut |record| record.tx_hash = known)?;
-                return Err(self.unconfirmed(&id, error.into()));
+                return Err(self.unconfirmed(&id, error.into()).into());
             }
         };
         let payload = payload(ChargePayload::Hash { hash })?;
@@ -218,6 +247,7 @@ impl Payer {
             offer: order.offer.clone(),
             tx_hash: Some(hash),
             mode: ChargeMode::Push,
+            credential_is: CredentialIs::New,
         };
         Ok((self.credential(order.offer, payer, payload)?, ticket))
     }
@@ -241,7 +271,7 @@ impl Payer {
     }
 
     /// Writes the charge into the book, if the budgets have room for it.
-    async fn admit(&self, record: ChargeRecord) -> Result<(), ClientError> {
+    async fn admit(&self, record: ChargeRecord) -> Result<(), Stopped> {
         let recipient = ChargeOffer::read(record.challenge.clone())?.recipient();
         self.book().pin_payee(&record.origin, recipient)?;
         let Err(violation) = self.try_admit(&record)? else {
@@ -249,22 +279,31 @@ impl Payer {
         };
         // Charges that were never paid take room until the chain has been asked.
         if !self.resolve_open(record.at).await? {
-            return Err(self.violated(violation));
+            return Err(self.violated(violation).into());
         }
         self.try_admit(&record)?
-            .map_err(|violation| self.violated(violation))
+            .map_err(|violation| self.violated(violation).into())
     }
 
-    fn try_admit(&self, record: &ChargeRecord) -> Result<Result<(), PolicyViolation>, ClientError> {
+    fn try_admit(&self, record: &ChargeRecord) -> Result<Result<(), PolicyViolation>, Stopped> {
         let mut admitted = Ok(());
-        let mut admit = |others: &[ChargeRecord]| {
-            admitted = self.policy().admit_charge(record, others);
-            admitted.is_ok()
+        let mut bought = None;
+        let is_same = |other: &&ChargeRecord| {
+            other.purchase.is_some() && other.purchase == record.purchase && other.state.counts()
         };
-        match self.book().add_charge(record.clone(), &mut admit) {
-            Ok(Admission::Added | Admission::Refused) => Ok(admitted),
-            Err(BookError::Exists) => Err(ClientError::Protocol("it asks for one payment twice")),
-            Err(error) => Err(error.into()),
+        let mut admit = |others: &[ChargeRecord]| {
+            bought = others.iter().find(is_same).cloned();
+            admitted = self.policy().admit_charge(record, others);
+            bought.is_none() && admitted.is_ok()
+        };
+        let added = self.book().add_charge(record.clone(), &mut admit);
+        match (added, bought) {
+            (Ok(_), Some(other)) => Err(Stopped::Bought(Box::new(other))),
+            (Ok(Admission::Added | Admission::Refused), None) => Ok(admitted),
+            (Err(BookError::Exists), _) => {
+                Err(ClientError::Protocol("it asks for one payment twice").into())
+            }
+            (Err(error), _) => Err(error.into()),
         }
     }
 
@@ -330,7 +369,8 @@ impl Payer {
 /// The credential of a charge that was made before.
 pub(crate) fn again(record: &ChargeRecord) -> Result<(Credential, Ticket), ClientError> {
     let offer = ChargeOffer::read(record.challenge.clone())?;
-    if record.payload.is_null() {
+    // What was given up may have expired, and its budget was given back.
+    if record.payload.is_null() || !record.state.counts() {
         return Err(ClientError::Protocol("it asks for one payment twice"));
     }
     let payload: ChargePayload = serde_json::from_value(record.payload.clone())
@@ -346,6 +386,7 @@ pub(crate) fn again(record: &ChargeRecord) -> Result<(Credential, Ticket), Clien
         offer,
         tx_hash: record.tx_hash,
         mode,
+        credential_is: CredentialIs::Shown,
     };
     Ok((credential, ticket))
 }

@@ -20,7 +20,7 @@ impl<W: Wire> Exchange<'_, W> {
         let (payer, site) = (self.payer, &self.site);
         self.once = Some(match choice {
             Choice::Charge(offer) => payer.charge(site, &offer, self.key.text()).await?,
-            Choice::Method(method, challenge) => payer.pay_by(site, method, challenge).await?,
+            Choice::Method(method, challenge) => payer.pay_by(site, method, *challenge).await?,
             Choice::Session(_) => return Err(ClientError::Misuse("a session is not paid once")),
         });
         Ok(())

@@ -6,12 +6,79 @@ use mpp_tempo::network::CLOSE_GRACE_SECS;
 use mpp_tempo::tx::{build, gas};
 use mpp_tempo::{ChannelId, Existence};
 
-use super::book::{self, Phase};
+use super::book::{self, ChannelRecord, Phase};
 use crate::error::ClientError;
 use crate::event::ClientEvent;
 use crate::payer::Payer;
 
+/// How far the way out of a channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The payee still has time to settle. Go on from this Unix second of the chain.
+    Waiting {
+        /// When [`Payer::leave`] withdraws.
+        until: u64,
+    },
+    /// Nothing is left in the channel.
+    Done {
+        /// The transaction that ended it, if known.
+        tx_hash: Option<B256>,
+    },
+}
+
 impl Payer {
+    /// Goes as far as possible on the way out of a channel without its server: asks the chain to
+    /// close it, and withdraws when the grace period is over.
+    ///
+    /// The wish is in the book before anything is sent, so that a client that was restarted goes
+    /// on: it calls this for every channel of [`Payer::leaving`]. Calling it again is harmless.
+    ///
+    /// # Errors
+    /// [`ClientError::OpenUndecided`] while the open may still be mined; otherwise as
+    /// [`Payer::request_close`]. The channel stays on its way out.
+    ///
+    /// # Cancel safety
+    /// Dropped, the next call goes on from what book and chain say.
+    pub async fn leave(&self, id: &ChannelId) -> Result<Leave, ClientError> {
+        let phase = self.resolve(id).await?;
+        if let (Phase::Opening, Some(open)) = (&phase, self.book().read(id)?.open) {
+            return Err(ClientError::OpenUndecided {
+                channel_id: *id,
+                tx_hash: open.tx_hash,
+            });
+        }
+        let phase = book::update(self.book(), id, |record| {
+            if record.phase.may_hold_money() && !record.phase.is_leaving() {
+                record.phase = Phase::Leaving;
+            }
+            record.phase.clone()
+        })?;
+        let until = match phase {
+            Phase::Closed { tx_hash } => return Ok(Leave::Done { tx_hash }),
+            Phase::NeverOpened => return Ok(Leave::Done { tx_hash: None }),
+            Phase::CloseRequested { at } => at.saturating_add(CLOSE_GRACE_SECS),
+            _ => self.request_close(id).await?,
+        };
+        let chain_now = self.chain()?.block().await?.timestamp;
+        if chain_now < until {
+            return Ok(Leave::Waiting { until });
+        }
+        let tx_hash = self.withdraw(id).await?;
+        Ok(Leave::Done { tx_hash })
+    }
+
+    /// The channels that the payer is on its way out of.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub fn leaving(&self) -> Result<Vec<ChannelId>, ClientError> {
+        let payer = self.address();
+        let ours = |record: &ChannelRecord| record.key.payer == payer && record.phase.is_leaving();
+        let records = self.book().records()?;
+        let leaving = records.iter().filter(|record| ours(record));
+        Ok(leaving.map(|record| record.id).collect())
+    }
+
     /// Asks the chain for the rest of the deposit; the payee has 900 seconds to settle.
     ///
     /// The channel takes no new requests from here on. Asked again while the request is pending,

@@ -130,6 +130,8 @@ fn next_phase(phase: &Phase, fate: Fate) -> Phase {
         (_, Fate::NeverHappens) => Phase::Closed { tx_hash: None },
         (_, Fate::Happened(view)) => match (view.existence, view.close_requested_at) {
             (Existence::Open, Some(at)) => Phase::CloseRequested { at },
+            // A reorganization, or a node that lags: asking again changes nothing on chain.
+            (Existence::Open, None) if phase.is_leaving() => Phase::Leaving,
             (Existence::Open, None) => phase.clone(),
             (Existence::Finalized | Existence::Unknown, _) => Phase::Closed { tx_hash: None },
         },

@@ -4,6 +4,7 @@ mod close;
 mod exit;
 mod open;
 mod paying;
+mod rescue;
 mod resume;
 mod top_up;
 

@@ -9,9 +9,6 @@ use core::num::NonZeroU64;
 use tempo_primitives::transaction::{TEMPO_EXPIRING_NONCE_KEY, TempoSignature};
 use tempo_primitives::{TempoTransaction, TempoTxEnvelope};
 
-/// Most calls a transaction may batch.
-const MAX_CALLS: usize = 32;
-
 /// One call of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -126,9 +123,6 @@ fn ensure_supported(envelope: &TempoTxEnvelope) -> Result<(), Refusal> {
     }
     if tx.has_sub_block_nonce_key_prefix() && tx.nonce_key != TEMPO_EXPIRING_NONCE_KEY {
         return Err(Refusal::Unsupported("a subblock nonce key"));
-    }
-    if tx.calls.len() > MAX_CALLS {
-        return Err(Refusal::Malformed("too many calls in transaction"));
     }
     Ok(())
 }

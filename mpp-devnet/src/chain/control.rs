@@ -38,6 +38,7 @@ impl Node {
             stream_channel: config.stream_channel,
             base_fee: config.base_fee,
             max_expiry_secs: config.max_expiry.as_secs(),
+            max_calls: config.max_calls,
         };
         let clock = Clock::new(config.time);
         let timestamp = clock.now_millis().checked_div(1000).unwrap_or_default();

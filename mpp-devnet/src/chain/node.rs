@@ -22,6 +22,8 @@ pub(crate) struct Rules {
     pub(crate) stream_channel: Address,
     pub(crate) base_fee: u64,
     pub(crate) max_expiry_secs: u64,
+    /// Most calls of a transaction that the pool takes.
+    pub(crate) max_calls: usize,
 }
 
 /// A transaction in the pool.

@@ -29,6 +29,9 @@ pub(crate) fn admit(
     candidate: &Candidate,
     now: u64,
 ) -> Result<Readiness, Refusal> {
+    if candidate.calls.len() > rules.max_calls {
+        return Err(Refusal::Malformed("too many calls in transaction"));
+    }
     if let Some(valid_before) = candidate.valid_before() {
         let min = now.saturating_add(POOL_MARGIN_SECS);
         if valid_before <= min {

@@ -2,168 +2,16 @@
 
 mod once;
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
 use mpp_client::flow::{Action, Answer, Booking, Flow, Repetition, Sent};
 use mpp_client::session::payment::{CredentialField, Payment};
-use mpp_client::{Choice, ClientError, Once, Site, TransportError, new_idempotency_key};
-use mpp_core::header::names;
+use mpp_client::{Choice, ClientError, Once, Site, TransportError};
 use mpp_core::{Receipt, SessionReceipt};
-use reqwest::{Body, Request};
-use url::Url;
 
 use super::answer::{Content, read};
+use super::order::{KeyOf, Order, OrderBody, Repeats};
 use super::session::Track;
 use super::transport::SendError;
 use super::{Client, PaidResponse};
-
-/// What is to be sent.
-#[derive(Debug)]
-pub(super) struct Order {
-    pub(super) method: Method,
-    pub(super) url: Url,
-    pub(super) headers: HeaderMap,
-    pub(super) body: OrderBody,
-    pub(super) timeout: Option<Duration>,
-    pub(super) repeating: Repeating,
-}
-
-/// Whether the request is sent again when its answer was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeating {
-    /// When its method is idempotent, or the caller has chosen a key.
-    WhenSafe,
-    /// Never.
-    Never,
-}
-
-/// When a request may be sent again without knowing what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repeats {
-    /// With whatever credential.
-    Always,
-    /// With a credential that servers take once, so that they carry the request out once.
-    WhenPaidOnce,
-    /// Not at all.
-    Never,
-}
-
-/// Whose idempotency key a request has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum KeyOf {
-    /// The caller's, who may have used it before.
-    Caller,
-    /// Its own.
-    Request,
-}
-
-/// A body, and whether it can be sent again.
-#[derive(Debug)]
-pub(super) enum OrderBody {
-    /// None.
-    Empty,
-    /// Kept, and sent as often as it takes.
-    Bytes(Bytes),
-    /// Streamed once; gone after that.
-    Once(Option<Body>),
-}
-
-impl Order {
-    pub(super) fn new(method: Method, url: Url) -> Self {
-        Self {
-            method,
-            url,
-            headers: HeaderMap::new(),
-            body: OrderBody::Empty,
-            timeout: None,
-            repeating: Repeating::WhenSafe,
-        }
-    }
-
-    /// Gives the request a key, unless the caller has, and tells whether it may be sent again
-    /// without knowing what became of it.
-    ///
-    /// A server that knows the key serves and charges it once in any case; one that does not might
-    /// carry a `POST` out twice (RFC 9110, 9.2.2), so that takes the caller's own key.
-    fn prepare_repeats(&mut self) -> (Repeats, KeyOf) {
-        let chosen = self.headers.contains_key(names::IDEMPOTENCY_KEY);
-        if !chosen && let Ok(key) = HeaderValue::from_str(&new_idempotency_key()) {
-            self.headers.insert(names::IDEMPOTENCY_KEY, key);
-        }
-        let can_be_sent = !matches!(self.body, OrderBody::Once(_));
-        let repeats = if self.repeating == Repeating::Never || !can_be_sent {
-            Repeats::Never
-        } else if chosen || self.method.is_idempotent() {
-            Repeats::Always
-        } else {
-            Repeats::WhenPaidOnce
-        };
-        let key_of = if chosen {
-            KeyOf::Caller
-        } else {
-            KeyOf::Request
-        };
-        (repeats, key_of)
-    }
-
-    /// The bytes that a challenge's digest must match; `None` when they are not known.
-    fn known_body(&self) -> Option<&[u8]> {
-        match &self.body {
-            OrderBody::Empty => Some(&[]),
-            OrderBody::Bytes(bytes) => Some(bytes),
-            OrderBody::Once(_) => None,
-        }
-    }
-
-    /// The idempotency key as it is sent.
-    fn key(&self) -> Option<&str> {
-        let value = self.headers.get(names::IDEMPOTENCY_KEY)?;
-        value.to_str().ok()
-    }
-
-    /// `accept` is what the client pays with.
-    fn request(
-        &mut self,
-        accept: &str,
-        field: Option<CredentialField>,
-    ) -> Result<Request, ClientError> {
-        let mut request = Request::new(self.method.clone(), self.url.clone());
-        *request.timeout_mut() = self.timeout;
-        *request.body_mut() = match &mut self.body {
-            OrderBody::Empty => None,
-            OrderBody::Bytes(bytes) => Some(bytes.clone().into()),
-            OrderBody::Once(body) => Some(
-                body.take()
-                    .ok_or(ClientError::Misuse("a streamed body can not be sent again"))?,
-            ),
-        };
-        let headers = request.headers_mut();
-        headers.extend(self.headers.clone());
-        if !headers.contains_key(names::ACCEPT_PAYMENT)
-            && let Ok(accept) = HeaderValue::from_str(accept)
-        {
-            headers.insert(names::ACCEPT_PAYMENT, accept);
-        }
-        if let Some(field) = field {
-            add_credential(headers, &field)?;
-        }
-        Ok(request)
-    }
-}
-
-/// Adds a credential beside credentials of other schemes.
-pub(super) fn add_credential(
-    headers: &mut HeaderMap,
-    field: &CredentialField,
-) -> Result<(), ClientError> {
-    let mut value = HeaderValue::from_str(&field.value)
-        .map_err(|_| ClientError::Payment("the credential can not be written"))?;
-    value.set_sensitive(true);
-    headers.append(field.name, value);
-    Ok(())
-}
 
 /// A request on its way.
 pub(super) struct Exchange {
@@ -459,26 +307,4 @@ impl Exchange {
 
 const fn session(receipt: SessionReceipt) -> Receipt {
     Receipt::Session(receipt)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // SECURITY-CASES A20: header tables and logs leave a sensitive value out.
-    #[test]
-    fn a_credential_is_sensitive_and_stays_beside_others() {
-        let mut headers = HeaderMap::new();
-        headers.insert("authorization", HeaderValue::from_static("Bearer abc"));
-        let field = CredentialField {
-            name: "authorization",
-            value: "Payment e30".to_owned(),
-        };
-        add_credential(&mut headers, &field).unwrap();
-        let values: Vec<_> = headers.get_all("authorization").iter().collect();
-        assert_eq!(values[0], "Bearer abc");
-        assert_eq!(values[1], "Payment e30");
-        assert!(values[1].is_sensitive());
-        assert!(!format!("{headers:?}").contains("e30"));
-    }
 }

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::Client;
 use super::answer::read;
-use super::exchange::add_credential;
+use super::order::add_credential;
 use super::transport::SendError;
 
 /// How long one management request may take: a top-up or a close waits for the chain.

@@ -9,6 +9,7 @@ mod answer;
 mod builder;
 mod exchange;
 mod manage;
+mod order;
 mod request;
 mod response;
 mod resume;

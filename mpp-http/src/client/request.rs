@@ -9,7 +9,8 @@ use mpp_core::header::{idempotency_key::IdempotencyKey, names};
 use serde::Serialize;
 use url::Url;
 
-use super::exchange::{Exchange, Order, OrderBody, Repeating};
+use super::exchange::Exchange;
+use super::order::{Order, OrderBody, Repeating};
 use super::session::Track;
 use super::{Client, PaidResponse};
 

@@ -120,7 +120,7 @@ impl Till {
 
 fn issue(state: &Mutex<State>) -> Challenge {
     let mut state = state.lock().unwrap();
-    state.challenges += 1;
+    state.challenges = state.challenges.checked_add(1).unwrap();
     Challenge {
         id: ChallengeId::new(format!("challenge-{}", state.challenges)).unwrap(),
         realm: Realm::new("till").unwrap(),

@@ -99,8 +99,10 @@ async fn a_server_that_is_down_was_not_paid() {
     // Connections of before may take some requests with them; then none is made anymore.
     let mut refused = false;
     for _ in 0..10 {
-        let error = client.get(shop.at("/a")).send().await.unwrap_err();
-        refused |= matches!(error, ClientError::Transport(_));
+        // The last connection may have been about to serve one.
+        if let Err(error) = client.get(shop.at("/a")).send().await {
+            refused |= matches!(error, ClientError::Transport(_));
+        }
     }
     assert!(refused);
     // What was not sent is not covered: one voucher serves all further requests.

@@ -13,6 +13,7 @@
 //! failed, or whose process died, goes back to paid: the same credential is
 //! granted again until it was served once.
 
+pub mod export;
 pub mod machine;
 pub mod record;
 
@@ -42,4 +43,4 @@ pub use self::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -62,7 +62,7 @@ impl<S: ChannelStore> Request<'_, S> {
                     let shown = self.shown(&receipt, transfers, payment)?;
                     match self.claim(&shown, found, ChargeState::Paid).await? {
                         Claimed::Conflict => continue,
-                        Claimed::Elsewhere(redeemed) => return Ok(redeemed),
+                        Claimed::Elsewhere(redeemed) => return Ok(*redeemed),
                         Claimed::Now => {}
                     }
                 }
@@ -74,17 +74,18 @@ impl<S: ChannelStore> Request<'_, S> {
     /// The receipt of a transaction that somebody else has sent.
     ///
     /// Whoever names many that are not there has to wait: each costs a call
-    /// to the node.
+    /// to the node. That counts for the challenge, so nobody makes others wait.
     async fn mined(&self, hash: B256) -> Result<TxReceipt, Failure> {
         let (limit, visit) = (&self.context.bad_signatures, self.visit);
         let now = self.context.clock.now();
-        if !limit.admits(LOOKUPS, visit.peer, now) {
+        let guesses = self.id().0;
+        if !limit.admits(guesses, visit.peer, now) {
             return Err(Rejection::TooManyProofs.into());
         }
         let receipt = self.context.chain.receipt(hash).await;
         let receipt = receipt.map_err(Fault::from)?;
         Ok(receipt.ok_or_else(|| {
-            limit.failed(LOOKUPS, visit.peer, now);
+            limit.failed(guesses, visit.peer, now);
             Rejection::ChargeNotMined
         })?)
     }
@@ -106,6 +107,3 @@ impl<S: ChannelStore> Request<'_, S> {
         })
     }
 }
-
-/// Takes the place of a channel in the limit of bad signatures.
-const LOOKUPS: B256 = B256::ZERO;

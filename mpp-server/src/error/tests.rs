@@ -35,6 +35,19 @@ fn general_table() -> Vec<(Rejection, &'static str, u16)> {
         ),
         (Rejection::ProofReplayed, "verification-failed", 403),
         (Rejection::TooManyProofs, "rate-limited", 429),
+        (Rejection::ChargeInProgress, "request-in-progress", 409),
+        (Rejection::ChargeNotMined, "request-in-progress", 409),
+        (Rejection::ChargeKeyReused, "idempotency-key-reused", 422),
+        (Rejection::ChargeLapsed, "service-unavailable", 503),
+        (Rejection::SponsorBudget, "rate-limited", 429),
+        (
+            Rejection::CreditTooLarge {
+                channel_id,
+                most: Amount::new(1),
+            },
+            "bad-request",
+            400,
+        ),
         (
             Rejection::TopUpChallenge { channel_id },
             "session/challenge-not-found",
@@ -131,6 +144,16 @@ fn voucher_table() -> Vec<(Rejection, &'static str, u16)> {
         ),
         (
             Rejection::Quarantined { channel_id },
+            "service-unavailable",
+            503,
+        ),
+        (
+            Rejection::ChainNotSeen { channel_id },
+            "service-unavailable",
+            503,
+        ),
+        (
+            Rejection::NotFinal { channel_id },
             "service-unavailable",
             503,
         ),

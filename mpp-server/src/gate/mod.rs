@@ -33,8 +33,9 @@ use mpp_core::{
 
 use crate::{
     clock::SharedClock,
-    error::{Failure, Rejection},
+    error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
+    tasks::Service,
 };
 
 /// Issues challenges and redeems the credentials that answer them.
@@ -44,6 +45,7 @@ pub(crate) struct Gate {
     pub(crate) challenge_lifetime: core::time::Duration,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
+    pub(crate) service: Service,
 }
 
 impl Gate {
@@ -66,6 +68,10 @@ impl Gate {
                 .repeatable
                 .map(|repeatable| repeatable.on_route(route.scope())),
         };
+        if purpose == Purpose::Content && self.service.is_closed() {
+            let failure = Failure::Fault(Fault::ShuttingDown);
+            return Decision::Refuse(self.refusal(route, &failure, Vec::new(), attempt.body));
+        }
         let asked = Asked {
             purpose,
             body: attempt.body,
@@ -104,6 +110,10 @@ impl Gate {
     ) -> Refusal {
         match failure {
             Failure::Rejected(rejection) => self.refuse(route, rejection, offers, body),
+            Failure::Fault(fault @ Fault::ShuttingDown) => Refusal {
+                problem: Problem::from(fault),
+                challenges: Vec::new(),
+            },
             Failure::Fault(fault) => {
                 tracing::error!(
                     error = fault as &dyn std::error::Error,

@@ -88,6 +88,7 @@ impl House {
             challenge_lifetime: core::time::Duration::from_secs(300),
             clock: SharedClock::new(clock.clone()),
             events: Events::new(16),
+            service: Service::default(),
         };
         Self { gate, clock }
     }

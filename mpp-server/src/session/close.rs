@@ -2,38 +2,32 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mpp_core::Amount;
-use mpp_tempo::{
-    chain::{ChainClient, TxReceipt},
-    channel::{ChannelId, Existence},
-    escrow::EscrowEvent,
-    tx::{FeeMode, SignedTx, TxContext, TxFees, build, gas},
-    voucher::second_opinion,
-    wire::SessionPayload,
-};
+use mpp_tempo::{channel::ChannelId, wire::SessionPayload};
 
 use super::{
     SessionContext,
     command::Command,
     machine::screen_close,
     method::Request,
-    prepare::{reason, refused},
+    prepare::refused,
     receipt::managed,
-    record::{ChannelRecord, PendingTx, Phase},
+    record::{ChannelRecord, Phase},
     voucher::missing_voucher,
 };
 use crate::{
-    broadcast::{EXPIRY_MARGIN_SECS, Fate},
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
-    settle::watch,
+    settle::{
+        Reason,
+        outbox::{
+            Driven, Guard, Tracked,
+            effect::{Effect, Item, State},
+        },
+    },
     store::ChannelStore,
 };
 
-/// How long a close transaction stays valid.
-const CLOSE_VALIDITY: Duration = Duration::from_secs(25);
-
-/// Pause between two looks for the receipt of a close that is under way.
+/// Pause between two looks at a close that is under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl<S: ChannelStore> Request<'_, S> {
@@ -114,142 +108,70 @@ impl<S: ChannelStore> SessionContext<S> {
             let (record, _) = self.driver.load(id).await?;
             match &record.phase {
                 Phase::Closed { .. } => return Ok(record),
-                Phase::Closing { sent: None, .. } => self.send_close(&record).await?,
-                Phase::Closing {
-                    sent: Some(sent), ..
-                } => self.await_close(&record, *sent).await?,
+                Phase::Closing { .. } => self.carry_out_close(&record).await?,
                 _ => return Err(refused("the close was reverted; the channel stays open")),
             }
         }
     }
 
-    /// Signs and records the close transaction, then sends it.
-    async fn send_close(&self, record: &ChannelRecord) -> Result<(), Failure> {
-        let Phase::Closing {
-            voucher, capture, ..
-        } = &record.phase
-        else {
+    /// Takes the close of a channel as far as it goes now.
+    async fn carry_out_close(&self, record: &ChannelRecord) -> Result<(), Failure> {
+        let Some(tracked) = self.close_effect(record).await? else {
             return Ok(());
         };
-        // Money moves on this voucher: other code than took it has to agree.
-        if let Err(error) = second_opinion(&record.terms, voucher) {
-            tracing::error!(channel_id = %record.id, %error, "a voucher to be settled is disputed");
-            self.run(record.id, Command::Dispute).await?;
-            return Err(Fault::Inconsistent("the verifiers disagree about a voucher").into());
-        }
-        let fees = self.chain.fees().await.map_err(Fault::from)?;
-        let context = TxContext {
-            chain_id: record.terms.chain_id,
-            now: self.clock.now(),
-            valid_for: CLOSE_VALIDITY,
-            valid_after: None,
-            fees: TxFees {
-                max_fee_per_gas: fees.max_fee_per_gas,
-                max_priority_fee_per_gas: fees.max_priority_fee_per_gas,
-                gas_limit: gas::CLOSE,
-            },
-            fee_mode: FeeMode::SelfPaid {
-                fee_token: record.terms.descriptor.token,
-            },
+        let Some(_claim) = self.settlement.claim(tracked.effect.id) else {
+            // Another task of this server is at it.
+            tokio::time::sleep(LOOK_AGAIN).await;
+            return Ok(());
         };
-        let unsigned = build::close(&context, &record.terms, voucher, *capture)
-            .map_err(|_| Fault::Inconsistent("a close transaction can not be built"))?;
-        let transaction = unsigned.sign(&self.account).await.map_err(Fault::from)?;
-        let sent = PendingTx {
-            hash: transaction.hash(),
-            valid_before: transaction.valid_before().unwrap_or(u64::MAX),
-        };
-        match self.run(record.id, Command::CloseSent(sent)).await {
-            Ok(_) => {}
-            // Another request sent its own first: follow that one.
-            Err(Failure::Rejected(_)) => return Ok(()),
-            Err(fault) => return Err(fault),
-        }
-        self.broadcast_close(record, &transaction, sent).await
-    }
-
-    async fn broadcast_close(
-        &self,
-        record: &ChannelRecord,
-        transaction: &SignedTx,
-        sent: PendingTx,
-    ) -> Result<(), Failure> {
-        match self.broadcast(transaction.encode(), None).await? {
-            Fate::Succeeded(receipt) => self.confirm_close(record, &receipt).await,
-            fate @ (Fate::Reverted(_) | Fate::Refused(_)) => {
-                let why = reason(fate);
-                tracing::warn!(channel_id = %record.id, why, "a close was refused");
-                self.close_failed(record, sent).await
+        match self.drive(tracked, Guard::Anyone).await? {
+            Driven::Done(_) => Ok(()),
+            Driven::Failed(tracked, why) => {
+                Ok(self.after_failure(tracked, why, Guard::Anyone).await?)
             }
-        }
-    }
-
-    /// Looks for the receipt of a close that was sent before.
-    async fn await_close(&self, record: &ChannelRecord, sent: PendingTx) -> Result<(), Failure> {
-        match self.chain.receipt(sent.hash).await.map_err(Fault::from)? {
-            Some(receipt) if receipt.success => self.confirm_close(record, &receipt).await,
-            Some(_) => self.close_failed(record, sent).await,
-            None => {
-                let now = u64::try_from(self.clock.now().as_secs()).unwrap_or_default();
-                if now > sent.valid_before.saturating_add(EXPIRY_MARGIN_SECS) {
-                    return self.close_failed(record, sent).await;
-                }
+            Driven::Waits(tracked) if matches!(tracked.effect.state, State::Mined(_)) => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                Ok(())
+            }
+            Driven::Waits(_) => Err(Fault::OutcomeUnknown.into()),
+            Driven::Elsewhere => {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 Ok(())
             }
         }
     }
 
-    /// Closed only on a successful receipt with its event (SECURITY-CASES A33).
-    async fn confirm_close(
-        &self,
-        record: &ChannelRecord,
-        receipt: &TxReceipt,
-    ) -> Result<(), Failure> {
-        let logs = receipt
-            .logs
-            .iter()
-            .filter(|log| log.address == record.terms.escrow);
-        let settled = logs
-            .filter_map(|log| EscrowEvent::decode(log, record.terms.protocol))
-            .find_map(|event| match event {
-                EscrowEvent::Closed {
-                    channel_id,
-                    settled_to_payee,
-                    ..
-                } if channel_id == record.id => Some(settled_to_payee),
-                _ => None,
-            });
-        let settled: Amount = settled.ok_or(Fault::Inconsistent(
-            "a close transaction succeeded without its ChannelClosed event",
-        ))?;
-        let closed = Command::Closed {
-            transaction: receipt.hash,
-            settled,
+    /// The effect that closes the channel: the one under way, or a new one.
+    /// `None`: the channel has changed meanwhile.
+    async fn close_effect(&self, record: &ChannelRecord) -> Result<Option<Tracked>, Failure> {
+        let Phase::Closing {
+            voucher,
+            capture,
+            sent,
+            ..
+        } = &record.phase
+        else {
+            return Ok(None);
         };
-        self.run(record.id, closed).await?;
-        Ok(())
-    }
-
-    /// The close did not happen; the chain says where the channel stands.
-    ///
-    /// That is noted first: a channel that is over must not go back into
-    /// service in between.
-    async fn close_failed(&self, record: &ChannelRecord, sent: PendingTx) -> Result<(), Failure> {
-        let view = self.view(record).await.map_err(Fault::from)?;
-        if view.existence != Existence::Open {
-            // How it ended, and for v2 that it ended: the event tells.
-            watch::catch_up(self).await?;
+        let known = self.effect_of(record.id).await?;
+        if let Some(known) = known.filter(|known| known.effect.closes(record.id)) {
+            return Ok(Some(known));
         }
-        let noted = self.observe(record.id, view).await?;
-        let closing = matches!(noted.get().record.phase, Phase::Closing { .. });
-        if closing && view.existence == Existence::Unknown {
-            return Err(Fault::OutcomeUnknown.into());
+        let item = Item::close(record.id, voucher, *capture);
+        if sent.is_none() && self.is_disputed(record, &item).await? {
+            return Err(Fault::Inconsistent("the verifiers disagree about a voucher").into());
         }
-        let failed = Command::CloseFailed {
-            transaction: sent.hash,
+        let now = self.clock.now();
+        let effect = match sent {
+            Some(sent) => Effect::adopted(Reason::Payer, item, *sent, now),
+            None => {
+                let attempt = self.sign(std::slice::from_ref(&item), 0).await?;
+                Effect::prepared(Reason::Payer, vec![item], attempt, now)
+            }
         };
-        self.run(record.id, failed).await?;
-        Ok(())
+        let begun = self
+            .begin(None, vec![effect], Guard::Anyone, |_| {})
+            .await?;
+        Ok(begun.and_then(|mut begun| begun.pop()))
     }
 }

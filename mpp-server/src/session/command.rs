@@ -2,7 +2,11 @@
 
 use alloy_primitives::B256;
 use mpp_core::{Amount, ChallengeId, Timestamp};
-use mpp_tempo::{channel::ChannelView, voucher::VerifiedVoucher};
+pub use mpp_tempo::escrow::CloseNews;
+use mpp_tempo::{
+    channel::ChannelView,
+    voucher::{SignedVoucher, VerifiedVoucher},
+};
 
 use super::record::{ChannelRecord, HoldId, Idempotency, LedgerEntry, PendingTx, StreamEpoch};
 use crate::{
@@ -15,6 +19,12 @@ use crate::{
 pub enum Command {
     /// The chain shows the channel like this.
     Observe(ChannelView),
+    /// The chain's events say this.
+    Follow(Facts),
+    /// A reorganization has taken events of the channel back; the chain shows
+    /// it like this now. Unlike what is observed, this may be less than what
+    /// was known.
+    Reorged(ChannelView),
     /// The chain refused or reverted the open transaction.
     OpenFailed,
     /// A verified voucher, with what it is to pay for.
@@ -25,6 +35,16 @@ pub enum Command {
         min_delta: Amount,
         /// What to hold in the same step; `None` for management requests.
         hold: Option<NewHold>,
+    },
+    /// A verified voucher that brings an adopted channel into service.
+    ///
+    /// All that it authorizes beyond the request counts as spent: nobody knows
+    /// better, and the payer has ordered it.
+    Recover {
+        /// The voucher.
+        voucher: VerifiedVoucher,
+        /// What to hold in the same step.
+        hold: NewHold,
     },
     /// Hold from the balance that is there: a request is about to be served.
     Hold(NewHold),
@@ -59,16 +79,24 @@ pub enum Command {
     BeginStream,
     /// The payer closes with this voucher.
     BeginClose(VerifiedVoucher),
+    /// The server closes with a voucher that it holds.
+    CloseWithHeld,
     /// The close transaction was signed and is about to be broadcast.
-    CloseSent(PendingTx),
+    CloseSent {
+        /// The transaction.
+        sent: PendingTx,
+        /// The one before it, which can no longer be mined.
+        instead_of: Option<B256>,
+    },
     /// This close was refused or reverted, or can no longer be mined.
     CloseFailed {
         /// The transaction; news of any other does not matter.
         transaction: B256,
     },
-    /// A second opinion refuses the voucher that a close was about to put on
-    /// chain.
-    Dispute,
+    /// A second opinion refuses a voucher that was about to go on chain.
+    Dispute(SignedVoucher),
+    /// The chain has paid out so much for good.
+    Settled(Amount),
     /// A successful receipt shows the channel closed by this transaction.
     Closed {
         /// The transaction.
@@ -81,6 +109,17 @@ pub enum Command {
     /// The payer must have presented a voucher for at least what the chain has
     /// paid out, all of which then counts as spent.
     Reinstate,
+}
+
+/// What events of the chain say about a channel, the newest of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// What it holds after an open or a top-up, in base units.
+    pub deposit: Option<Amount>,
+    /// What was paid out so far, in base units.
+    pub settled: Option<Amount>,
+    /// Whether its payer wants it closed.
+    pub close: Option<CloseNews>,
 }
 
 /// What a request asks to have set aside for it.

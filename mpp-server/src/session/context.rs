@@ -29,14 +29,19 @@ use crate::{
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
     gate::{BoundCredential, BoxFuture, Redeemed, Visit},
+    health::Health,
     keeper::Keeper,
     settle::{
+        Adoption, Collected, Deadlines, SettlePolicy, Settlement,
         reconcile::{self, Reconciled},
+        rescue::{self, Rescue, Rescued},
+        schedule::{Occasion, Reason},
+        sight::Sight,
         watch::{self, Interest},
     },
     sponsor::Sponsor,
     store::{ChannelStore, Version},
-    tasks::Tasks,
+    tasks::{Service, Tasks},
 };
 
 /// Verifiers are kept for this many channels.
@@ -56,9 +61,16 @@ pub(crate) struct SessionContext<S> {
     /// Where proofs of identity are taken.
     pub(crate) proofs: ProofDesk<S>,
     pub(crate) interest: Interest,
+    /// How well the chain is seen.
+    pub(crate) sight: Arc<Sight>,
+    /// What brings an adopted channel into service.
+    pub(crate) adoption: Adoption,
     /// Vouchers that wait for the curve.
     pub(crate) queue: VoucherQueue,
     pub(crate) keeper: Keeper<(ChannelId, HoldId)>,
+    pub(crate) settlement: Settlement,
+    /// Requests and streams that are being served.
+    pub(crate) service: Service,
     /// How long a retry finds what became of an idempotent request.
     pub(crate) keep_outcomes: Duration,
     pub(crate) resolver: Arc<dyn ChannelResolver>,
@@ -76,8 +88,12 @@ pub(crate) struct SessionParts<S> {
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: Arc<BadSignatures>,
+    pub(crate) sight: Sight,
+    pub(crate) adoption: Adoption,
     pub(crate) hold_lease: Duration,
     pub(crate) keep_outcomes: Duration,
+    pub(crate) settlement: SettlePolicy,
+    pub(crate) service: Service,
     /// Finds channels to resume; `None`: in the store.
     pub(crate) resolver: Option<Arc<dyn ChannelResolver>>,
 }
@@ -93,10 +109,13 @@ impl<S: ChannelStore> SessionContext<S> {
             Arc::new(directory) as Arc<dyn ChannelResolver>
         };
         let resolver = parts.resolver.unwrap_or_else(directory);
+        let sight = Arc::new(parts.sight);
         Self {
             resolver,
             proofs: ProofDesk::new(Arc::clone(&store), Arc::clone(&parts.bad_signatures)),
-            driver: Driver::new(store, parts.clock.clone()),
+            driver: Driver::watching(store, parts.clock.clone(), Arc::clone(&sight)),
+            sight,
+            adoption: parts.adoption,
             chain: parts.chain,
             account: parts.account,
             sponsor: parts.sponsor,
@@ -107,6 +126,8 @@ impl<S: ChannelStore> SessionContext<S> {
             interest: Interest::default(),
             queue: VoucherQueue::new(),
             keeper: Keeper::new(parts.hold_lease),
+            settlement: Settlement::new(parts.settlement),
+            service: parts.service,
             keep_outcomes: parts.keep_outcomes,
             verifiers: Mutex::new(LruCache::new(VERIFIERS)),
         }
@@ -123,6 +144,23 @@ impl<S: ChannelStore> SessionContext<S> {
     ) -> Result<Durable<Applied>, Failure> {
         let applied = self.driver.run(id, command).await?;
         self.tell_about(applied.get());
+        Ok(applied)
+    }
+
+    /// As [`run`](Self::run), as long as the record fulfills a condition.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::run`].
+    pub(crate) async fn run_if(
+        &self,
+        id: ChannelId,
+        command: Command,
+        holds: impl Fn(&ChannelRecord) -> bool + Send,
+    ) -> Result<Option<Durable<Applied>>, Failure> {
+        let applied = self.driver.run_if(id, command, holds).await?;
+        if let Some(applied) = &applied {
+            self.tell_about(applied.get());
+        }
         Ok(applied)
     }
 
@@ -249,6 +287,13 @@ impl<S: ChannelStore> SessionContext<S> {
                 channel_id,
                 deposit: after.deposit,
             });
+        } else if after.deposit < before.deposit || (after.is_live() && !before.is_live()) {
+            // In the index of channels that can be resumed, should it have left that.
+            self.resolver.opened(after);
+            self.events.send(ServerEvent::Reverted {
+                channel_id,
+                deposit: after.deposit,
+            });
         } else if after.deposit > before.deposit {
             self.events.send(ServerEvent::ToppedUp {
                 channel_id,
@@ -260,6 +305,7 @@ impl<S: ChannelStore> SessionContext<S> {
             // Told already; only the transaction has become known.
             Phase::Closed { .. } if matches!(before.phase, Phase::Closed { .. }) => {}
             Phase::CloseRequested { at } => {
+                self.settlement.is_urgent(channel_id);
                 self.events.send(ServerEvent::CloseRequested {
                     channel_id,
                     at: *at,
@@ -316,6 +362,15 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// What the server knows of a channel.
     fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
 
+    /// Catches up with the chain and compares all live channels with it, once.
+    fn begin(&self) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// How well the chain is seen.
+    fn health(&self) -> Health;
+
+    /// Goes through all channels that the chain shows.
+    fn rescue(&self, how: Rescue) -> BoxFuture<'_, Result<Vec<Rescued>, Fault>>;
+
     /// Compares all live channels with the chain.
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>>;
 
@@ -328,6 +383,21 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
 
     /// Puts a quarantined channel back into service.
     fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+
+    /// Collects what is due.
+    fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>>;
+
+    /// Collects everything that is worth its fee.
+    fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>>;
+
+    /// What may be lost when payers' close requests run out.
+    fn deadlines(&self) -> Deadlines;
+
+    /// Whether the policy settles when the server is shut down.
+    fn settles_on_shutdown(&self) -> bool;
+
+    /// Lets another process collect at once.
+    fn stop_leading(&self) -> BoxFuture<'_, Result<(), Fault>>;
 }
 
 impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
@@ -369,7 +439,25 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
     }
 
     fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>> {
-        Box::pin(reconcile::all(self))
+        Box::pin(async move {
+            let found = reconcile::all(self).await?.summary;
+            for id in &found.contradicting {
+                self.interest.doubt(*id);
+            }
+            Ok(found)
+        })
+    }
+
+    fn begin(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move { watch::begin(self).await.map(drop) })
+    }
+
+    fn rescue(&self, how: Rescue) -> BoxFuture<'_, Result<Vec<Rescued>, Fault>> {
+        Box::pin(rescue::rescue(self, how))
+    }
+
+    fn health(&self) -> Health {
+        Health::new(self.sight.health(self.clock.now()))
     }
 
     fn credit(
@@ -378,7 +466,11 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
         amount: Amount,
     ) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
         Box::pin(async move {
-            // What was collected meanwhile can not be given back.
+            // What was collected meanwhile, or is being collected, can not be
+            // given back.
+            if self.effect_of(id).await?.is_some() {
+                return Err(Fault::OutcomeUnknown.into());
+            }
             self.refresh_channel(id).await?;
             let credited = self.run(id, Command::Credit { amount }).await?;
             Ok(credited.into_inner().record)
@@ -391,6 +483,26 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
             let reinstated = self.run(id, Command::Reinstate).await?;
             Ok(reinstated.into_inner().record)
         })
+    }
+
+    fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>> {
+        Box::pin(SessionContext::collect(self, Occasion::Routine))
+    }
+
+    fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>> {
+        Box::pin(SessionContext::collect(self, Occasion::Everything(reason)))
+    }
+
+    fn deadlines(&self) -> Deadlines {
+        self.settlement.deadlines(self.clock.now())
+    }
+
+    fn settles_on_shutdown(&self) -> bool {
+        self.settlement.settles_on_shutdown()
+    }
+
+    fn stop_leading(&self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(SessionContext::stop_leading(self))
     }
 }
 
@@ -427,6 +539,8 @@ pub(crate) trait Till: Send + Sync {
     fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
     /// Tells subscribers.
     fn tell(&self, event: ServerEvent);
+    /// Requests and streams that are being served.
+    fn service(&self) -> &Service;
     /// The current time.
     fn now(&self) -> Timestamp;
 }
@@ -490,6 +604,10 @@ impl<S: ChannelStore> Till for SessionContext<S> {
 
     fn tell(&self, event: ServerEvent) {
         self.events.send(event);
+    }
+
+    fn service(&self) -> &Service {
+        &self.service
     }
 
     fn now(&self) -> Timestamp {

@@ -6,12 +6,13 @@ use mpp_tempo::channel::ChannelId;
 
 use super::{
     command::{Command, Outcome},
-    machine::apply,
+    machine::{Bounds, apply_within},
     record::{ChannelRecord, Idempotency, Phase},
 };
 use crate::{
     clock::SharedClock,
     error::{Failure, Rejection},
+    settle::sight::Sight,
     store::{ChannelStore, Commit, StoreFault, StoredOutcome, Version, Write},
 };
 
@@ -57,6 +58,7 @@ pub struct Applied {
 pub struct Driver<S> {
     store: Arc<S>,
     clock: SharedClock,
+    sight: Arc<Sight>,
 }
 
 impl<S> Clone for Driver<S> {
@@ -64,15 +66,25 @@ impl<S> Clone for Driver<S> {
         Self {
             store: Arc::clone(&self.store),
             clock: self.clock.clone(),
+            sight: Arc::clone(&self.sight),
         }
     }
 }
 
 impl<S: ChannelStore> Driver<S> {
-    /// A driver over `store`.
+    /// A driver over `store` that takes the chain for firm.
     #[must_use]
     pub fn new(store: Arc<S>, clock: SharedClock) -> Self {
-        Self { store, clock }
+        Self::watching(store, clock, Arc::new(Sight::firm()))
+    }
+
+    /// A driver over `store` that is bounded by what is seen of the chain.
+    pub(crate) fn watching(store: Arc<S>, clock: SharedClock, sight: Arc<Sight>) -> Self {
+        Self {
+            store,
+            clock,
+            sight,
+        }
     }
 
     /// The store.
@@ -145,6 +157,31 @@ impl<S: ChannelStore> Driver<S> {
         }
     }
 
+    /// As [`run`](Self::run), as long as the record fulfills a condition;
+    /// `None` when it does not.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub(crate) async fn run_if(
+        &self,
+        id: ChannelId,
+        command: Command,
+        holds: impl Fn(&ChannelRecord) -> bool + Send,
+    ) -> Result<Option<Durable<Applied>>, Failure> {
+        loop {
+            let (record, version) = self.load(id).await?;
+            if !holds(&record) {
+                return Ok(None);
+            }
+            if let Some(applied) = self.try_once(record, version, command.clone()).await? {
+                return Ok(Some(applied));
+            }
+        }
+    }
+
     /// As [`run`](Self::run), for a request that must not be carried out
     /// twice: finds the outcome of an earlier one instead.
     ///
@@ -206,7 +243,9 @@ impl<S: ChannelStore> Driver<S> {
         version: Version,
         command: Command,
     ) -> Result<Option<Durable<Applied>>, Failure> {
-        let step = apply(&record, command, self.clock.now())?;
+        let now = self.clock.now();
+        let bounds: Bounds = self.sight.bounds(record.id, now);
+        let step = apply_within(&record, command, now, bounds)?;
         if !step.outcome.changed {
             return Ok(Some(Durable(Applied {
                 before: record.clone(),

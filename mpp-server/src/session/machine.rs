@@ -4,6 +4,7 @@
 //! record and a command go in, the next record or a rejection comes out.
 
 mod chain;
+mod exposure;
 mod holds;
 
 use mpp_core::{Amount, ChallengeId, Timestamp};
@@ -14,12 +15,14 @@ use mpp_tempo::{
 
 use super::{
     command::{Charge, Command, NewHold, Outcome, Step},
-    record::{ChannelRecord, LedgerEntry, LedgerKind, Phase, StreamEpoch},
+    record::{ChannelRecord, LedgerEntry, LedgerKind, Phase, Quarantine, StreamEpoch},
 };
 use crate::{
     error::{Rejection, Shortage},
     store::OutcomeKey,
 };
+
+pub use self::exposure::{Bounds, apply_within};
 
 /// Applies a command to a channel.
 ///
@@ -30,12 +33,15 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
     let draft = Draft::of(record, now);
     match command {
         Command::Observe(view) => Ok(draft.observe(view)),
+        Command::Follow(facts) => Ok(draft.follow(facts)),
+        Command::Reorged(view) => Ok(draft.reorged(&view)),
         Command::OpenFailed => Ok(draft.open_failed()),
         Command::Accept {
             voucher,
             min_delta,
             hold,
         } => draft.accept(&voucher, min_delta, hold),
+        Command::Recover { voucher, hold } => draft.recover(&voucher, hold),
         Command::Hold(hold) => draft.hold_alone(hold),
         Command::Raise { hold, amount } => draft.raise(hold, amount),
         Command::Extend { hold, until } => draft.extend(hold, until),
@@ -46,9 +52,11 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
         Command::Keep => require_known(record).map(|()| draft.unchanged()),
         Command::BeginStream => draft.begin_stream(),
         Command::BeginClose(voucher) => draft.begin_close(&voucher),
-        Command::CloseSent(sent) => draft.close_sent(sent),
+        Command::CloseWithHeld => draft.close_with_held(),
+        Command::CloseSent { sent, instead_of } => draft.close_sent(sent, instead_of),
         Command::CloseFailed { transaction } => Ok(draft.close_failed(transaction)),
-        Command::Dispute => Ok(draft.dispute()),
+        Command::Dispute(voucher) => Ok(draft.dispute(&voucher)),
+        Command::Settled(amount) => Ok(draft.settled(amount)),
         Command::Closed {
             transaction,
             settled,
@@ -223,7 +231,7 @@ impl<'a> Draft<'a> {
         }
         check_amount(self.old, voucher.cumulative(), min_delta)?;
         if voucher.cumulative() > self.old.accepted() {
-            self.next.best = Some(voucher.as_signed().clone());
+            self.replace_best(voucher.as_signed().clone());
         }
         // The voucher is kept even if it does not cover the price: an accepted
         // voucher is never lost (PROTOCOL 5.6: persist accepted, then check).
@@ -231,6 +239,45 @@ impl<'a> Draft<'a> {
         let mut step = self.finish(LedgerKind::Accepted, None);
         match held {
             Ok(id) => step.outcome.hold = id,
+            Err(shortage) => step.outcome.shortage = Some(shortage),
+        }
+        Ok(step)
+    }
+
+    fn recover(mut self, voucher: &VerifiedVoucher, hold: NewHold) -> Result<Step, Rejection> {
+        let (record, cumulative) = (self.old, voucher.cumulative());
+        let Phase::Quarantined {
+            reason: Quarantine::Adopted,
+            requested_at,
+            ..
+        } = record.phase
+        else {
+            return self.accept(voucher, Amount::ZERO, Some(hold));
+        };
+        let channel_id = record.id;
+        if requested_at.is_some() {
+            return Err(Rejection::ChannelFinalized {
+                channel_id,
+                why: "the payer has requested to close this channel",
+            });
+        }
+        check_amount(record, cumulative, Amount::ZERO)?;
+        // Less than was paid out: not its newest voucher.
+        if cumulative < record.settled {
+            return Err(Rejection::Quarantined { channel_id });
+        }
+        self.next.phase = Phase::Open;
+        self.next.best = Some(voucher.as_signed().clone());
+        let before = cumulative.saturating_sub(hold.amount).max(record.settled);
+        let sale = Sale {
+            cost: before.saturating_sub(record.spent),
+            ..Sale::default()
+        };
+        self.spend(sale.cost, 0);
+        let held = self.hold(hold);
+        let mut step = self.finish(LedgerKind::Charged, Some(sale));
+        match held {
+            Ok(id) => step.outcome.hold = Some(id),
             Err(shortage) => step.outcome.shortage = Some(shortage),
         }
         Ok(step)
@@ -271,6 +318,11 @@ impl<'a> Draft<'a> {
             channel_id: self.old.id,
             most,
         })?;
+        self.shelve();
+        if self.next.spent <= self.next.settled {
+            self.next.unsettled.since = None;
+            self.next.unsettled.units = 0;
+        }
         let mut step = self.finish(LedgerKind::Credited, None);
         if let Some(entry) = &mut step.entry {
             entry.cost = amount;
@@ -304,6 +356,52 @@ impl<'a> Draft<'a> {
         let after = record.spent.checked_add(cost).unwrap_or(Amount::MAX);
         record.spent = after.min(record.accepted());
         record.units = record.units.saturating_add(units);
+        record.unsettled.units = record.unsettled.units.saturating_add(units);
+        if record.spent > record.settled {
+            record.unsettled.since.get_or_insert(self.now);
+        }
+        self.shelve();
+    }
+
+    /// Keeps the voucher before, if it may be the one to settle.
+    fn replace_best(&mut self, voucher: SignedVoucher) {
+        let record = &mut self.next;
+        if let Some(before) = record.best.replace(voucher) {
+            if before.voucher.cumulative <= record.spent {
+                record.unsettled.earned = Some(before);
+            } else {
+                record.unsettled.ahead.get_or_insert(before);
+            }
+        }
+    }
+
+    /// Puts the kept vouchers where they belong after something was spent or
+    /// given back.
+    fn shelve(&mut self) {
+        let record = &mut self.next;
+        let spent = record.spent;
+        let covered = |signed: &SignedVoucher| signed.voucher.cumulative <= spent;
+        // Something was given back: what was earned lies ahead again.
+        if let Some(earned) = record.unsettled.earned.take_if(|earned| !covered(earned)) {
+            record.unsettled.ahead = Some(earned);
+        }
+        if record.best.as_ref().is_some_and(covered) {
+            record.unsettled.ahead = None;
+            record.unsettled.earned = None;
+        } else if record.unsettled.ahead.as_ref().is_some_and(covered) {
+            record.unsettled.earned = record.unsettled.ahead.take();
+        }
+    }
+
+    /// Takes note of what the chain has paid out; it only grows.
+    fn pay_out(&mut self, settled: Amount) {
+        let record = &mut self.next;
+        if settled <= record.settled {
+            return;
+        }
+        record.settled = settled;
+        record.unsettled.units = 0;
+        record.unsettled.since = (record.spent > settled).then_some(self.now);
     }
 
     fn begin_stream(mut self) -> Result<Step, Rejection> {

@@ -127,6 +127,9 @@ impl Meter {
             return Err(StreamEnd::Stopped);
         }
         let tab = Arc::clone(&self.shared.tab);
+        if tab.till.service().is_ending() {
+            return Err(StreamEnd::ShuttingDown);
+        }
         let prepaid = tab.take_prepaid(units);
         let due = units.saturating_sub(prepaid.units);
         if due > 0 {
@@ -182,9 +185,10 @@ impl Meter {
                 }
             };
             let waited = tab.till.changed(tab.channel_id, version);
-            match tokio::time::timeout_at(until, waited).await {
-                Ok(changed) => changed?,
-                Err(_) => return Err(StreamEnd::NoVoucher),
+            let waited = tokio::time::timeout_at(until, waited);
+            tokio::select! {
+                waited = waited => waited.map_err(|_| StreamEnd::NoVoucher)??,
+                () = tab.till.service().ended() => return Err(StreamEnd::ShuttingDown),
             }
         }
     }
@@ -231,6 +235,9 @@ pub enum StreamEnd {
     /// No voucher came in time.
     #[error("no voucher arrived in time")]
     NoVoucher,
+    /// The server is being shut down.
+    #[error("the server is being shut down")]
+    ShuttingDown,
     /// Whoever reads the stream has asked it to end.
     #[error("the reader has asked the stream to end")]
     Stopped,

@@ -227,6 +227,14 @@ impl<S: ChannelStore> Request<'_, S> {
         Ok(Redeemed::Serve(Grant::held(tab)))
     }
 
+    /// Content is not sold on when nothing can be collected for it.
+    pub(super) fn check_exposure(&self, record: &ChannelRecord) -> Result<(), Rejection> {
+        match self.visit.purpose {
+            Purpose::Management => Ok(()),
+            Purpose::Content => self.context.settlement.check_exposure(record),
+        }
+    }
+
     /// The channel must be one that this offer could have led to, and the
     /// credential must describe it truthfully (draft-tempo-session-00,
     /// Voucher Verification 1; SECURITY-CASES A10, A11).

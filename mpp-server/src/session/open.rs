@@ -18,7 +18,7 @@ use super::{
     machine::{Screened, screen},
     method::Request,
     prepare::{Prepared, reason, refused},
-    record::{ChannelRecord, PendingTx, Phase},
+    record::{ChannelRecord, PendingTx, Phase, Quarantine},
     voucher::missing_voucher,
 };
 use crate::{
@@ -50,7 +50,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let known = known.map(|known| known.record);
         let attempted = known
             .as_ref()
-            .is_none_or(|record| matches!(record.phase, Phase::Opening(_) | Phase::Failed));
+            .is_none_or(|record| is_attempt(&record.phase));
         if attempted {
             self.check_first_voucher(&opened, &signed)?;
             // An earlier attempt may have been mined although nobody heard of
@@ -171,6 +171,7 @@ impl<S: ChannelStore> Request<'_, S> {
     ) -> Result<Redeemed, Failure> {
         let context = &self.context;
         let (record, _) = context.driver.load(channel_id).await?;
+        self.check_exposure(&record)?;
         let min_delta = self.terms.min_voucher_delta;
         let asked = self.asked(channel_id);
         let command = match screen(&record, signed, min_delta) {
@@ -222,6 +223,7 @@ impl<S: ChannelStore> SessionContext<S> {
                     )
                     .into());
                 }
+                self.note_receipt(&terms, &receipt);
                 let view = ChannelView {
                     deposit,
                     settled: Amount::ZERO,
@@ -249,6 +251,8 @@ impl<S: ChannelStore> SessionContext<S> {
         if view.existence != Existence::Open {
             return Ok(false);
         }
+        // At which block nobody knows: it is read again.
+        self.interest.doubt(record.id);
         self.observe(record.id, view).await?;
         Ok(true)
     }
@@ -268,6 +272,19 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         Err(Fault::OutcomeUnknown.into())
     }
+}
+
+/// Whether the chain may have to be brought to know the channel.
+fn is_attempt(phase: &Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Opening(_)
+            | Phase::Failed
+            | Phase::Quarantined {
+                reason: Quarantine::OpenReverted,
+                ..
+            }
+    )
 }
 
 /// Decodes the payload's transaction.

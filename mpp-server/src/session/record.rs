@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_tempo::{
-    channel::{ChannelId, ChannelTerms},
+    channel::{ChannelId, ChannelTerms, ChannelView, SessionProtocol},
     voucher::SignedVoucher,
 };
 
@@ -13,7 +13,9 @@ use crate::store::OutcomeKey;
 ///
 /// Once the chain has shown the channel, `spent <= accepted <= deposit`, and all
 /// three only grow (PROTOCOL 5.6; draft-tempo-session-00, Accounting State).
-/// Before that the deposit is zero and nothing is sold.
+/// Before that the deposit is zero and nothing is sold. Only a reorganization
+/// of the chain takes a deposit back; vouchers above what is left are kept, and
+/// nothing is sold until it has returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelRecord {
     /// The channel id, derived from the terms once.
@@ -30,6 +32,8 @@ pub struct ChannelRecord {
     pub settled: Amount,
     /// Units charged since the channel was opened.
     pub units: u64,
+    /// What was charged and is not yet paid out, as a settlement needs it.
+    pub unsettled: Unsettled,
     /// Where the channel stands in its life.
     pub phase: Phase,
     /// Number of the newest stream; an older one may no longer charge.
@@ -66,6 +70,7 @@ impl ChannelRecord {
             spent: Amount::ZERO,
             settled: Amount::ZERO,
             units: 0,
+            unsettled: Unsettled::default(),
             phase: Phase::Opening(open),
             stream: StreamEpoch::default(),
             holds: Vec::new(),
@@ -74,6 +79,43 @@ impl ChannelRecord {
             opened_at: now,
             changed_at: now,
         }
+    }
+
+    /// A record for a channel that the chain shows and the store does not know.
+    ///
+    /// Nothing is known of its vouchers. What was paid out counts as spent once
+    /// a voucher covers it
+    /// ([`Command::Reinstate`](super::command::Command::Reinstate)).
+    #[must_use]
+    pub fn adopted(terms: ChannelTerms, view: &ChannelView, now: Timestamp) -> Self {
+        Self {
+            id: terms.id(),
+            terms,
+            deposit: view.deposit,
+            best: None,
+            spent: Amount::ZERO,
+            settled: view.settled,
+            units: 0,
+            unsettled: Unsettled::default(),
+            phase: Phase::Quarantined {
+                reason: Quarantine::Adopted,
+                requested_at: view.close_requested_at,
+                evidence: None,
+            },
+            stream: StreamEpoch::default(),
+            holds: Vec::new(),
+            newest_hold: HoldId::default(),
+            newest_outcome: 0,
+            opened_at: now,
+            changed_at: now,
+        }
+    }
+
+    /// What is promised at `now`: spent, or held for requests being served.
+    #[must_use]
+    pub fn promised(&self, now: Timestamp) -> Amount {
+        let promised = self.spent.checked_add(self.held(now));
+        promised.unwrap_or(Amount::MAX)
     }
 
     /// The highest verified cumulative amount.
@@ -114,6 +156,57 @@ impl ChannelRecord {
     pub fn owed(&self) -> Amount {
         self.spent.max(self.settled)
     }
+}
+
+impl ChannelRecord {
+    /// All vouchers that are kept, the highest first.
+    pub fn vouchers(&self) -> impl Iterator<Item = &SignedVoucher> {
+        let Unsettled { earned, ahead, .. } = &self.unsettled;
+        [&self.best, ahead, earned].into_iter().flatten()
+    }
+
+    /// The best voucher that does not exceed what is spent: the highest that
+    /// may be settled. What lies above was not delivered (PROTOCOL 5.4).
+    #[must_use]
+    pub fn collectable(&self) -> Option<&SignedVoucher> {
+        self.vouchers()
+            .find(|signed| signed.voucher.cumulative <= self.spent)
+    }
+
+    /// The voucher that a close by the server puts on chain, if one fits.
+    ///
+    /// v2 captures a part of a voucher; the v1 contract pays it in full, so
+    /// there it must be for exactly what is owed (PROTOCOL 5.4).
+    #[must_use]
+    pub fn closable(&self) -> Option<&SignedVoucher> {
+        let owed = self.owed();
+        self.vouchers().find(|signed| {
+            let cumulative = signed.voucher.cumulative;
+            match self.terms.protocol {
+                SessionProtocol::V1 => cumulative == owed,
+                SessionProtocol::V2 => cumulative >= owed,
+            }
+        })
+    }
+}
+
+/// What was charged and is not yet paid out.
+///
+/// A voucher above what was delivered is not ours to take, so beside the
+/// highest voucher the record keeps the best one that is covered by what was
+/// spent, and the next one on the way up. Of vouchers in between nothing is
+/// kept: what is earned follows what is spent by one such step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The best voucher that does not exceed what is spent; `None` when the
+    /// highest is that one, or when there is none.
+    pub earned: Option<SignedVoucher>,
+    /// A voucher between what is spent and the highest one.
+    pub ahead: Option<SignedVoucher>,
+    /// When the oldest charge was made that is not paid out.
+    pub since: Option<Timestamp>,
+    /// Units charged since then.
+    pub units: u64,
 }
 
 /// A part of the balance that is set aside for one request while it is served.
@@ -221,6 +314,15 @@ pub enum Quarantine {
     /// Our verifier took a voucher that an independent one refuses: the chain
     /// may not pay it.
     VoucherDisputed,
+    /// A reorganization has taken back a top-up that vouchers rest on. Ends by
+    /// itself when the chain shows the deposit again.
+    DepositReverted,
+    /// A reorganization has taken back the open. Ends by itself when the chain
+    /// shows the channel again.
+    OpenReverted,
+    /// The channel was found on chain and not in the store: what was spent on
+    /// it is not known.
+    Adopted,
 }
 
 impl Quarantine {
@@ -230,6 +332,9 @@ impl Quarantine {
         match self {
             Self::SettledAboveAccepted => "settled-above-accepted",
             Self::VoucherDisputed => "voucher-disputed",
+            Self::DepositReverted => "deposit-reverted",
+            Self::OpenReverted => "open-reverted",
+            Self::Adopted => "adopted",
         }
     }
 }

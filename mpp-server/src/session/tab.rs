@@ -13,6 +13,7 @@ use std::{
 use alloy_primitives::Address;
 use mpp_core::{Amount, ChallengeId, MethodName, Timestamp, receipt::SessionReceipt};
 use mpp_tempo::channel::ChannelId;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     command::Capture,
@@ -47,6 +48,8 @@ pub struct Tab {
     /// Units that the request itself paid for and nothing has used yet.
     pub(super) prepaid: AtomicU64,
     bill: Mutex<Bill>,
+    /// A shutdown waits for what is being served.
+    _served: TaskTrackerToken,
 }
 
 /// The state of the channel when the request was granted.
@@ -100,6 +103,7 @@ impl Tab {
     pub(super) fn new(till: Arc<dyn Till>, new: NewTab<'_>) -> Self {
         let record = new.record;
         Self {
+            _served: till.service().enter(),
             till,
             channel_id: record.id,
             payer: record.terms.descriptor.payer,

@@ -16,7 +16,7 @@ use super::{
     open::read_transaction,
     prepare::{Prepared, reason, refused},
     receipt::managed,
-    record::Phase,
+    record::{Phase, Quarantine},
 };
 use crate::{
     broadcast::Fate,
@@ -42,6 +42,11 @@ impl<S: ChannelStore> Request<'_, S> {
         // A top-up cancels a close request (PROTOCOL 5.3), so it is welcome then.
         match record.phase {
             Phase::Open | Phase::CloseRequested { .. } => {}
+            // It makes good what a reorganization has taken back.
+            Phase::Quarantined {
+                reason: Quarantine::DepositReverted,
+                ..
+            } => {}
             Phase::Opening(_) | Phase::Failed => {
                 return Err(Rejection::ChannelNotFound { channel_id }.into());
             }
@@ -101,6 +106,7 @@ impl<S: ChannelStore> SessionContext<S> {
             Fate::Succeeded(receipt) => receipt,
             fate @ (Fate::Reverted(_) | Fate::Refused(_)) => return Err(refused(&reason(fate))),
         };
+        self.note_receipt(&terms, &receipt);
         let logs = receipt
             .logs
             .iter()

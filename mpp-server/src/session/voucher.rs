@@ -3,14 +3,15 @@
 use mpp_tempo::wire::SessionPayload;
 
 use super::{
-    command::Command,
+    command::{Command, NewHold},
     machine::{Screened, screen},
     method::Request,
-    record::Idempotency,
+    record::{ChannelRecord, Idempotency, Phase, Quarantine},
 };
 use crate::{
     error::{Failure, Rejection},
     gate::Redeemed,
+    settle::Adoption,
     store::ChannelStore,
 };
 
@@ -28,22 +29,44 @@ impl<S: ChannelStore> Request<'_, S> {
         let signed = payload.voucher().ok_or_else(missing_voucher)?;
         let (record, _) = self.context.driver.load(channel_id).await?;
         self.check_channel(&record, payload.descriptor())?;
+        self.check_exposure(&record)?;
         let asked = self.asked(channel_id);
         let min_delta = self.terms.min_voucher_delta;
-        let command = match screen(&record, &signed, min_delta) {
-            Ok(Screened::Known) => self.hold_balance(asked),
-            Ok(Screened::NeedsCurve) => Command::Accept {
-                voucher: self
-                    .context
-                    .verify(&record, &signed, self.visit.peer)
-                    .await?,
-                min_delta,
-                hold: self.hold(asked),
-            },
+        let screened = match screen(&record, &signed, min_delta) {
+            Ok(screened) => screened,
             Err(rejection) => return self.replay(&record, &signed, rejection).await,
+        };
+        let command = match (self.recovery(&record), screened) {
+            (None, Screened::Known) => self.hold_balance(asked),
+            (recovery, _) => {
+                let peer = self.visit.peer;
+                let voucher = self.context.verify(&record, &signed, peer).await?;
+                match recovery {
+                    Some(hold) => Command::Recover { voucher, hold },
+                    None => Command::Accept {
+                        voucher,
+                        min_delta,
+                        hold: self.hold(asked),
+                    },
+                }
+            }
         };
         let ran = self.context.run_once(channel_id, command, asked).await?;
         self.answer(ran)
+    }
+
+    /// What to hold for a content request whose voucher may bring an adopted
+    /// channel into service.
+    fn recovery(&self, record: &ChannelRecord) -> Option<NewHold> {
+        let adopted = matches!(
+            record.phase,
+            Phase::Quarantined {
+                reason: Quarantine::Adopted,
+                ..
+            }
+        );
+        let allowed = adopted && self.context.adoption == Adoption::Voucher;
+        allowed.then(|| self.hold(self.asked(record.id))).flatten()
     }
 
     /// What a request does that brings no higher voucher.

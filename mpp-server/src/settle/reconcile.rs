@@ -1,29 +1,46 @@
 //! Comparing all live channels with the chain, as after a restart.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use mpp_tempo::channel::ChannelId;
+use mpp_tempo::{
+    chain::ChainClient,
+    channel::{ChannelId, ChannelView, Existence},
+};
 
+use super::watch::{find_ends, place_of};
 use crate::{
     error::{Failure, Fault},
     session::{
         SessionContext,
+        command::Command,
         record::{ChannelRecord, Phase},
     },
-    store::{ChannelStore, Scan, Versioned, Which},
+    store::{ChannelStore, Scan, Which},
 };
 
-/// Channels that are read from the store at once.
+/// Channels that are read at once, from the store and from the chain.
 const PAGE: usize = 256;
-/// Channels that are read from the chain at once.
+/// Channels that are changed at once.
 const CONCURRENT: usize = 16;
 
 /// What a comparison with the chain has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reconciled {
     /// So many channels were compared.
     pub channels: u64,
     /// These are quarantined now, or were before.
     pub quarantined: Vec<ChannelId>,
+    /// Of these the chain shows less than the store knows: a reorganization
+    /// has taken something back, or the node lags behind. They are read again.
+    pub contradicting: Vec<ChannelId>,
+}
+
+/// A comparison with what the follower needs of it.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    pub(crate) summary: Reconciled,
+    /// Channels were found whose events were not followed until now.
+    pub(crate) pairs_added: bool,
 }
 
 /// Shows every live channel the chain's view of it.
@@ -36,9 +53,9 @@ pub struct Reconciled {
 ///
 /// # Cancel safety
 /// As an error.
-pub(crate) async fn all<S: ChannelStore>(context: &SessionContext<S>) -> Result<Reconciled, Fault> {
-    let mut found = Reconciled::default();
-    let mut after = None;
+pub(crate) async fn all<S: ChannelStore>(context: &SessionContext<S>) -> Result<Compared, Fault> {
+    let mut compared = Compared::default();
+    let (mut after, mut vanished) = (None, Vec::new());
     loop {
         let scan = Scan {
             which: Which::Live,
@@ -47,33 +64,104 @@ pub(crate) async fn all<S: ChannelStore>(context: &SessionContext<S>) -> Result<
         };
         let page = context.driver.store().scan(scan).await?;
         let Some(last) = page.last() else {
-            return Ok(found);
+            break;
         };
         after = Some(last.record.id);
-        let compared = stream::iter(page)
-            .map(|channel| compare(context, channel))
+        let records: Vec<ChannelRecord> = page.into_iter().map(|found| found.record).collect();
+        for record in &records {
+            compared.pairs_added |= context.interest.add_channel(&record.terms);
+        }
+        let asked = records.iter().map(place_of).collect();
+        let views = context.chain.channels(asked).await?;
+        let compare = |(record, view)| compare(context, record, view);
+        let judged: Vec<_> = stream::iter(records.into_iter().zip(views))
+            .map(compare)
             .buffer_unordered(CONCURRENT)
-            .try_collect::<Vec<_>>()
+            .try_collect()
             .await?;
-        for record in compared.into_iter().flatten() {
-            found.channels = found.channels.saturating_add(1);
-            if matches!(record.phase, Phase::Quarantined { .. }) {
-                found.quarantined.push(record.id);
+        let summary = &mut compared.summary;
+        for (id, verdict) in judged {
+            summary.channels = summary.channels.saturating_add(1);
+            match verdict {
+                Verdict::Agrees => {}
+                Verdict::Quarantined => summary.quarantined.push(id),
+                Verdict::Less => summary.contradicting.push(id),
+                Verdict::Vanished => vanished.push(id),
             }
         }
     }
+    for ids in vanished.chunks(PAGE) {
+        let unexplained = end(context, ids).await?;
+        compared.summary.contradicting.extend(unexplained);
+    }
+    Ok(compared)
+}
+
+/// How a record stands to what the chain shows.
+enum Verdict {
+    Agrees,
+    Quarantined,
+    /// The chain shows less.
+    Less,
+    /// The chain shows an empty slot, which a closed v2 channel leaves behind.
+    Vanished,
 }
 
 async fn compare<S: ChannelStore>(
     context: &SessionContext<S>,
-    channel: Versioned,
-) -> Result<Option<ChannelRecord>, Fault> {
-    let record = channel.record;
-    let view = context.view(&record).await?;
-    match context.observe(record.id, view).await {
-        Ok(observed) => Ok(Some(observed.into_inner().record)),
-        // It has gone meanwhile.
-        Err(Failure::Rejected(_)) => Ok(None),
-        Err(Failure::Fault(fault)) => Err(fault),
+    record: ChannelRecord,
+    view: ChannelView,
+) -> Result<(ChannelId, Verdict), Fault> {
+    let id = record.id;
+    let serving = matches!(
+        record.phase,
+        Phase::Open | Phase::CloseRequested { .. } | Phase::Closing { .. }
+    );
+    let request_is_gone = matches!(record.phase, Phase::CloseRequested { .. })
+        && view.close_requested_at.is_none()
+        && view.deposit == record.deposit;
+    let verdict = match view.existence {
+        Existence::Unknown if serving => Verdict::Vanished,
+        Existence::Open
+            if view.deposit < record.deposit
+                || view.settled < record.settled
+                || request_is_gone =>
+        {
+            Verdict::Less
+        }
+        Existence::Open | Existence::Finalized | Existence::Unknown => {
+            match context.observe(id, view).await {
+                Ok(observed) if is_quarantined(&observed.get().record) => Verdict::Quarantined,
+                // It has gone meanwhile.
+                Ok(_) | Err(Failure::Rejected(_)) => Verdict::Agrees,
+                Err(Failure::Fault(fault)) => return Err(fault),
+            }
+        }
+    };
+    Ok((id, verdict))
+}
+
+fn is_quarantined(record: &ChannelRecord) -> bool {
+    matches!(record.phase, Phase::Quarantined { .. })
+}
+
+/// Ends channels whose end the chain's history shows; returns the others.
+async fn end<S: ChannelStore>(
+    context: &SessionContext<S>,
+    ids: &[ChannelId],
+) -> Result<Vec<ChannelId>, Fault> {
+    let watched = context.interest.snapshot();
+    let mut ends = find_ends(&context.chain, &watched, ids).await?;
+    let mut unexplained = Vec::new();
+    for id in ids {
+        let Some(command): Option<Command> = ends.remove(id) else {
+            unexplained.push(*id);
+            continue;
+        };
+        match context.run(*id, command).await {
+            Ok(_) | Err(Failure::Rejected(_)) => {}
+            Err(Failure::Fault(fault)) => return Err(fault),
+        }
     }
+    Ok(unexplained)
 }

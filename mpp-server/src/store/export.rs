@@ -142,8 +142,7 @@ impl Line<'_> {
             self.number, self.at, self.channel_id, self.kind
         )?;
         if let Some(id) = self.challenge_id {
-            // The only text that is not ours: it may hold commas and quotes.
-            write!(out, "\"{}\"", id.as_str().replace('"', "\"\""))?;
+            out.write_all(text(id.as_str()).as_bytes())?;
         }
         out.write_all(b",")?;
         if let Some(key) = self.idempotency {
@@ -155,6 +154,11 @@ impl Line<'_> {
             self.cost, self.units, self.accepted, self.spent, self.deposit
         )
     }
+}
+
+/// Text that is not ours, as a value of CSV: it may hold commas and quotes.
+pub(crate) fn text(foreign: &str) -> String {
+    format!("\"{}\"", foreign.replace('"', "\"\""))
 }
 
 fn kind(kind: LedgerKind) -> &'static str {

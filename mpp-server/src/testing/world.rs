@@ -25,7 +25,8 @@ use crate::{
     clock::{Clock, ManualClock},
     gate::{Attempt, Decision, Grant, Purpose, Refusal},
     server::Builder,
-    session::record::ChannelRecord,
+    session::record::{ChannelRecord, Phase},
+    store::{ChannelStore as _, Write},
 };
 
 /// Price of one unit on the routes of a [`World`], in base units.
@@ -61,9 +62,17 @@ impl World {
     pub(crate) fn with(
         configure: impl FnOnce(Builder<MemoryStore>) -> Builder<MemoryStore>,
     ) -> Self {
+        Self::on(DevnetConfig::default(), configure)
+    }
+
+    /// A world on a chain that is configured, too; its time stands still.
+    pub(crate) fn on(
+        config: DevnetConfig,
+        configure: impl FnOnce(Builder<MemoryStore>) -> Builder<MemoryStore>,
+    ) -> Self {
         let node = Devnet::new(DevnetConfig {
             time: TimeSource::Fixed(u64::try_from(NOW_SECS).unwrap()),
-            ..DevnetConfig::default()
+            ..config
         });
         let clock = ManualClock::new(now());
         let store = MemoryStore::new();
@@ -80,9 +89,23 @@ impl World {
         }
     }
 
+    /// A configuration like that of the world's server, over another store.
+    pub(crate) fn configure(&self, store: MemoryStore) -> Builder<MemoryStore> {
+        builder(&self.node, &self.clock, store)
+    }
+
     /// Another server like the world's, over another store.
     pub(crate) fn configured(&self, store: MemoryStore) -> PaymentServer {
         builder(&self.node, &self.clock, store).build().unwrap()
+    }
+
+    /// Another server over the same store, as after a restart.
+    pub(crate) fn again(
+        &self,
+        configure: impl FnOnce(Builder<MemoryStore>) -> Builder<MemoryStore>,
+    ) -> PaymentServer {
+        let builder = builder(&self.node, &self.clock, self.store.clone());
+        configure(builder).build().unwrap()
     }
 
     /// Moves both clocks, the server's and the chain's.
@@ -169,6 +192,15 @@ impl World {
         self.sign_open(&self.params(protocol), paying()).await
     }
 
+    /// A signed open transaction of a v2 channel with this salt.
+    pub(crate) async fn opening_with(&self, salt: B256) -> Opening {
+        let params = OpenParams {
+            salt,
+            ..self.params(SessionProtocol::V2)
+        };
+        self.sign_open(&params, paying()).await
+    }
+
     /// Opens a channel with a first voucher, without buying anything.
     pub(crate) async fn open(
         &self,
@@ -180,6 +212,69 @@ impl World {
         let payload = opening.payload(&self.voucher(&opening.terms, first));
         managed(self.manage(route, &payload).await);
         opening.terms
+    }
+
+    /// A channel of somebody else, on which some units are paid exactly.
+    pub(crate) async fn by_stranger(
+        &self,
+        route: &Route,
+        protocol: SessionProtocol,
+        units: u128,
+    ) -> ChannelTerms {
+        let params = self.params(protocol);
+        let context = self.context(gas::open(protocol), paying());
+        let unsigned = build::open(&context, &params).unwrap();
+        let terms = unsigned.open_terms(&params, self.stranger.address());
+        let transaction = unsigned.sign(&self.stranger).await.unwrap();
+        let payload = Opening { terms, transaction }.payload(&self.stranger_voucher(&terms, 0));
+        managed(self.manage(route, &payload).await);
+        for unit in 1..=units {
+            let signed = self.stranger_voucher(&terms, unit.saturating_mul(PRICE));
+            served(self.buy(route, &voucher_payload(&terms, &signed)).await).await;
+        }
+        terms
+    }
+
+    pub(crate) fn stranger_voucher(&self, terms: &ChannelTerms, units: u128) -> SignedVoucher {
+        sign(&self.stranger, terms, units)
+    }
+
+    /// Channels that are open on chain and have earned something, put into the
+    /// store as if they had been used.
+    pub(crate) async fn earned_directly(
+        &self,
+        protocol: SessionProtocol,
+        count: u128,
+        earned: u128,
+    ) -> Vec<ChannelTerms> {
+        let mut all = Vec::new();
+        for number in 0..count {
+            let mut params = self.params(protocol);
+            params.salt = B256::left_padding_from(&number.to_be_bytes());
+            let opening = self.sign_open(&params, paying()).await;
+            self.node.submit(&opening.transaction.encode()).unwrap();
+            let terms = opening.terms;
+            let pending = crate::session::record::PendingTx {
+                hash: opening.transaction.hash(),
+                valid_before: 0,
+            };
+            let voucher = self.voucher(&terms, earned);
+            let mut next = ChannelRecord::opening(terms, pending, voucher, self.clock.now());
+            next.deposit = params.deposit;
+            next.spent = amount(earned);
+            next.units = 1;
+            next.unsettled.since = Some(self.clock.now());
+            next.phase = Phase::Open;
+            let write = Write {
+                expected: None,
+                next,
+                entry: None,
+                outcome: None,
+            };
+            self.store.commit(write).await.unwrap();
+            all.push(terms);
+        }
+        all
     }
 
     pub(crate) fn voucher(&self, terms: &ChannelTerms, units: u128) -> SignedVoucher {
@@ -207,6 +302,14 @@ impl World {
         let context = self.context(gas::REQUEST_CLOSE, paying());
         self.send(build::request_close(&context, terms).unwrap())
             .await;
+    }
+
+    /// The payee collects a voucher itself, past the server.
+    pub(crate) async fn settle(&self, terms: &ChannelTerms, signed: &SignedVoucher) {
+        let context = self.context(gas::SETTLE, paying());
+        let unsigned = build::settle(&context, terms, signed).unwrap();
+        let transaction = unsigned.sign(&key(&self.node, 0)).await.unwrap();
+        self.node.submit(&transaction.encode()).unwrap();
     }
 
     pub(crate) async fn withdraw(&self, terms: &ChannelTerms) {

@@ -11,8 +11,8 @@ use alloy_primitives::{Address, B256, Bytes};
 use mpp_core::Amount;
 
 use super::{
-    BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, Simulated, Simulation,
-    TxReceipt,
+    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+    Simulation, TxReceipt,
 };
 use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 
@@ -50,6 +50,13 @@ impl ChainClient for DynChain {
         id: ChannelId,
     ) -> impl Future<Output = Result<ChannelView, ChainError>> + Send {
         self.0.channel(protocol, escrow, id)
+    }
+
+    fn channels(
+        &self,
+        asked: Vec<ChannelRef>,
+    ) -> impl Future<Output = Result<Vec<ChannelView>, ChainError>> + Send {
+        self.0.channels(asked)
     }
 
     fn send_and_wait(
@@ -106,6 +113,7 @@ trait Erased: Send + Sync {
         escrow: Address,
         id: ChannelId,
     ) -> Answer<'_, ChannelView>;
+    fn channels(&self, asked: Vec<ChannelRef>) -> Answer<'_, Vec<ChannelView>>;
     fn send_and_wait(&self, raw: Bytes) -> Answer<'_, TxReceipt>;
     fn receipt(&self, hash: B256) -> Answer<'_, Option<TxReceipt>>;
     fn logs(&self, filter: LogFilter) -> Answer<'_, Vec<ChainLog>>;
@@ -127,6 +135,10 @@ impl<C: ChainClient> Erased for C {
         id: ChannelId,
     ) -> Answer<'_, ChannelView> {
         Box::pin(ChainClient::channel(self, protocol, escrow, id))
+    }
+
+    fn channels(&self, asked: Vec<ChannelRef>) -> Answer<'_, Vec<ChannelView>> {
+        Box::pin(ChainClient::channels(self, asked))
     }
 
     fn send_and_wait(&self, raw: Bytes) -> Answer<'_, TxReceipt> {

@@ -1,7 +1,8 @@
 //! The chain port: what this workspace needs from a Tempo node.
 //!
 //! [`ChainClient`] has two implementations: [`rpc::RpcChain`] over JSON-RPC (feature `rpc`) and
-//! the node in process of `mpp-devnet`. The voucher path never calls it.
+//! the node in process of `mpp-devnet`; [`FailoverChain`] makes one of several. The voucher path
+//! never calls it.
 
 use core::future::Future;
 
@@ -13,13 +14,23 @@ use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 
 mod dynamic;
 mod error;
+#[cfg(feature = "std")]
+mod failover;
+mod history;
+mod logs;
 #[cfg(feature = "rpc")]
 pub mod rpc;
 mod types;
 
 pub use dynamic::DynChain;
 pub use error::ChainError;
-pub use types::{BlockInfo, ChainLog, FeeQuote, LogFilter, Simulated, Simulation, TxReceipt};
+#[cfg(feature = "std")]
+pub use failover::{FailoverChain, FailoverError};
+pub use history::{FoundChannel, HistoryFilter, Party, find_channels};
+pub use logs::{LogBatch, LogReader};
+pub use types::{
+    BlockInfo, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated, Simulation, TxReceipt,
+};
 
 /// A Tempo node, as far as payments need one.
 ///
@@ -44,6 +55,17 @@ pub trait ChainClient: Send + Sync + 'static {
         escrow: Address,
         id: ChannelId,
     ) -> impl Future<Output = Result<ChannelView, ChainError>> + Send;
+
+    /// Reads many channels at the latest block, in the order asked.
+    ///
+    /// One call for all channels of an escrow, as far as the node allows.
+    ///
+    /// # Errors
+    /// As [`ChainClient::channel`]; all or nothing.
+    fn channels(
+        &self,
+        asked: Vec<ChannelRef>,
+    ) -> impl Future<Output = Result<Vec<ChannelView>, ChainError>> + Send;
 
     /// Sends a signed transaction and waits until it is mined.
     ///

@@ -4,6 +4,19 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use alloy_primitives::{Address, B256, Bytes, U256};
 
+use crate::channel::{ChannelId, SessionProtocol};
+
+/// Where a channel is found on chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelRef {
+    /// Version of the session protocol.
+    pub protocol: SessionProtocol,
+    /// The escrow that holds it.
+    pub escrow: Address,
+    /// Its id.
+    pub id: ChannelId,
+}
+
 /// Receipt of a mined transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TxReceipt {

@@ -2,6 +2,7 @@
 
 mod convert;
 mod event;
+mod news;
 mod stream_channel;
 mod typed_data;
 
@@ -10,6 +11,7 @@ pub use convert::DescriptorRange;
 pub(crate) use convert::from_uint96;
 pub(crate) use convert::to_uint96;
 pub use event::EscrowEvent;
+pub use news::{ChannelEnd, ChannelNews, CloseNews};
 pub use stream_channel::IStreamChannel;
 pub use tempo_contracts::precompiles::{ITIP20, ITIP20ChannelReserve};
 pub(crate) use typed_data::voucher_digest;

@@ -83,17 +83,51 @@ pub fn close(
     signed: &SignedVoucher,
     capture: Amount,
 ) -> Result<UnsignedTx, BuildError> {
-    let cumulative = voucher_amount(terms, signed)?;
-    if capture > cumulative || (terms.protocol == SessionProtocol::V1 && capture != cumulative) {
-        return Err(BuildError::Capture);
-    }
-    close_with(
-        context,
-        terms,
-        cumulative,
-        capture,
-        signed.signature.to_bytes().into(),
-    )
+    let call = close_call(terms, signed, capture)?;
+    UnsignedTx::new(context, vec![call])
+}
+
+/// One way to collect from one channel, as a part of a larger transaction.
+#[derive(Clone, Copy, Debug)]
+pub enum Collection<'a> {
+    /// Collects the voucher and leaves the channel open.
+    Settle {
+        /// The channel.
+        terms: &'a ChannelTerms,
+        /// Its voucher.
+        signed: &'a SignedVoucher,
+    },
+    /// Collects `capture` base units in total and refunds the rest.
+    Close {
+        /// The channel.
+        terms: &'a ChannelTerms,
+        /// Its voucher.
+        signed: &'a SignedVoucher,
+        /// What the payee has got in total afterwards, in base units.
+        capture: Amount,
+    },
+}
+
+/// Collects from several channels at once, all or none.
+///
+/// # Errors
+/// [`BuildError`] as [`settle_all`] and [`close`].
+pub fn collect<'a>(
+    context: &TxContext,
+    collections: impl IntoIterator<Item = Collection<'a>>,
+) -> Result<UnsignedTx, BuildError> {
+    let calls = collections
+        .into_iter()
+        .map(|collection| match collection {
+            Collection::Settle { terms, signed } => settle_call(terms, signed),
+            Collection::Close {
+                terms,
+                signed,
+                capture,
+            } => close_call(terms, signed, capture),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    UnsignedTx::new(context, calls)
 }
 
 /// Closes without a voucher: the payee gets no more than `settled`, what it has already got.
@@ -105,7 +139,8 @@ pub fn close_at_settled(
     terms: &ChannelTerms,
     settled: Amount,
 ) -> Result<UnsignedTx, BuildError> {
-    close_with(context, terms, settled, settled, Bytes::new())
+    let call = close_with(terms, settled, settled, Bytes::new())?;
+    UnsignedTx::new(context, vec![call])
 }
 
 /// Asks for the deposit back; the payee has the grace period to collect.
@@ -194,14 +229,26 @@ fn settle_call(terms: &ChannelTerms, signed: &SignedVoucher) -> Result<Call, Bui
     })
 }
 
+fn close_call(
+    terms: &ChannelTerms,
+    signed: &SignedVoucher,
+    capture: Amount,
+) -> Result<Call, BuildError> {
+    let cumulative = voucher_amount(terms, signed)?;
+    if capture > cumulative || (terms.protocol == SessionProtocol::V1 && capture != cumulative) {
+        return Err(BuildError::Capture);
+    }
+    let signature = signed.signature.to_bytes().into();
+    close_with(terms, cumulative, capture, signature)
+}
+
 fn close_with(
-    context: &TxContext,
     terms: &ChannelTerms,
     cumulative: Amount,
     capture: Amount,
     signature: Bytes,
-) -> Result<UnsignedTx, BuildError> {
-    let call = match terms.protocol {
+) -> Result<Call, BuildError> {
+    Ok(match terms.protocol {
         SessionProtocol::V1 => calls::call(
             terms.escrow,
             &IStreamChannel::closeCall {
@@ -219,8 +266,7 @@ fn close_with(
                 signature,
             },
         ),
-    };
-    UnsignedTx::new(context, vec![call])
+    })
 }
 
 /// The amount of a voucher that belongs to the channel.

@@ -12,6 +12,17 @@ pub const TOP_UP: u64 = 1_000_000;
 pub const SETTLE: u64 = 1_000_000;
 /// Collecting and refunding.
 pub const CLOSE: u64 = 1_500_000;
+/// What collecting from several channels costs beside the channels; the payee may hold the token
+/// for the first time.
+pub const COLLECT: u64 = 400_000;
+/// One more voucher in the same transaction: twice what was measured (LOCALNODE).
+pub const SETTLE_MORE: u64 = 130_000;
+/// One more close in the same transaction; its payer may have no balance left to add to.
+pub const CLOSE_MORE: u64 = 450_000;
+/// Used by collecting one voucher, all told, for estimates of what that costs.
+pub const SETTLE_USED: u64 = 85_000;
+/// Used by one close, all told.
+pub const CLOSE_USED: u64 = 120_000;
 /// Asking for the deposit back.
 pub const REQUEST_CLOSE: u64 = 600_000;
 /// Taking the deposit back after the grace period.

@@ -44,6 +44,10 @@ impl Market {
             .fee_payer(sponsor.clone())
             // Facts are fetched on demand, so that RPC calls can be counted.
             .watch_every(Duration::from_secs(24 * 60 * 60))
+            .settlement(mpp_server::SettlePolicy {
+                every: Duration::from_secs(24 * 60 * 60),
+                ..mpp_server::SettlePolicy::on_demand()
+            })
             .build()?;
         let shop = Shop::open(server, scratch, router).await?;
         Ok(Self {

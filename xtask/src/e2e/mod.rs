@@ -3,12 +3,15 @@
 mod charge;
 mod charge_client;
 mod close;
+mod follow;
 mod hold;
 mod market;
 mod mcp;
 mod money;
 mod open;
+mod rescue;
 mod resume;
+mod settle;
 mod stream;
 mod table;
 mod volume;
@@ -86,6 +89,33 @@ const CHECKS: &[(&str, Check)] = &[
     ),
     check!("close captures what was spent", close::cooperative),
     check!("forced close: service stops, refund", close::forced),
+    check!(
+        "reorganized: request, top-up, open go back",
+        follow::reorganized
+    ),
+    check!("after downtime the chain is known first", follow::downtime),
+    check!("an outage of the chain risks a capped sum", follow::outage),
+    check!(
+        "store lost: channels are found on chain",
+        rescue::empty_store
+    ),
+    check!("book lost: found on chain, and left", rescue::empty_book),
+    check!(
+        "settles by amount, units and age by itself",
+        settle::by_itself
+    ),
+    check!("an idle channel is closed by itself", settle::idle),
+    check!(
+        "forced close: answered, all spent is paid",
+        settle::answered
+    ),
+    check!("killed after the request: answered later", settle::killed),
+    check!(
+        "dropped and reverted settlements are repeated",
+        settle::repeated
+    ),
+    check!("a frozen payer holds up nobody else", settle::frozen),
+    check!("shutdown settles what is left", settle::shutdown),
     check!("client charge: pull", charge_client::pull),
     check!("client charge: push", charge_client::push),
     check!("client charge: sponsored", charge_client::sponsored),

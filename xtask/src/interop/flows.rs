@@ -10,7 +10,7 @@ use mpp_server::session::record::Phase;
 use mpp_tempo::{LocalSigner, Signer as _, channel::ChannelId};
 use serde_json::Value;
 
-use super::{Stage, matrix::Direction, npm::Server, ours::WORDS};
+use super::{Stage, matrix::Direction, ours::WORDS, scripts::Server};
 use crate::{
     account,
     e2e::{cents, dollars},
@@ -18,6 +18,7 @@ use crate::{
 
 const MPPX: &str = "mppx 0.11.0";
 const MPPX_V1: &str = "mppx 0.8.14";
+const PYMPP: &str = "pympp 0.16.0";
 
 /// One flow with one peer.
 #[derive(Debug)]
@@ -73,17 +74,33 @@ const fn session(
     flow(MPPX, name, play)
 }
 
-const fn charge(name: &'static str, flow_name: &'static str, path: &'static str) -> Flow {
+const fn charge(
+    peer: &'static str,
+    name: &'static str,
+    flow_name: &'static str,
+    path: &'static str,
+) -> Flow {
     let play = Play::Charge {
         flow: flow_name,
         path,
     };
-    flow(MPPX, name, play)
+    flow(peer, name, play)
 }
 
-const fn our_charge(name: &'static str, path: &'static str) -> Flow {
-    flow(MPPX, name, Play::OurCharge { path })
+const fn our_charge(peer: &'static str, name: &'static str, path: &'static str) -> Flow {
+    flow(peer, name, Play::OurCharge { path })
 }
+
+/// A flow that fails for a reason of the peer's.
+const fn deviating(flow: Flow, why: &'static str) -> Flow {
+    Flow {
+        deviation: Some(why),
+        ..flow
+    }
+}
+
+const NO_PROOFS: &str = "it knows no proofs of identity";
+const NO_SIMULATION: &str = "it needs tempo_simulateV1, which no local node offers";
 
 /// All flows.
 pub(super) const FLOWS: &[Flow] = &[
@@ -112,11 +129,21 @@ pub(super) const FLOWS: &[Flow] = &[
         5,
     ),
     session("session v1, SSE, close", "v1 stream", "/v1/stream", WORDS),
-    charge("charge, pull", "pull charge", "/charge/pull"),
-    charge("charge, push", "push charge", "/charge/push"),
-    charge("charge, proof of identity", "proof charge", "/charge/proof"),
-    charge("charge, sponsored", "sponsored charge", "/charge/sponsored"),
-    charge("charge, splits", "splits charge", "/charge/splits"),
+    charge(MPPX, "charge, pull", "pull charge", "/charge/pull"),
+    charge(MPPX, "charge, push", "push charge", "/charge/push"),
+    charge(
+        MPPX,
+        "charge, proof of identity",
+        "proof charge",
+        "/charge/proof",
+    ),
+    charge(
+        MPPX,
+        "charge, sponsored",
+        "sponsored charge",
+        "/charge/sponsored",
+    ),
+    charge(MPPX, "charge, splits", "splits charge", "/charge/splits"),
     flow(
         MPPX,
         "session v2, requests, close",
@@ -137,11 +164,38 @@ pub(super) const FLOWS: &[Flow] = &[
         "session v1, SSE with top-ups, close",
         Play::OurStream { protocol: "v1" },
     ),
-    our_charge("charge, pull", "/charge/pull"),
-    our_charge("charge, push", "/charge/push"),
-    our_charge("charge, proof of identity", "/charge/proof"),
-    our_charge("charge, sponsored", "/charge/sponsored"),
-    our_charge("charge, splits", "/charge/splits"),
+    our_charge(MPPX, "charge, pull", "/charge/pull"),
+    our_charge(MPPX, "charge, push", "/charge/push"),
+    our_charge(MPPX, "charge, proof of identity", "/charge/proof"),
+    our_charge(MPPX, "charge, sponsored", "/charge/sponsored"),
+    our_charge(MPPX, "charge, splits", "/charge/splits"),
+    charge(PYMPP, "charge, pull", "pull charge", "/charge/pull"),
+    deviating(
+        charge(
+            PYMPP,
+            "charge, proof of identity",
+            "proof charge",
+            "/charge/proof",
+        ),
+        NO_PROOFS,
+    ),
+    charge(
+        PYMPP,
+        "charge, sponsored",
+        "sponsored charge",
+        "/charge/sponsored",
+    ),
+    charge(PYMPP, "charge, splits", "splits charge", "/charge/splits"),
+    our_charge(PYMPP, "charge, pull", "/charge/pull"),
+    deviating(
+        our_charge(PYMPP, "charge, proof of identity", "/charge/proof"),
+        NO_PROOFS,
+    ),
+    deviating(
+        our_charge(PYMPP, "charge, sponsored", "/charge/sponsored"),
+        NO_SIMULATION,
+    ),
+    our_charge(PYMPP, "charge, splits", "/charge/splits"),
 ];
 
 impl Flow {
@@ -154,18 +208,26 @@ impl Flow {
         }
     }
 
+    /// The peer's client or server.
+    fn script(&self, role: &str) -> String {
+        match self.peer {
+            PYMPP => format!("{role}.py"),
+            _ => format!("{role}.mjs"),
+        }
+    }
+
     pub(super) async fn play(&self, stage: &Stage) -> anyhow::Result<()> {
         let purpose = format!("{} {} {:?}", self.peer, self.name, self.direction());
         let payer = stage.person(&purpose, dollars(2)).await?;
         match self.play {
             Play::Session { flow, path, units } => {
-                let said = stage.peer_buys(&payer, flow, path).await?;
+                let said = stage.peer_buys(self, &payer, (flow, path)).await?;
                 ensure!(said["served"] == units, "served {}", said["served"]);
                 stage.check_closed(&payer, &said["receipt"], units).await
             }
             Play::Charge { flow, path } => {
                 let before = stage.node.balance(payer.address()).await?;
-                let said = stage.peer_buys(&payer, flow, path).await?;
+                let said = stage.peer_buys(self, &payer, (flow, path)).await?;
                 ensure!(
                     said["receipt"]["status"] == "success",
                     "{}",
@@ -175,21 +237,24 @@ impl Flow {
                 check_charged(path, before, after)
             }
             Play::OurRequests { protocol } => {
-                let server = stage.peer_server(protocol).await?;
+                let server = stage.peer_server(self, protocol).await?;
                 let client = stage.client(&payer)?;
                 requests(&client, &format!("{}/requests", server.url)).await
             }
             Play::OurStream { protocol } => {
-                let server = stage.peer_server(protocol).await?;
+                let server = stage.peer_server(self, protocol).await?;
                 let client = stage.client(&payer)?;
                 stream(&client, &format!("{}/stream", server.url)).await
             }
             Play::OurCharge { path } => {
-                let server = stage.peer_server("v2").await?;
+                let server = stage.peer_server(self, "v2").await?;
                 let client = stage.client(&payer)?;
                 let before = stage.node.balance(payer.address()).await?;
                 let response = client.get(format!("{}{path}", server.url)).send().await?;
-                ensure!(response.status() == 200, "{}", response.status());
+                if response.status() != 200 {
+                    let status = response.status();
+                    anyhow::bail!("{status} {}", response.text().await?);
+                }
                 let Some(Receipt::Charge(_)) = response.receipt() else {
                     anyhow::bail!("no receipt of a charge");
                 };
@@ -242,17 +307,24 @@ impl Stage {
             .build()?)
     }
 
-    async fn peer_buys(&self, payer: &Person, flow: &str, path: &str) -> anyhow::Result<Value> {
+    async fn peer_buys(
+        &self,
+        flow: &Flow,
+        payer: &Person,
+        (name, path): (&str, &str),
+    ) -> anyhow::Result<Value> {
         let environment = [
-            ("FLOW", flow.to_owned()),
+            ("FLOW", name.to_owned()),
             ("PAYER_KEY", payer.key.clone()),
             ("RPC_URL", self.node.url.clone()),
             ("URL", format!("{}{path}", self.ours.shop.url)),
         ];
-        self.scripts.run("client.mjs", &environment).await
+        self.scripts
+            .run(flow.script("client").as_str(), &environment)
+            .await
     }
 
-    async fn peer_server(&self, protocol: &str) -> anyhow::Result<Server> {
+    async fn peer_server(&self, flow: &Flow, protocol: &str) -> anyhow::Result<Server> {
         let seller = self.person("the peer that sells", dollars(2)).await?;
         let sponsor = self.person("the peer that sponsors", dollars(2)).await?;
         let environment = [
@@ -261,7 +333,9 @@ impl Stage {
             ("SPONSOR_KEY", sponsor.key),
             ("RPC_URL", self.node.url.clone()),
         ];
-        self.scripts.serve("server.mjs", &environment).await
+        self.scripts
+            .serve(flow.script("server").as_str(), &environment)
+            .await
     }
 
     /// The channel is closed with what was served, on both sides and on chain.

@@ -2,10 +2,14 @@
 
 mod flows;
 mod matrix;
-mod npm;
 mod ours;
+mod scripts;
 
-use self::{flows::FLOWS, matrix::Matrix, npm::Scripts, ours::Ours};
+use std::time::Duration;
+
+use mpp_devnet::DevnetConfig;
+
+use self::{flows::FLOWS, matrix::Matrix, ours::Ours, scripts::Scripts};
 use crate::node::Node;
 
 /// Which flows to play, and what to print.
@@ -17,7 +21,8 @@ pub(crate) struct Options {
     /// Also print the table of the README.
     #[arg(long)]
     markdown: bool,
-    /// Fail instead of saying that nothing was checked when npm is missing.
+    /// Fail instead of saying that nothing was checked when Node, npm
+    /// or Python is missing.
     #[arg(long)]
     required: bool,
 }
@@ -33,11 +38,16 @@ pub(crate) struct Stage {
 /// Plays all flows, one after the other, on one local chain.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let Some(scripts) = Scripts::install().await? else {
-        anyhow::ensure!(!options.required, "the peers need Node and npm");
-        println!("NOT CHECKED: the peers need Node and npm, which are not installed");
+        anyhow::ensure!(!options.required, "the peers need Node, npm and Python");
+        println!("NOT CHECKED: the peers need Node, npm and Python, and one is missing");
         return Ok(());
     };
-    let node = Node::embedded().await?;
+    // Some peers sign for longer than the first networks allowed.
+    let config = DevnetConfig {
+        max_expiry: Duration::from_secs(300),
+        ..DevnetConfig::default()
+    };
+    let node = Node::embedded_with(config).await?;
     let ours = Ours::open(&node).await?;
     let stage = Stage {
         node,

@@ -4,7 +4,7 @@ use alloy_primitives::Address;
 use axum::{Router, routing::get};
 use mpp_http::server::{Metered, Paid, PaidSession, PaymentLayer};
 use mpp_server::{ChargeOffer, Offer, PaymentServer, Route};
-use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _, wire::ChargeMode};
+use mpp_tempo::{SessionProtocol, Signer as _, wire::ChargeMode};
 
 use crate::{
     account,
@@ -16,11 +16,10 @@ use crate::{
 /// Words of a stream.
 pub(super) const WORDS: u32 = 20;
 
-/// Our server and who is paid.
+/// Our server.
 #[derive(Debug)]
 pub(super) struct Ours {
     pub(super) shop: Shop,
-    pub(super) payee: LocalSigner,
 }
 
 impl Ours {
@@ -31,11 +30,11 @@ impl Ours {
             account::fund(node, signer.address(), dollars(10)).await?;
         }
         let scratch = Scratch::new()?;
-        let server = shop::configure(node, payee.clone(), &scratch)?
+        let server = shop::configure(node, payee, &scratch)?
             .fee_payer(sponsor)
             .build()?;
         let shop = Shop::open(server, scratch, router).await?;
-        Ok(Self { shop, payee })
+        Ok(Self { shop })
     }
 }
 

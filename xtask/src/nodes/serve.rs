@@ -46,6 +46,7 @@ pub(crate) async fn serve(options: &ServeOptions) -> anyhow::Result<()> {
             &server,
             mpp_example_poem::offer(&server),
         )?);
+    server.ready().await?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("http://{}", listener.local_addr()?);
     let app = router.into_make_service_with_connect_info::<SocketAddr>();

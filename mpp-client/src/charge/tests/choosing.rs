@@ -165,7 +165,7 @@ async fn a_method_of_ones_own_comes_first_and_is_asked() {
         let Choice::Method(method, challenge) = choice else {
             panic!("{choice:?}");
         };
-        bench.payer.pay_by(site, method, challenge).await
+        bench.payer.pay_by(site, method, *challenge).await
     };
     let once = pay(&bench.site).await.unwrap();
     let word = once.credential().payload["word"].clone();

@@ -102,6 +102,13 @@ async fn how_a_charge_ends_without_a_receipt() {
     let error = once.release(ClientError::Transport(lost()));
     assert!(matches!(error, ClientError::Transport(_)));
     assert_eq!(bench.only().state, ChargeState::Void);
+    // Not sent this time, but the server was shown the same payment before.
+    let bench = Bench::new();
+    drop(bench.pay(&offer("c1")).await);
+    let again = bench.pay(&offer("c1")).await;
+    let error = again.release(ClientError::Transport(lost()));
+    assert!(matches!(error, ClientError::ChargeIndeterminate { .. }));
+    assert_eq!(bench.only().state, ChargeState::Open);
     // Refused: the server has the transaction, and the chain will tell.
     let bench = Bench::new();
     let once = bench.pay(&offer("c1")).await;

@@ -83,6 +83,9 @@ pub enum Phase {
     Open,
     /// The server was asked to close and has not confirmed.
     Closing,
+    /// The payer wants the deposit back without the server; whether the chain was asked to close is
+    /// not known yet.
+    Leaving,
     /// The chain was asked to close, at this Unix second of its clock.
     CloseRequested {
         /// When the request was mined.
@@ -109,6 +112,12 @@ impl Phase {
         matches!(self, Self::Opening | Self::Open)
     }
 
+    /// Whether the payer is on its way out of the channel without the server.
+    #[must_use]
+    pub const fn is_leaving(&self) -> bool {
+        matches!(self, Self::Leaving | Self::CloseRequested { .. })
+    }
+
     /// Whether the channel may hold money on chain.
     #[must_use]
     pub const fn may_hold_money(&self) -> bool {
@@ -126,6 +135,8 @@ pub enum StaleReason {
     Finalized,
     /// It refused to open the channel.
     OpenRefused,
+    /// The book had lost it; it was found on chain.
+    Found,
 }
 
 /// The open as it was signed, so that it can be repeated with the same bytes. `Debug` leaves the

@@ -19,7 +19,7 @@ impl Exchange {
         let (payer, site) = (&self.client.payer, &self.site);
         self.once = Some(match choice {
             Choice::Charge(offer) => payer.charge(site, &offer, self.order.key()).await?,
-            Choice::Method(method, challenge) => payer.pay_by(site, method, challenge).await?,
+            Choice::Method(method, challenge) => payer.pay_by(site, method, *challenge).await?,
             Choice::Session(_) => return Err(ClientError::Misuse("a session is not paid once")),
         });
         Ok(())

@@ -1,9 +1,10 @@
 //! Charges through the whole server, on an in-process chain.
 
+mod books;
 mod faults;
 mod once;
 mod paying;
 mod refund;
 mod refused;
-mod shop;
+pub(crate) mod shop;
 mod sponsor;

@@ -21,27 +21,27 @@ use crate::{
 };
 
 /// Price of the routes, in base units.
-pub(super) const PRICE: u128 = 10_000;
+pub(crate) const PRICE: u128 = 10_000;
 
-pub(super) fn offer(world: &World) -> ChargeOffer {
+pub(crate) fn offer(world: &World) -> ChargeOffer {
     world.server.charge().amount("0.01")
 }
 
-pub(super) fn shop(offer: ChargeOffer) -> Route {
+pub(crate) fn shop(offer: ChargeOffer) -> Route {
     route("/photo", offer.build().unwrap())
 }
 
-pub(super) fn request(challenge: &Challenge) -> ChargeRequest {
+pub(crate) fn request(challenge: &Challenge) -> ChargeRequest {
     challenge.request.decode().unwrap()
 }
 
 /// The transfers that the challenge asks for, as an honest client makes them.
-pub(super) fn honest(challenge: &Challenge) -> Vec<ChargeTransfer> {
+pub(crate) fn honest(challenge: &Challenge) -> Vec<ChargeTransfer> {
     let transfers = Transfers::try_from(&request(challenge)).unwrap();
     transfers.with_attribution(memo(challenge))
 }
 
-pub(super) fn memo(challenge: &Challenge) -> AttributionMemo {
+pub(crate) fn memo(challenge: &Challenge) -> AttributionMemo {
     AttributionMemo::new(
         challenge.realm.as_str(),
         Some("client"),
@@ -50,15 +50,15 @@ pub(super) fn memo(challenge: &Challenge) -> AttributionMemo {
 }
 
 /// A wallet's way of paying, which tests bend.
-pub(super) struct Wallet<'a> {
-    pub(super) world: &'a World,
-    pub(super) signer: &'a LocalSigner,
-    pub(super) context: TxContext,
-    pub(super) token: Address,
+pub(crate) struct Wallet<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) signer: &'a LocalSigner,
+    pub(crate) context: TxContext,
+    pub(crate) token: Address,
 }
 
 impl<'a> Wallet<'a> {
-    pub(super) fn new(world: &'a World) -> Self {
+    pub(crate) fn new(world: &'a World) -> Self {
         Self {
             signer: &world.payer,
             context: world.context(gas::TRANSFER, paying()),
@@ -67,14 +67,14 @@ impl<'a> Wallet<'a> {
         }
     }
 
-    pub(super) fn sponsored(world: &'a World) -> Self {
+    pub(crate) fn sponsored(world: &'a World) -> Self {
         Self {
             context: world.context(gas::TRANSFER, FeeMode::Sponsored),
             ..Self::new(world)
         }
     }
 
-    pub(super) async fn sign(&self, transfers: &[ChargeTransfer]) -> SignedTx {
+    pub(crate) async fn sign(&self, transfers: &[ChargeTransfer]) -> SignedTx {
         let calls: Vec<_> = transfers
             .iter()
             .map(|one| Transfer::of_charge(self.token, one))
@@ -84,24 +84,24 @@ impl<'a> Wallet<'a> {
     }
 
     /// A credential that pays the challenge as it asks.
-    pub(super) async fn pay(&self, challenge: &Challenge) -> Credential {
+    pub(crate) async fn pay(&self, challenge: &Challenge) -> Credential {
         let signed = self.sign(&honest(challenge)).await;
         pull(challenge, &signed)
     }
 
     /// Pays the challenge past the server, and shows the hash.
-    pub(super) async fn push(&self, challenge: &Challenge) -> (Credential, B256) {
+    pub(crate) async fn push(&self, challenge: &Challenge) -> (Credential, B256) {
         let signed = self.sign(&honest(challenge)).await;
         self.world.node.submit(&signed.encode()).unwrap();
         (push(challenge, signed.hash()), signed.hash())
     }
 
-    pub(super) fn source(&self) -> String {
+    pub(crate) fn source(&self) -> String {
         format!("did:pkh:eip155:42431:{}", self.signer.address())
     }
 }
 
-pub(super) fn pull(challenge: &Challenge, signed: &SignedTx) -> Credential {
+pub(crate) fn pull(challenge: &Challenge, signed: &SignedTx) -> Credential {
     credential(
         challenge,
         &ChargePayload::Transaction {
@@ -110,23 +110,23 @@ pub(super) fn pull(challenge: &Challenge, signed: &SignedTx) -> Credential {
     )
 }
 
-pub(super) fn push(challenge: &Challenge, hash: B256) -> Credential {
+pub(crate) fn push(challenge: &Challenge, hash: B256) -> Credential {
     credential(challenge, &ChargePayload::Hash { hash })
 }
 
-pub(super) fn credential(challenge: &Challenge, payload: &ChargePayload) -> Credential {
+pub(crate) fn credential(challenge: &Challenge, payload: &ChargePayload) -> Credential {
     Credential::new(challenge.clone(), serde_json::to_value(payload).unwrap())
 }
 
 /// Shows a credential to the world's server.
-pub(super) async fn show(world: &World, route: &Route, credential: &Credential) -> Decision {
+pub(crate) async fn show(world: &World, route: &Route, credential: &Credential) -> Decision {
     world
         .decide(route, credential.clone(), Purpose::Content)
         .await
 }
 
 /// As [`show`], at another server.
-pub(super) async fn show_at(
+pub(crate) async fn show_at(
     server: &crate::PaymentServer,
     route: &Route,
     credential: &Credential,
@@ -136,22 +136,22 @@ pub(super) async fn show_at(
 }
 
 /// Captures a grant, as a transport does whose handler has succeeded.
-pub(super) async fn served(decision: Decision) -> ChargeReceipt {
+pub(crate) async fn served(decision: Decision) -> ChargeReceipt {
     charge_receipt(granted(decision).capture(None).await.unwrap())
 }
 
-pub(super) fn charge_receipt(receipt: Receipt) -> ChargeReceipt {
+pub(crate) fn charge_receipt(receipt: Receipt) -> ChargeReceipt {
     match receipt {
         Receipt::Charge(receipt) => receipt,
         Receipt::Session(_) => panic!("a session receipt"),
     }
 }
 
-pub(super) async fn record(world: &World, challenge: &Challenge) -> Option<ChargeRecord> {
+pub(crate) async fn record(world: &World, challenge: &Challenge) -> Option<ChargeRecord> {
     world.server.charge_of(&challenge.id).await.unwrap()
 }
 
 /// How many transactions the chain holds.
-pub(super) fn mined(world: &World) -> u64 {
+pub(crate) fn mined(world: &World) -> u64 {
     world.node.transactions_mined()
 }

@@ -61,6 +61,7 @@ fn gate_with(realm: &str, keys: KeyRing) -> Gate {
         challenge_lifetime: core::time::Duration::from_secs(300),
         clock: SharedClock::new(ManualClock::new(now())),
         events: Events::new(16),
+        service: crate::tasks::Service::default(),
     }
 }
 

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     session::{
-        command::Capture,
-        record::{HoldId, Idempotency, PendingTx},
+        command::{Capture, CloseNews, Facts},
+        record::{HoldId, Idempotency, PendingTx, Quarantine, Unsettled},
         restart::after_restart,
     },
     testing::{BOTH, NOW_SECS, amount, challenge_id, now, opening, terms, verified},
@@ -48,6 +48,12 @@ enum Event {
     Show(usize),
     /// The server is shown an empty slot, as a lagging node does.
     ShowNothing,
+    /// The server reads the events of one of the newest steps of the chain.
+    Follow(usize),
+    /// The chain takes back its newest steps; the server has not noticed.
+    ChainReorg(usize),
+    /// The server looks again at what a reorganization may have changed.
+    LookAgain,
     OpenFailed,
     Accept {
         units: u128,
@@ -79,7 +85,13 @@ enum Event {
     Keep,
     BeginStream,
     BeginClose(u128),
-    CloseSent(u8),
+    CloseWithHeld,
+    Dispute,
+    Settled,
+    CloseSent {
+        byte: u8,
+        instead_of: Option<u8>,
+    },
     CloseFailed(u8),
     /// The close transaction is mined; the server has its receipt.
     CloseMined(u8),
@@ -110,6 +122,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::ChainClose),
         8 => (0..4_usize).prop_map(Event::Show),
         1 => Just(Event::ShowNothing),
+        6 => (0..4_usize).prop_map(Event::Follow),
+        1 => (1..4_usize).prop_map(Event::ChainReorg),
+        3 => Just(Event::LookAgain),
         1 => Just(Event::OpenFailed),
         8 => (units.clone(), 0..3_u128, prop::option::of(ask()))
             .prop_map(|(units, min_delta, hold)| Event::Accept { units, min_delta, hold }),
@@ -127,7 +142,11 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Keep),
         2 => Just(Event::BeginStream),
         2 => units.prop_map(Event::BeginClose),
-        2 => (0..3_u8).prop_map(Event::CloseSent),
+        1 => Just(Event::CloseWithHeld),
+        1 => Just(Event::Settled),
+        1 => prop::bool::weighted(0.2).prop_map(|is| if is { Event::Dispute } else { Event::Keep }),
+        2 => (0..3_u8, prop::option::of(0..3_u8))
+            .prop_map(|(byte, instead_of)| Event::CloseSent { byte, instead_of }),
         2 => (0..3_u8).prop_map(Event::CloseFailed),
         1 => (0..3_u8).prop_map(Event::CloseMined),
     ]
@@ -225,6 +244,13 @@ impl World {
             Event::ChainClose => {
                 self.change_chain(finalize);
             }
+            Event::ChainReorg(depth) => {
+                let left = self.chain.len().saturating_sub(depth);
+                self.chain.truncate(left);
+                if self.chain.is_empty() {
+                    self.chain.push(ChannelView::unknown());
+                }
+            }
             Event::Wait(seconds) => {
                 self.elapsed = self.elapsed.saturating_add(seconds);
             }
@@ -245,6 +271,7 @@ impl World {
             | Event::ChainCloseRequest
             | Event::ChainSettle
             | Event::ChainClose
+            | Event::ChainReorg(_)
             | Event::Wait(_)
             | Event::Crash => return self.pass(event),
             Event::Show(ago) => {
@@ -252,6 +279,8 @@ impl World {
                 Command::Observe(self.chain[index])
             }
             Event::ShowNothing => Command::Observe(ChannelView::unknown()),
+            Event::Follow(ago) => return self.follow(ago),
+            Event::LookAgain => Command::Reorged(self.truth()),
             Event::OpenFailed => Command::OpenFailed,
             Event::Accept {
                 units,
@@ -287,10 +316,20 @@ impl World {
             Event::Keep => Command::Keep,
             Event::BeginStream => Command::BeginStream,
             Event::BeginClose(units) => Command::BeginClose(self.voucher(units)),
-            Event::CloseSent(byte) => Command::CloseSent(PendingTx {
-                hash: hash(byte),
-                valid_before: 9,
-            }),
+            Event::CloseWithHeld => Command::CloseWithHeld,
+            Event::Dispute => match self.record.best.clone() {
+                Some(best) => Command::Dispute(best),
+                None => return,
+            },
+            // Only what was spent is ever settled.
+            Event::Settled => Command::Settled(self.truth().settled.min(self.record.spent)),
+            Event::CloseSent { byte, instead_of } => Command::CloseSent {
+                sent: PendingTx {
+                    hash: hash(byte),
+                    valid_before: 9,
+                },
+                instead_of: instead_of.map(hash),
+            },
             Event::CloseFailed(byte) => Command::CloseFailed {
                 transaction: hash(byte),
             },
@@ -306,7 +345,9 @@ impl World {
                 };
                 // The escrow refuses a capture below what it has paid out.
                 let truth = self.truth();
-                let refused = truth.existence != Existence::Open || capture < truth.settled;
+                let refused = truth.existence != Existence::Open
+                    || capture < truth.settled
+                    || capture > truth.deposit;
                 if sent.hash != hash(byte) || refused {
                     return;
                 }
@@ -317,6 +358,30 @@ impl World {
                 }
             }
         };
+        self.run(command);
+    }
+
+    /// The events of a step of the chain, as facts.
+    fn follow(&mut self, ago: usize) {
+        let Some(index) = self.chain.len().checked_sub(ago.saturating_add(1)) else {
+            return;
+        };
+        let after = self.chain[index];
+        let before = match index.checked_sub(1) {
+            Some(before) => self.chain[before],
+            None => ChannelView::unknown(),
+        };
+        match after.existence {
+            Existence::Open => self.run(Command::Follow(facts_between(&before, &after))),
+            Existence::Finalized => self.run(Command::Closed {
+                transaction: B256::repeat_byte(0xcc),
+                settled: before.settled,
+            }),
+            Existence::Unknown => {}
+        }
+    }
+
+    fn run(&mut self, command: Command) {
         let old = self.record.clone();
         match apply(&old, command.clone(), self.now()) {
             Ok(step) => self.check_step(&old, &command, step),
@@ -329,8 +394,11 @@ impl World {
         assert_eq!(step.outcome.changed, next != old);
         assert!(step.outcome.changed || step.entry.is_none());
         let credited = check_credit(old, command, &step);
-        check_monotone(old, next);
+        if !matches!(command, Command::Reorged(_)) {
+            check_monotone(old, next);
+        }
         check_bounds(next, self.now());
+        check_collectable(old, next, command);
         // Nothing is sold but in service.
         let kept = old.spent.checked_sub(credited).unwrap();
         let sold = next.spent.checked_sub(kept).unwrap();
@@ -346,7 +414,7 @@ impl World {
                 assert!(voucher.cumulative() >= old.accepted());
                 assert!(step.outcome.shortage.is_none() || sold.is_zero());
             }
-            Command::Observe(_) => {}
+            Command::Observe(_) | Command::Follow(_) | Command::Reorged(_) => {}
             _ => assert_eq!(next.best, old.best),
         }
         if let Some(entry) = step.entry {
@@ -392,6 +460,20 @@ const LEASE: i64 = 30;
 
 fn in_secs(seconds: i64) -> Timestamp {
     Timestamp::from_secs(NOW_SECS.saturating_add(seconds))
+}
+
+/// What the events of one step of the chain say.
+fn facts_between(before: &ChannelView, after: &ChannelView) -> Facts {
+    let close = match (before.close_requested_at, after.close_requested_at) {
+        (before, at) if before == at => None,
+        (_, Some(at)) => Some(CloseNews::Requested { at }),
+        (_, None) => Some(CloseNews::Cancelled),
+    };
+    Facts {
+        deposit: (before.deposit != after.deposit).then_some(after.deposit),
+        settled: (before.settled != after.settled).then_some(after.settled),
+        close,
+    }
 }
 
 /// A finalized channel reads as zeros.
@@ -441,6 +523,33 @@ fn check_monotone(old: &ChannelRecord, next: &ChannelRecord) {
     }
 }
 
+/// What is settled was delivered, and never goes back to less.
+fn check_collectable(old: &ChannelRecord, next: &ChannelRecord, command: &Command) {
+    let amount_of = |signed: Option<&SignedVoucher>| {
+        signed.map_or(Amount::ZERO, |signed| signed.voucher.cumulative)
+    };
+    let collectable = amount_of(next.collectable());
+    assert!(collectable <= next.spent);
+    let given_back = matches!(command, Command::Credit { .. });
+    assert!(collectable >= amount_of(old.collectable()) || old.deposit.is_zero() || given_back);
+    let Unsettled {
+        earned,
+        ahead,
+        since,
+        units,
+    } = &next.unsettled;
+    let spent = next.spent;
+    assert!(earned.is_none() || amount_of(earned.as_ref()) <= spent);
+    assert!(ahead.is_none() || amount_of(ahead.as_ref()) > spent);
+    assert!(next.best.is_some() || (earned.is_none() && ahead.is_none()));
+    assert_eq!(since.is_some(), next.spent > next.settled);
+    assert!(*units <= next.units);
+    let begun = !matches!(old.phase, Phase::Closing { .. });
+    if let (Phase::Closing { voucher, .. }, true) = (&next.phase, begun) {
+        assert!(voucher.voucher.cumulative >= next.owed());
+    }
+}
+
 fn check_bounds(record: &ChannelRecord, now: Timestamp) {
     if matches!(record.phase, Phase::Opening(_) | Phase::Failed) {
         assert!(record.spent.is_zero() && record.holds.is_empty());
@@ -451,10 +560,20 @@ fn check_bounds(record: &ChannelRecord, now: Timestamp) {
     check_keys(record, now);
     let serving = matches!(record.phase, Phase::Open | Phase::CloseRequested { .. });
     assert!(serving || record.holds.is_empty());
-    if record.deposit.is_zero() {
-        assert!(matches!(record.phase, Phase::Closed { .. }));
+    // Taken back by the chain: nothing is sold, and every voucher is kept.
+    if let Phase::Quarantined {
+        reason: Quarantine::DepositReverted | Quarantine::OpenReverted,
+        ..
+    } = record.phase
+    {
+        assert!(record.accepted() > record.deposit || record.deposit.is_zero());
         return;
     }
+    // A close is the end, whatever was taken back before it.
+    if matches!(record.phase, Phase::Closed { .. }) {
+        return;
+    }
+    assert!(!record.deposit.is_zero());
     assert!(record.accepted() <= record.deposit);
     assert!(record.settled <= record.deposit);
     if let Phase::Closing {
@@ -519,6 +638,53 @@ proptest! {
     }
 }
 
+/// After a reorganization the record is what the chain shows again.
+#[test]
+fn a_reorganization_passes_the_model() {
+    let mut world = World::new(SessionProtocol::V2, 2, 10);
+    let charge = |cost| Event::Charge { cost, stream: None };
+    let accept = |units| Event::Accept {
+        units,
+        min_delta: 0,
+        hold: None,
+    };
+    for event in [Event::Follow(0), Event::ChainTopUp(5), Event::Follow(0)] {
+        world.happen(event);
+    }
+    for event in [
+        accept(14),
+        charge(3),
+        Event::ChainReorg(1),
+        Event::LookAgain,
+    ] {
+        world.happen(event);
+    }
+    let frozen = matches!(
+        world.record.phase,
+        Phase::Quarantined {
+            reason: Quarantine::DepositReverted,
+            ..
+        }
+    );
+    assert!(frozen);
+    assert_eq!(world.record.deposit, amount(10));
+    for event in [charge(1), Event::ChainTopUp(5), Event::Follow(0), charge(1)] {
+        world.happen(event);
+    }
+    assert_eq!(
+        (world.record.spent, &world.record.phase),
+        (amount(4), &Phase::Open)
+    );
+    for event in [Event::ChainReorg(9), Event::LookAgain, charge(1)] {
+        world.happen(event);
+    }
+    assert_eq!(world.record.deposit, Amount::ZERO);
+    assert_eq!(
+        (world.record.spent, world.record.accepted()),
+        (amount(4), amount(14))
+    );
+}
+
 /// The model reaches what it is meant to reach.
 #[test]
 fn a_whole_life_passes_the_model() {
@@ -543,7 +709,10 @@ fn a_whole_life_passes_the_model() {
         Event::ChainTopUp(5),
         Event::Show(0),
         Event::BeginClose(12),
-        Event::CloseSent(1),
+        Event::CloseSent {
+            byte: 1,
+            instead_of: None,
+        },
         Event::CloseMined(1),
     ] {
         world.happen(event);

@@ -1,6 +1,8 @@
 //! Every rule of the machine, and every command in every phase.
 
 mod holds;
+mod reorgs;
+mod settle;
 
 use alloy_primitives::B256;
 use mpp_core::{Amount, Timestamp};
@@ -441,12 +443,23 @@ fn a_channel_with_a_close_request_can_be_closed() {
 #[test]
 fn a_second_close_transaction_is_refused() {
     let record = closing(open_record(V2, 100, 50, 20), None);
-    let sent = step(&record, Command::CloseSent(close_tx(1))).next;
-    assert!(matches!(
-        refuse(&sent, Command::CloseSent(close_tx(2))),
-        Rejection::ChannelFinalized { .. }
-    ));
-    let repeated = step(&sent, Command::CloseSent(close_tx(1)));
+    let close_sent = |byte, instead_of: Option<u8>| Command::CloseSent {
+        sent: close_tx(byte),
+        instead_of: instead_of.map(B256::repeat_byte),
+    };
+    let sent = step(&record, close_sent(1, None)).next;
+    for instead_of in [None, Some(3)] {
+        assert!(matches!(
+            refuse(&sent, close_sent(2, instead_of)),
+            Rejection::ChannelFinalized { .. }
+        ));
+    }
+    let replaced = step(&sent, close_sent(2, Some(1))).next;
+    let Phase::Closing { sent: newest, .. } = &replaced.phase else {
+        panic!("not closing");
+    };
+    assert_eq!(*newest, Some(close_tx(2)));
+    let repeated = step(&sent, close_sent(1, None));
     assert!(!repeated.outcome.changed);
     let begun_again = step(&sent, close_with(&sent, 50));
     assert!(!begun_again.outcome.changed);
@@ -633,7 +646,10 @@ fn every_request_in_every_phase() {
         ),
         (
             "close sent",
-            Command::CloseSent(close_tx(3)),
+            Command::CloseSent {
+                sent: close_tx(3),
+                instead_of: None,
+            },
             vec![
                 Finalized, Finalized, Finalized, Finalized, Changed, Finalized, Finalized,
                 Finalized,
@@ -646,8 +662,39 @@ fn every_request_in_every_phase() {
         ),
         (
             "dispute",
-            Command::Dispute,
-            vec![Same, Same, Same, Same, to("quarantined"), Same, Same, Same],
+            Command::Dispute(record.best.clone().unwrap()),
+            vec![
+                Same,
+                Same,
+                to("quarantined"),
+                to("quarantined"),
+                // Another voucher than this one is about to go on chain.
+                Same,
+                Same,
+                Same,
+                Same,
+            ],
+        ),
+        (
+            "close with held",
+            Command::CloseWithHeld,
+            vec![
+                NotFound,
+                NotFound,
+                to("closing"),
+                to("closing"),
+                Same,
+                Same,
+                Finalized,
+                Becomes::Quarantined,
+            ],
+        ),
+        (
+            "settled",
+            Command::Settled(amount(20)),
+            vec![
+                Same, Same, Changed, Changed, Changed, Changed, Changed, Changed,
+            ],
         ),
         (
             "closed",

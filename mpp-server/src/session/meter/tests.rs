@@ -8,7 +8,7 @@ use mpp_tempo::{ChannelTerms, SessionProtocol};
 
 use super::*;
 use crate::{
-    Route,
+    Route, StreamOptions,
     session::record::Phase,
     testing::{
         PRICE, World, amount, close_payload, granted, managed, paying, top_up_payload,
@@ -427,6 +427,61 @@ async fn text_that_is_not_charged_is_free() {
     }
     assert_eq!(last(stream.next().await).spent, amount(PRICE));
     assert_ne!(shop.spent().await, Amount::ZERO.base_units());
+}
+
+// A shutdown lets a stream go on for a while, then ends it with its receipt.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_streams_with_a_receipt() {
+    let shop = Shop::new().await;
+    let tab = shop.tab(9).await;
+    let mut stream = tab.stream(|meter| words(meter, 1_000));
+    drop(tab);
+    let server = shop.world.server.clone();
+    let reading = async {
+        let mut read = 0_u128;
+        loop {
+            match stream.next().await {
+                Some(Frame::Data(_)) => read += 1,
+                Some(Frame::NeedVoucher(_)) => {}
+                Some(Frame::Receipt(receipt)) => break (read, receipt),
+                None => panic!("no receipt"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let started = tokio::time::Instant::now();
+    let ending = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        server.shutdown().await;
+    };
+    let ((read, receipt), ()) = tokio::join!(reading, ending);
+    // All that was paid for was read, and the pause for a voucher was cut short.
+    assert_eq!((read, receipt.spent), (9, amount(9 * PRICE)));
+    assert_eq!(receipt.units, Some(9));
+    assert!(started.elapsed() < StreamOptions::default().max_pause);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_cuts_a_stream_that_would_not_end() {
+    let shop = Shop::new().await;
+    let tab = shop.tab(40).await;
+    let mut stream = tab.stream(|meter| words(meter, 1_000));
+    drop(tab);
+    word(stream.next().await);
+    let reading = async {
+        let mut read = 1_u128;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            match stream.next().await {
+                Some(Frame::Data(_)) => read += 1,
+                Some(Frame::Receipt(receipt)) => break (read, receipt),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let ((read, receipt), ()) = tokio::join!(reading, shop.world.server.shutdown());
+    assert!(read < 20, "{read} words");
+    assert_eq!(receipt.spent, amount(read * PRICE));
 }
 
 // PROTOCOL 5.7, cooperative close.

@@ -241,13 +241,14 @@ async fn a_dropped_close_is_given_up_after_its_validity() {
     for protocol in BOTH {
         let (world, route, terms) = in_use(protocol).await;
         let close = close_payload(&terms, &world.voucher(&terms, PRICE));
-        world.node.faults().drop_transactions(Times::Once);
+        world.node.faults().drop_transactions(Times::Always);
         let decision = world.manage(&route, &close).await;
         problem(decision, ProblemKind::ServiceUnavailable);
         world.advance(60);
         let decision = world.manage(&route, &close).await;
         problem(decision, ProblemKind::VerificationFailed);
         assert_eq!(world.record(terms.id()).await.phase, Phase::Open);
+        world.node.faults().clear();
         managed(world.manage(&route, &close).await);
         let record = world.record(terms.id()).await;
         assert!(matches!(

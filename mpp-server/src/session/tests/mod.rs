@@ -1,6 +1,8 @@
 //! Whole actions against the in-process chain.
 
 mod close;
+mod collect;
+mod credit;
 mod faults;
 mod holds;
 mod open;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alloy_primitives::U256;
 use mpp_core::problem::ProblemKind;
 use mpp_tempo::{
     Network, SessionProtocol, Signer,
@@ -11,7 +12,8 @@ use mpp_tempo::{
 };
 
 use crate::{
-    gate::Purpose,
+    SponsorBudget,
+    gate::{Decision, Purpose},
     testing::{BOTH, PRICE, World, amount, managed, problem, served, top_up_payload},
 };
 
@@ -159,7 +161,7 @@ async fn one_transaction_is_sponsored_per_challenge() {
         let decisions = futures_util::future::join_all(attempts).await;
         let (sponsored, others): (Vec<_>, Vec<_>) = decisions
             .into_iter()
-            .partition(|decision| matches!(decision, crate::gate::Decision::Respond(_)));
+            .partition(|decision| matches!(decision, Decision::Respond(_)));
         assert_eq!(sponsored.len(), 1);
         for decision in others {
             problem(decision, ProblemKind::VerificationFailed);
@@ -196,4 +198,48 @@ async fn an_open_that_can_not_succeed_is_not_sponsored() {
     let decision = world.buy(&world.sponsored_route(V2), &payload).await;
     problem(decision, ProblemKind::VerificationFailed);
     assert_eq!(world.balance(world.sponsor()), before);
+}
+
+// PROTOCOL 4: atomic budget per payer and in total, simulate first.
+#[tokio::test(start_paused = true)]
+async fn opens_beyond_the_budget_are_refused_unsent() {
+    let most = U256::from(gas::open(V2)) * U256::from(2_000_000_000_u64);
+    let world = World::with(|builder| {
+        builder.sponsor_budget(SponsorBudget {
+            per_payer: most,
+            ..SponsorBudget::default()
+        })
+    });
+    let route = world.sponsored_route(V2);
+    let mut opened = 0;
+    let refusal = loop {
+        world.advance(1);
+        let params = world.params(V2);
+        let opening = world.sign_open(&params, FeeMode::Sponsored).await;
+        let payload = opening.payload(&world.voucher(&opening.terms, 0));
+        match world.manage(&route, &payload).await {
+            decision @ Decision::Respond(_) => drop(managed(decision)),
+            other => break other,
+        }
+        opened += 1;
+        assert!(opened < 100);
+    };
+    problem(refusal, ProblemKind::RateLimited);
+    assert_eq!(world.node.transactions_mined(), opened);
+    assert!(opened >= 1);
+}
+
+// A frozen payer: the open would revert, and the fee would be ours.
+#[tokio::test(start_paused = true)]
+async fn an_open_that_would_revert_is_not_sponsored() {
+    let world = World::new();
+    world.node.freeze(world.payer.address());
+    let params = world.params(V2);
+    let opening = world.sign_open(&params, FeeMode::Sponsored).await;
+    let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+    let before = world.balance(world.sponsor());
+    let decision = world.buy(&world.sponsored_route(V2), &payload).await;
+    problem(decision, ProblemKind::VerificationFailed);
+    assert_eq!(world.balance(world.sponsor()), before);
+    assert_eq!(world.node.transactions_mined(), 0);
 }

@@ -39,10 +39,10 @@ async fn a_close_request_on_chain_stops_the_service() {
         let payload = voucher_payload(&terms, &world.voucher(&terms, 5 * PRICE));
         served(world.buy(&route, &payload).await).await;
         world.request_close(&terms).await;
+        let requested_at = world.on_chain(&terms).unwrap().close_requested_at;
         a_while().await;
         let decision = world.buy(&route, &payload).await;
         problem(decision, ProblemKind::ChannelFinalized);
-        let requested_at = world.on_chain(&terms).unwrap().close_requested_at;
         let mut noticed = false;
         while let Ok(event) = events.try_recv() {
             noticed |= event

@@ -11,6 +11,9 @@
 //! only still decodes.
 
 mod v1;
+mod v2;
+
+pub(crate) use self::v1::Voucher as StoredVoucher;
 
 use bytes::Bytes;
 use mpp_core::ChallengeId;
@@ -20,7 +23,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{ClaimKey, DocumentKind, OutcomeKey, StoredOutcome};
 use crate::session::record::{ChannelRecord, LedgerEntry};
 
-/// The version that is written.
+/// The version of records that is written.
+const RECORD_VERSION: u8 = 2;
+/// The version of everything else that is written.
 const VERSION: u8 = 1;
 /// The longest form that is read. What a server writes is far shorter; a
 /// damaged or foreign value must not fill the memory.
@@ -86,7 +91,7 @@ pub enum CodecError {
 /// # Errors
 /// [`CodecError`] when the value can not be written.
 pub fn encode_record(record: &ChannelRecord) -> Result<Bytes, CodecError> {
-    seal(Kind::Record, &v1::Record::from(record))
+    seal_as(RECORD_VERSION, Kind::Record, &v2::Record::from(record))
 }
 
 /// Reads the record that was stored for the channel `id`.
@@ -97,6 +102,7 @@ pub fn encode_record(record: &ChannelRecord) -> Result<Bytes, CodecError> {
 pub fn decode_record(id: ChannelId, bytes: &[u8]) -> Result<ChannelRecord, CodecError> {
     let record = match unseal(Kind::Record, bytes)? {
         (1, payload) => ChannelRecord::try_from(parse::<v1::Record>(payload)?)?,
+        (2, payload) => ChannelRecord::try_from(parse::<v2::Record>(payload)?)?,
         (version, _) => return Err(CodecError::Version(version)),
     };
     if record.id == id {
@@ -211,8 +217,12 @@ pub fn decode_claim_key(bytes: &[u8]) -> Result<ClaimKey, CodecError> {
 }
 
 fn seal(kind: Kind, value: &impl Serialize) -> Result<Bytes, CodecError> {
+    seal_as(VERSION, kind, value)
+}
+
+fn seal_as(version: u8, kind: Kind, value: &impl Serialize) -> Result<Bytes, CodecError> {
     let mut sealed = Vec::with_capacity(TYPICAL_BYTES);
-    sealed.push(VERSION);
+    sealed.push(version);
     let mut sealed = postcard::to_extend(value, sealed).map_err(|_| CodecError::Form)?;
     let checksum = checksum(kind, &sealed);
     sealed.extend(checksum);

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    session::record::{Hold, HoldId, Idempotency, LedgerKind, PendingTx, Phase, StreamEpoch},
+    session::record::{
+        Hold, HoldId, Idempotency, LedgerKind, PendingTx, Phase, StreamEpoch, Unsettled,
+    },
     store::conformance::sample,
 };
 
@@ -36,6 +38,12 @@ fn full(phase: Phase) -> ChannelRecord {
         spent: Amount::new(321),
         settled: Amount::new(u128::MAX),
         units: 321,
+        unsettled: Unsettled {
+            earned: Some(sample::voucher(&sample::terms(1), Amount::new(300))),
+            ahead: Some(sample::voucher(&sample::terms(1), Amount::new(800))),
+            since: Some(sample::at(7)),
+            units: 21,
+        },
         phase,
         stream: StreamEpoch(4),
         holds: vec![hold(8, true), hold(9, false)],
@@ -76,6 +84,7 @@ fn records_are_read_as_they_were_written() {
         assert_eq!(decode_record(record.id, &stored).unwrap(), record);
         record.best = None;
         record.holds.clear();
+        record.unsettled = Unsettled::default();
         let stored = encode_record(&record).unwrap();
         assert_eq!(decode_record(record.id, &stored).unwrap(), record);
     }
@@ -178,7 +187,7 @@ fn an_unknown_version_is_named() {
     let later = resealed(Kind::Record, 9, payload);
     let read = decode_record(record.id, &later);
     assert_eq!(read, Err(CodecError::Version(9)));
-    let longer = resealed(Kind::Record, 1, &[payload, &[0]].concat());
+    let longer = resealed(Kind::Record, 2, &[payload, &[0]].concat());
     assert_eq!(decode_record(record.id, &longer), Err(CodecError::Form));
     assert_eq!(decode_entry(&[1, 2]), Err(CodecError::Length(2)));
 }
@@ -188,8 +197,10 @@ proptest! {
     #[test]
     fn no_payload_is_more_than_refused(payload in prop::collection::vec(any::<u8>(), 0..600)) {
         let id = sample::terms(1).id();
-        let record = resealed(Kind::Record, 1, &payload);
-        prop_assert!(decode_record(id, &record).is_err());
+        for version in [1, 2] {
+            let record = resealed(Kind::Record, version, &payload);
+            prop_assert!(decode_record(id, &record).is_err());
+        }
         let entry = resealed(Kind::Entry, 1, &payload);
         drop(decode_entry(&entry));
         let outcome = resealed(Kind::Outcome, 1, &payload);
@@ -203,7 +214,8 @@ fn the_values_of_version_1_stay_readable() {
     let golden = include_str!("../../../../vectors/store/v1.json");
     let golden: serde_json::Value = serde_json::from_str(golden).unwrap();
     let bytes = |name: &str| alloy_primitives::hex::decode(golden[name].as_str().unwrap()).unwrap();
-    let record = full(phases().swap_remove(5));
+    let mut record = full(phases().swap_remove(5));
+    record.unsettled = Unsettled::default();
     let outcome = sample::outcome(&record, 3, sample::at(60));
     assert_eq!(
         decode_record(record.id, &bytes("record")),
@@ -214,11 +226,31 @@ fn the_values_of_version_1_stay_readable() {
         decode_outcome(outcome.key, &bytes("outcome")),
         Ok(outcome.clone())
     );
-    // Version 1 is what is written today.
-    assert_eq!(encode_record(&record).unwrap(), bytes("record"));
+    // All but records are written as version 1 today.
     assert_eq!(
         encode_entry(&sample::entry(&record)).unwrap(),
         bytes("entry")
     );
     assert_eq!(encode_outcome(&outcome).unwrap(), bytes("outcome"));
+}
+
+/// What version 1 did not know is worked out: a charge is older than the last
+/// change, and the highest voucher is the only one.
+#[test]
+fn a_record_of_version_1_is_settled_by_its_best_voucher() {
+    let mut record = full(Phase::Open);
+    record.settled = Amount::new(20);
+    let stored = resealed(
+        Kind::Record,
+        1,
+        &postcard::to_allocvec(&v1::Record::from(&record)).unwrap(),
+    );
+    let read = decode_record(record.id, &stored).unwrap();
+    assert_eq!(read.unsettled.since, Some(record.changed_at));
+    assert_eq!(read.collectable(), None);
+    record.spent = record.accepted();
+    let payload = postcard::to_allocvec(&v1::Record::from(&record)).unwrap();
+    let stored = resealed(Kind::Record, 1, &payload);
+    let read = decode_record(record.id, &stored).unwrap();
+    assert_eq!(read.collectable(), record.best.as_ref());
 }

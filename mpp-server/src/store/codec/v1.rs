@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::CodecError;
 use crate::{
     session::record::{
-        self, ChannelRecord, HoldId, LedgerEntry, LedgerKind, PendingTx, StreamEpoch,
+        self, ChannelRecord, HoldId, LedgerEntry, LedgerKind, PendingTx, StreamEpoch, Unsettled,
     },
     store::{OutcomeKey, StoredOutcome, StoredResponse},
 };
@@ -65,7 +65,7 @@ enum Protocol {
 
 /// A voucher of the record's own channel.
 #[derive(Debug, Serialize, Deserialize)]
-struct Voucher {
+pub(crate) struct Voucher {
     cumulative: u128,
     signature: Bytes,
 }
@@ -98,6 +98,9 @@ enum Phase {
 enum Quarantine {
     SettledAboveAccepted,
     VoucherDisputed,
+    DepositReverted,
+    OpenReverted,
+    Adopted,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -204,6 +207,13 @@ impl TryFrom<Record> for ChannelRecord {
         let terms = ChannelTerms::from(stored.terms);
         let id = terms.id();
         let holds = stored.holds.into_iter().map(TryInto::try_into);
+        let changed_at = timestamp(stored.changed_at)?;
+        // Version 1 does not know since when there is something to settle:
+        // since the last change at the latest.
+        let unsettled = Unsettled {
+            since: (stored.spent > stored.settled).then_some(changed_at),
+            ..Unsettled::default()
+        };
         Ok(Self {
             id,
             terms,
@@ -212,13 +222,14 @@ impl TryFrom<Record> for ChannelRecord {
             spent: Amount::new(stored.spent),
             settled: Amount::new(stored.settled),
             units: stored.units,
+            unsettled,
             phase: stored.phase.of(id)?,
             stream: StreamEpoch(stored.stream),
             holds: holds.collect::<Result<_, _>>()?,
             newest_hold: HoldId(stored.newest_hold),
             newest_outcome: stored.newest_outcome,
             opened_at: timestamp(stored.opened_at)?,
-            changed_at: timestamp(stored.changed_at)?,
+            changed_at,
         })
     }
 }
@@ -276,7 +287,7 @@ impl From<&SignedVoucher> for Voucher {
 }
 
 impl Voucher {
-    fn of(self, channel_id: ChannelId) -> Result<SignedVoucher, CodecError> {
+    pub(crate) fn of(self, channel_id: ChannelId) -> Result<SignedVoucher, CodecError> {
         let signature = VoucherSignature::parse(&self.signature);
         Ok(SignedVoucher {
             voucher: VoucherContent {
@@ -314,6 +325,9 @@ impl From<&record::Phase> for Phase {
                 reason: match reason {
                     record::Quarantine::SettledAboveAccepted => Quarantine::SettledAboveAccepted,
                     record::Quarantine::VoucherDisputed => Quarantine::VoucherDisputed,
+                    record::Quarantine::DepositReverted => Quarantine::DepositReverted,
+                    record::Quarantine::OpenReverted => Quarantine::OpenReverted,
+                    record::Quarantine::Adopted => Quarantine::Adopted,
                 },
                 requested_at: *requested_at,
                 evidence: evidence.as_ref().map(Into::into),
@@ -354,6 +368,9 @@ impl Phase {
                 reason: match reason {
                     Quarantine::SettledAboveAccepted => record::Quarantine::SettledAboveAccepted,
                     Quarantine::VoucherDisputed => record::Quarantine::VoucherDisputed,
+                    Quarantine::DepositReverted => record::Quarantine::DepositReverted,
+                    Quarantine::OpenReverted => record::Quarantine::OpenReverted,
+                    Quarantine::Adopted => record::Quarantine::Adopted,
                 },
                 requested_at,
                 evidence: evidence.map(|voucher| voucher.of(channel_id)).transpose()?,
@@ -542,7 +559,7 @@ fn challenge_id(text: String) -> Result<ChallengeId, CodecError> {
     ChallengeId::new(text).map_err(|_| CodecError::Value("challenge id"))
 }
 
-fn timestamp(millis: i64) -> Result<Timestamp, CodecError> {
+pub(super) fn timestamp(millis: i64) -> Result<Timestamp, CodecError> {
     let timestamp = Timestamp::from_millis(millis);
     if timestamp.as_millis() == millis {
         Ok(timestamp)

@@ -8,7 +8,9 @@ use mpp_tempo::{
 };
 
 use crate::{
-    session::record::{ChannelRecord, HoldId, LedgerEntry, LedgerKind, Phase, StreamEpoch},
+    session::record::{
+        ChannelRecord, HoldId, LedgerEntry, LedgerKind, Phase, StreamEpoch, Unsettled,
+    },
     store::{LedgerPage, OutcomeKey, StoredOutcome, StoredResponse, Version, Write},
 };
 
@@ -64,6 +66,7 @@ pub(crate) fn record(salt: u64) -> ChannelRecord {
         spent: Amount::ZERO,
         settled: Amount::ZERO,
         units: 0,
+        unsettled: Unsettled::default(),
         phase: Phase::Open,
         stream: StreamEpoch(0),
         holds: Vec::new(),

@@ -10,6 +10,7 @@ use mpp_tempo::{
 
 use super::file::{StoreFile, Values, Visit};
 use crate::{
+    charge::export as charge_export,
     session::record::{ChannelRecord, LedgerEntry, LedgerKind, Phase},
     store::{
         DocumentKey, DocumentKind, Numbered, OutcomeKey, StoreFault, Versioned,
@@ -161,6 +162,35 @@ impl StoreReader {
             })
         })?;
         written?;
+        out.flush()?;
+        Ok(count)
+    }
+
+    /// Writes all charges and refunds, and returns the number of lines.
+    ///
+    /// # Errors
+    /// As [`export`](Self::export).
+    pub fn export_charges(
+        &self,
+        format: Format,
+        mut out: impl std::io::Write,
+    ) -> Result<u64, ExportError> {
+        charge_export::begin(format, &mut out)?;
+        let mut count = 0_u64;
+        for kind in [DocumentKind::Charge, DocumentKind::Refund] {
+            let mut written = Ok(());
+            self.0.documents_after(kind, None, |_, _, value| {
+                match charge_export::line(format, kind, value, &mut out) {
+                    Ok(lines) => count = count.saturating_add(lines),
+                    Err(error) => written = Err(error),
+                }
+                Ok(match written {
+                    Ok(()) => Visit::More,
+                    Err(_) => Visit::Enough,
+                })
+            })?;
+            written?;
+        }
         out.flush()?;
         Ok(count)
     }

@@ -16,12 +16,13 @@ use tempo_alloy::TempoNetwork;
 use url::Url;
 
 use super::{
-    BlockInfo, ChainClient, ChainError, ChainLog, FeeQuote, LogFilter, Simulated, Simulation,
-    TxReceipt,
+    BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
+    Simulation, TxReceipt,
 };
 use crate::channel::{ChannelId, ChannelView, SessionProtocol};
 use crate::escrow::{IStreamChannel, ITIP20, ITIP20ChannelReserve};
 
+mod batch;
 mod fee_payer;
 mod read;
 mod request;
@@ -152,6 +153,10 @@ impl ChainClient for RpcChain {
                 self.view(escrow, call).await.map(|state| (&state).into())
             }
         }
+    }
+
+    async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
+        self.batch(&asked).await
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {

@@ -13,8 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::channel::Existence;
 
+mod cosigning;
 mod reading;
 mod sending;
+mod simulating;
 
 /// What a scripted node does with a request.
 enum Reply {

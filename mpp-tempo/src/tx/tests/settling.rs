@@ -92,3 +92,29 @@ async fn a_voucher_of_another_channel_is_not_sent() {
     let close = build::close(&self_paid(), &own, &foreign, Amount::new(5));
     assert_eq!(close, Err(BuildError::WrongChannel));
 }
+
+#[tokio::test]
+async fn settlements_and_closes_go_into_one_transaction() {
+    let (v1, v2) = (terms(SessionProtocol::V1), terms(SessionProtocol::V2));
+    let vouchers = [voucher(&v1, 10).await, voucher(&v2, 20).await];
+    let collect = |capture: u128| {
+        let settle = build::Collection::Settle {
+            terms: &v1,
+            signed: &vouchers[0],
+        };
+        let close = build::Collection::Close {
+            terms: &v2,
+            signed: &vouchers[1],
+            capture: Amount::new(capture),
+        };
+        build::collect(&self_paid(), [settle, close])
+    };
+    let inputs: Vec<_> = calls(collect(15).unwrap());
+    let alone = [
+        calls(build::settle(&self_paid(), &v1, &vouchers[0]).unwrap()),
+        calls(build::close(&self_paid(), &v2, &vouchers[1], Amount::new(15)).unwrap()),
+    ];
+    assert_eq!(inputs, alone.concat());
+    // What may not be closed alone may not be closed among others.
+    assert_eq!(collect(21), Err(BuildError::Capture));
+}

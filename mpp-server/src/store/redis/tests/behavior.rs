@@ -7,7 +7,7 @@ use crate::store::{
     conformance::sample,
     shared::testing::{
         Proxy, a_stream_resumes_on_another_node, buy, lost_answers_are_found_out,
-        two_nodes_sell_exactly_what_is_there,
+        one_copy_of_a_charge_is_granted, two_nodes_sell_exactly_what_is_there,
     },
 };
 
@@ -23,6 +23,18 @@ async fn two_nodes_sell_what_is_there_once() {
         let one = server.create().await;
         let other = server.another(&one).await;
         two_nodes_sell_exactly_what_is_there(one, other).await;
+    };
+    server.clone().clean(test).await;
+}
+
+// SECURITY-CASES A1: one credential for many requests, over two nodes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_a_hundred_copies_of_a_charge_one_is_granted() {
+    let Some(server) = server().await else { return };
+    let test = async {
+        let one = server.create().await;
+        let other = server.another(&one).await;
+        one_copy_of_a_charge_is_granted(one, other).await;
     };
     server.clone().clean(test).await;
 }

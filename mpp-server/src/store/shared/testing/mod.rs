@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use alloy_primitives::B256;
 
 pub(in crate::store) use self::{
-    nodes::{a_stream_resumes_on_another_node, two_nodes_sell_exactly_what_is_there},
+    nodes::{
+        a_stream_resumes_on_another_node, one_copy_of_a_charge_is_granted,
+        two_nodes_sell_exactly_what_is_there,
+    },
     proxy::Proxy,
 };
 use super::ConnectError;

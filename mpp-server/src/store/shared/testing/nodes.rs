@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     ChannelStore, PaymentServer, Route,
+    charge::tests::shop,
     gate::Decision,
     session::meter::Frame,
     store::conformance::sample,
@@ -104,6 +105,40 @@ where
         let ledger = store.ledger(sample::whole_ledger(Some(terms.id()))).await;
         let costs = ledger.unwrap().into_iter().map(|line| line.entry.cost);
         assert_eq!(costs.map(|cost| cost.base_units()).sum::<u128>(), total);
+    }
+}
+
+/// 100 copies of one payment, half of them at each node: one is granted.
+pub(in crate::store) async fn one_copy_of_a_charge_is_granted<S>(one: S, other: S)
+where
+    S: ChannelStore + std::fmt::Debug,
+{
+    let worlds = worlds(one, other);
+    let routes = [0, 1].map(|node: usize| shop::shop(shop::offer(&worlds[node])));
+    let challenge = worlds[0].challenge(&routes[0]).await;
+    let credential = shop::Wallet::new(&worlds[0]).pay(&challenge).await;
+    let copies = (0..100_usize).map(|copy| {
+        let node = copy % 2;
+        shop::show(&worlds[node], &routes[node], &credential)
+    });
+    let mut grants = Vec::new();
+    for decision in futures_util::future::join_all(copies).await {
+        match decision {
+            Decision::Grant(grant) => grants.push(grant),
+            other => {
+                let problem = refused(other).problem;
+                assert_eq!(problem.kind, ProblemKind::RequestInProgress);
+            }
+        }
+    }
+    assert_eq!(grants.len(), 1);
+    assert_eq!(worlds[0].node.transactions_mined(), 1);
+    for grant in grants {
+        grant.capture(None).await.unwrap();
+    }
+    for (world, route) in worlds.iter().zip(&routes) {
+        let again = refused(shop::show(world, route, &credential).await).problem;
+        assert_eq!(again.kind, ProblemKind::InvalidChallenge);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use alloy_sol_types::SolValue;
 
+use alloc::vec;
+
 use super::*;
 use crate::chain::DynChain;
 
@@ -113,6 +115,75 @@ async fn channels_of_both_escrows_are_read() {
         .channel(SessionProtocol::V2, Address::ZERO, hash())
         .await;
     assert_eq!(view, Ok(ChannelView::unknown()));
+}
+
+/// A v2 state whose deposit is the last two bytes of the id.
+fn state_of(id: &B256) -> ITIP20ChannelReserve::ChannelState {
+    let deposit = u16::from_be_bytes([id[30], id[31]]);
+    ITIP20ChannelReserve::ChannelState {
+        settled: alloy_primitives::aliases::U96::ZERO,
+        deposit: alloy_primitives::aliases::U96::from(deposit),
+        closeRequestedAt: 0,
+    }
+}
+
+fn numbered(number: u16) -> ChannelRef {
+    ChannelRef {
+        protocol: SessionProtocol::V2,
+        escrow: Address::ZERO,
+        id: B256::left_padding_from(&number.to_be_bytes()),
+    }
+}
+
+/// The input of an `eth_call`.
+fn input(request: &Value) -> Bytes {
+    serde_json::from_value(request["params"][0]["input"].clone()).unwrap()
+}
+
+#[tokio::test]
+async fn many_channels_take_few_calls_and_come_in_the_order_asked() {
+    let node = Node::start(|request, _| {
+        let call = ITIP20ChannelReserve::getChannelStatesBatchCall::abi_decode(&input(request));
+        let states: Vec<_> = call.unwrap().channelIds.iter().map(state_of).collect();
+        Reply::Result(json!(Bytes::from(states.abi_encode())))
+    })
+    .await;
+    let asked: Vec<_> = (1..=300).rev().map(numbered).collect();
+    let views = node.chain().channels(asked).await.unwrap();
+    let deposits: Vec<_> = views.iter().map(|view| view.deposit.base_units()).collect();
+    assert_eq!(deposits, (1..=300).rev().collect::<Vec<_>>());
+    assert_eq!(node.calls("eth_call"), 3);
+    assert_eq!(node.chain().channels(Vec::new()).await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn an_escrow_without_the_batch_function_is_read_one_by_one() {
+    let node = Node::start(|request, _| {
+        let input = input(request);
+        match ITIP20ChannelReserve::getChannelStateCall::abi_decode(&input) {
+            Ok(call) => {
+                let state = state_of(&call.channelId);
+                Reply::Result(json!(Bytes::from(state.abi_encode())))
+            }
+            Err(_) => Reply::Error(3, "execution reverted"),
+        }
+    })
+    .await;
+    let asked = [2, 1].map(numbered).to_vec();
+    let views = node.chain().channels(asked).await.unwrap();
+    assert_eq!(views[0].deposit, Amount::new(2));
+    assert_eq!(views[1].deposit, Amount::new(1));
+    assert_eq!(node.calls("eth_call"), 3);
+}
+
+#[tokio::test]
+async fn a_batch_of_another_length_is_malformed() {
+    let none: Vec<ITIP20ChannelReserve::ChannelState> = Vec::new();
+    let chain = with_result(json!(Bytes::from(none.abi_encode())))
+        .await
+        .chain();
+    let views = chain.channels(vec![numbered(1)]).await;
+    assert!(matches!(views, Err(ChainError::Malformed { .. })));
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ impl Drop for Shop {
 /// A shop in which alice can buy so many times, at two counters.
 async fn shop(times: u64) -> Shop {
     let bank = Arc::new(Bank::default());
-    bank.open("alice", times * PRICE, SECRET);
+    bank.open("alice", times.checked_mul(PRICE).unwrap(), SECRET);
     let chain = Devnet::new(DevnetConfig::default());
     let account = LocalSigner::from_hex(&chain.accounts()[0].private_key).unwrap();
     let server = PaymentServer::builder()

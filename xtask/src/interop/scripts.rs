@@ -1,4 +1,4 @@
-//! Scripts of peers, run on Node with the packages they need.
+//! Scripts of peers, run with the packages they need.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,9 +25,10 @@ pub(super) struct Scripts(PathBuf);
 pub(super) type Environment<'a> = &'a [(&'a str, String)];
 
 impl Scripts {
-    /// Installs the packages as they are locked; `None` without Node or npm.
+    /// Installs the packages as they are locked; `None` without Node and npm,
+    /// or without Python.
     pub(super) async fn install() -> anyhow::Result<Option<Self>> {
-        for tool in ["node", "npm"] {
+        for tool in ["node", "npm", "python3"] {
             let version = Command::new(tool).arg("--version").output().await;
             if !version.is_ok_and(|output| output.status.success()) {
                 return Ok(None);
@@ -40,21 +41,45 @@ impl Scripts {
         while let Some(source) = sources.next_entry().await? {
             tokio::fs::copy(source.path(), folder.join(source.file_name())).await?;
         }
+        let scripts = Self(folder);
         // The peers name versions of optional packages that exclude each other.
-        let installed = Command::new("npm")
-            .args(["ci", "--legacy-peer-deps", "--no-audit", "--no-fund"])
-            .args(["--loglevel", "error"])
-            .current_dir(&folder)
+        let npm = "ci --legacy-peer-deps --no-audit --no-fund --loglevel error";
+        scripts.prepare("npm", npm).await?;
+        scripts.prepare("python3", "-m venv python").await?;
+        let pip = "-m pip install --quiet --disable-pip-version-check -r requirements.txt";
+        scripts.prepare(scripts.python(), pip).await?;
+        Ok(Some(scripts))
+    }
+
+    /// Runs a program that is to succeed.
+    async fn prepare(
+        &self,
+        program: impl AsRef<std::ffi::OsStr>,
+        arguments: &str,
+    ) -> anyhow::Result<()> {
+        let end = Command::new(program)
+            .args(arguments.split(' '))
+            .current_dir(&self.0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .status()
             .await?;
-        ensure!(installed.success(), "npm could not install the peers");
-        Ok(Some(Self(folder)))
+        ensure!(
+            end.success(),
+            "the peers could not be installed: {arguments}"
+        );
+        Ok(())
     }
 
-    fn node(&self, script: &str, environment: Environment<'_>) -> Command {
-        let mut command = Command::new("node");
+    fn python(&self) -> PathBuf {
+        self.0.join("python/bin/python")
+    }
+
+    fn command(&self, script: &str, environment: Environment<'_>) -> Command {
+        let mut command = match script.ends_with(".py") {
+            true => Command::new(self.python()),
+            false => Command::new("node"),
+        };
         command
             .arg(script)
             .current_dir(&self.0)
@@ -73,11 +98,11 @@ impl Scripts {
         script: &str,
         environment: Environment<'_>,
     ) -> anyhow::Result<Value> {
-        let output = timeout(PATIENCE, self.node(script, environment).output());
+        let output = timeout(PATIENCE, self.command(script, environment).output());
         let output = output.await.context("the peer hangs")??;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            let why = said.lines().find(|line| line.contains("Error"));
+            let why = said.lines().rev().find(|line| line.contains("Error"));
             anyhow::bail!("{}", why.unwrap_or("the peer failed").trim());
         }
         let said = String::from_utf8(output.stdout)?;
@@ -91,7 +116,7 @@ impl Scripts {
         script: &str,
         environment: Environment<'_>,
     ) -> anyhow::Result<Server> {
-        let mut child = self.node(script, environment).spawn()?;
+        let mut child = self.command(script, environment).spawn()?;
         let stdout = child.stdout.take().context("no output")?;
         let mut lines = BufReader::new(stdout).lines();
         let first = timeout(PATIENCE, lines.next_line());

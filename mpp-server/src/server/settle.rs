@@ -1,0 +1,124 @@
+//! Collecting on demand, and the end of a server.
+
+use std::time::Duration;
+
+use super::PaymentServer;
+use crate::{
+    error::Fault,
+    settle::{Collected, Deadlines, Reason},
+};
+
+/// Pause between two looks while the last settlements are followed.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How a server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// How long requests and streams that are being served may go on. Default:
+    /// 10 s.
+    pub finish: Duration,
+    /// How long streams that are still open then may take to end with a
+    /// receipt. Default: 5 s.
+    pub checkpoint: Duration,
+    /// How long settlements may take, if the policy asks for them. Default:
+    /// 60 s.
+    pub settle: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            finish: Duration::from_secs(10),
+            checkpoint: Duration::from_secs(5),
+            settle: Duration::from_secs(60),
+        }
+    }
+}
+
+impl PaymentServer {
+    /// Settles every channel that brings more than its fee, now.
+    ///
+    /// Only the process that collects does so; [`Collected::leading`] tells.
+    ///
+    /// # Errors
+    /// When chain or store fail; what was begun is taken on later.
+    ///
+    /// # Cancel safety
+    /// Dropped, what was begun is taken on later.
+    pub async fn settle(&self) -> Result<Collected, Fault> {
+        self.0.engine.collect_all(Reason::Demand).await
+    }
+
+    /// Collects what is due now, as the server does every few seconds.
+    ///
+    /// # Errors
+    /// As [`settle`](Self::settle).
+    ///
+    /// # Cancel safety
+    /// As [`settle`](Self::settle).
+    pub async fn collect(&self) -> Result<Collected, Fault> {
+        self.0.engine.collect().await
+    }
+
+    /// What may be lost when payers' close requests run out: meant for a
+    /// metric. Only the process that collects knows of any.
+    #[must_use]
+    pub fn deadlines(&self) -> Deadlines {
+        self.0.engine.deadlines()
+    }
+
+    /// Ends the server as [`Shutdown::default`] says.
+    ///
+    /// # Cancel safety
+    /// As [`shutdown_with`](Self::shutdown_with).
+    pub async fn shutdown(&self) {
+        self.shutdown_with(Shutdown::default()).await;
+    }
+
+    /// Ends the server in order: new content requests are refused, those that
+    /// are being served may finish, streams end with a receipt, what the
+    /// policy asks for is settled, and transactions that are under way are
+    /// followed to an answer.
+    ///
+    /// A transaction without an answer, and everything else that is recorded,
+    /// is taken on by the next process.
+    ///
+    /// # Cancel safety
+    /// Dropped, no new content request is taken; the rest may be repeated.
+    pub async fn shutdown_with(&self, how: Shutdown) {
+        let inner = &self.0;
+        inner.service.close();
+        let finished = tokio::time::timeout(how.finish, inner.service.idle()).await;
+        inner.service.end_streams();
+        if finished.is_err() {
+            let ended = tokio::time::timeout(how.checkpoint, inner.service.idle()).await;
+            if ended.is_err() {
+                tracing::warn!("requests are still being served; they are left behind");
+            }
+        }
+        if inner.engine.settles_on_shutdown() {
+            let settled = tokio::time::timeout(how.settle, self.settle_all()).await;
+            if !matches!(settled, Ok(Ok(()))) {
+                tracing::warn!("not everything could be settled before the end");
+            }
+        }
+        if let Err(fault) = inner.engine.stop_leading().await {
+            tracing::warn!(
+                error = &fault as &dyn std::error::Error,
+                "the lease could not be given up; it ends by itself"
+            );
+        }
+        inner.tasks.shutdown().await;
+    }
+
+    /// Settles, and follows what was begun to its end.
+    async fn settle_all(&self) -> Result<(), Fault> {
+        let engine = &self.0.engine;
+        let mut collected = engine.collect_all(Reason::Shutdown).await?;
+        while collected.leading && collected.waiting > 0 {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            collected = engine.collect().await?;
+        }
+        Ok(())
+    }
+}

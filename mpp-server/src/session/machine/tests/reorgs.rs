@@ -1,0 +1,207 @@
+//! What events say, and what a reorganization takes back.
+
+use super::*;
+use crate::{
+    session::command::{CloseNews, Facts},
+    testing::terms,
+};
+
+fn opened(deposit: u128) -> Command {
+    Command::Follow(Facts {
+        deposit: Some(amount(deposit)),
+        ..Facts::default()
+    })
+}
+
+fn close(close: CloseNews) -> Command {
+    Command::Follow(Facts {
+        close: Some(close),
+        ..Facts::default()
+    })
+}
+
+fn settled(units: u128) -> Command {
+    Command::Follow(Facts {
+        settled: Some(amount(units)),
+        ..Facts::default()
+    })
+}
+
+fn reason(record: &ChannelRecord) -> Option<Quarantine> {
+    match record.phase {
+        Phase::Quarantined { reason, .. } => Some(reason),
+        _ => None,
+    }
+}
+
+#[test]
+fn events_alone_tell_the_life_of_a_channel() {
+    for protocol in BOTH {
+        let record = step(&opening(protocol, 10), opened(100)).next;
+        assert_eq!((&record.phase, record.deposit), (&Phase::Open, amount(100)));
+        let record = step(&record, settled(7)).next;
+        assert_eq!(record.settled, amount(7));
+        let record = step(&record, close(CloseNews::Requested { at: 5 })).next;
+        assert_eq!(record.phase, Phase::CloseRequested { at: 5 });
+        let topped_up = Command::Follow(Facts {
+            deposit: Some(amount(150)),
+            close: Some(CloseNews::Cancelled),
+            settled: None,
+        });
+        let record = step(&record, topped_up).next;
+        assert_eq!((&record.phase, record.deposit), (&Phase::Open, amount(150)));
+    }
+}
+
+#[test]
+fn events_that_come_again_change_nothing() {
+    let record = open_record(V2, 150, 20, 10);
+    for command in [
+        opened(100),
+        opened(150),
+        settled(0),
+        close(CloseNews::Cancelled),
+    ] {
+        assert!(!step(&record, command).outcome.changed);
+    }
+    let closed = step(
+        &record,
+        Command::Closed {
+            transaction: B256::ZERO,
+            settled: amount(10),
+        },
+    );
+    for command in [
+        opened(200),
+        close(CloseNews::Requested { at: 5 }),
+        settled(15),
+    ] {
+        assert!(!step(&closed.next, command).outcome.changed);
+    }
+}
+
+// SECURITY-CASES A14: no event but the open puts a channel into service.
+#[test]
+fn before_its_open_nothing_is_believed_of_a_channel() {
+    for command in [settled(5), close(CloseNews::Requested { at: 5 })] {
+        assert!(!step(&opening(V1, 10), command).outcome.changed);
+    }
+}
+
+// SECURITY-CASES A28.
+#[test]
+fn a_settlement_above_every_voucher_quarantines() {
+    let record = step(&open_record(V2, 100, 20, 20), settled(21)).next;
+    assert_eq!(reason(&record), Some(Quarantine::SettledAboveAccepted));
+}
+
+// SECURITY-CASES A14: the credit is reverted.
+#[test]
+fn a_top_up_that_is_taken_back_lowers_the_deposit() {
+    for protocol in BOTH {
+        let record = open_record(protocol, 150, 80, 60);
+        let lower = step(&record, Command::Reorged(view(100))).next;
+        assert_eq!((&lower.phase, lower.deposit), (&Phase::Open, amount(100)));
+        let frozen = step(&record, Command::Reorged(view(70))).next;
+        assert_eq!(reason(&frozen), Some(Quarantine::DepositReverted));
+        assert_eq!((frozen.accepted(), frozen.spent), (amount(80), amount(60)));
+        for command in [Command::Charge(price(1)), Command::Reinstate] {
+            let refused = refuse(&frozen, command);
+            assert!(matches!(refused, Rejection::Quarantined { .. }));
+        }
+        // Mined again, it goes on by itself.
+        assert_eq!(step(&frozen, opened(150)).next.phase, Phase::Open);
+        assert_eq!(
+            step(&frozen, Command::Observe(view(150))).next.phase,
+            Phase::Open
+        );
+        let requested = Command::Observe(requested(150, 9));
+        assert_eq!(
+            step(&frozen, requested).next.phase,
+            Phase::CloseRequested { at: 9 }
+        );
+    }
+}
+
+#[test]
+fn an_open_that_is_taken_back_stops_the_service_and_keeps_the_vouchers() {
+    for protocol in BOTH {
+        let record = open_record(protocol, 100, 80, 60);
+        let gone = step(&record, Command::Reorged(ChannelView::unknown())).next;
+        assert_eq!(reason(&gone), Some(Quarantine::OpenReverted));
+        assert_eq!((gone.deposit, gone.accepted()), (Amount::ZERO, amount(80)));
+        assert_eq!(step(&gone, opened(100)).next.phase, Phase::Open);
+        // A v1 channel can come back with less.
+        let less = step(&gone, Command::Reorged(view(70))).next;
+        assert_eq!(reason(&less), Some(Quarantine::DepositReverted));
+        let transaction = B256::repeat_byte(1);
+        let closed = Command::Closed {
+            transaction,
+            settled: amount(60),
+        };
+        assert_eq!(
+            step(&gone, closed).next.phase,
+            Phase::Closed {
+                transaction: Some(transaction)
+            }
+        );
+    }
+}
+
+#[test]
+fn a_close_request_and_a_close_can_be_taken_back() {
+    for protocol in BOTH {
+        let mut record = open_record(protocol, 100, 80, 60);
+        record.phase = Phase::CloseRequested { at: 5 };
+        assert_eq!(
+            step(&record, Command::Reorged(view(100))).next.phase,
+            Phase::Open
+        );
+        record.phase = Phase::Closed {
+            transaction: Some(B256::repeat_byte(1)),
+        };
+        record.settled = amount(60);
+        let back = step(&record, Command::Reorged(view(100))).next;
+        assert_eq!((&back.phase, back.settled), (&Phase::Open, Amount::ZERO));
+        assert_eq!((back.spent, back.accepted()), (amount(60), amount(80)));
+        // An empty slot is what a closed v2 channel leaves behind.
+        let unknown = Command::Reorged(ChannelView::unknown());
+        assert!(!step(&record, unknown).outcome.changed);
+    }
+}
+
+#[test]
+fn a_close_that_the_deposit_no_longer_covers_is_given_up() {
+    let record = open_record(V2, 100, 80, 60);
+    let closing = step(&record, close_with(&record, 80)).next;
+    let frozen = step(&closing, Command::Reorged(view(70))).next;
+    let Phase::Quarantined {
+        reason, evidence, ..
+    } = frozen.phase
+    else {
+        panic!("{:?}", frozen.phase);
+    };
+    assert_eq!(reason, Quarantine::DepositReverted);
+    assert_eq!(
+        evidence.map(|signed| signed.voucher.cumulative),
+        Some(amount(80))
+    );
+}
+
+#[test]
+fn an_adopted_channel_serves_once_a_voucher_covers_what_was_paid_out() {
+    for protocol in BOTH {
+        let shown = ChannelView {
+            settled: amount(30),
+            ..view(100)
+        };
+        let found = ChannelRecord::adopted(terms(protocol), &shown, now());
+        refuse(&found, Command::Charge(price(1)));
+        refuse(&found, Command::Reinstate);
+        let held = step(&found, accept(&found, 50, 0, None)).next;
+        let served = step(&held, Command::Reinstate).next;
+        assert_eq!((&served.phase, served.spent), (&Phase::Open, amount(30)));
+        let unpaid = ChannelRecord::adopted(terms(protocol), &view(100), now());
+        assert_eq!(step(&unpaid, Command::Reinstate).next.phase, Phase::Open);
+    }
+}

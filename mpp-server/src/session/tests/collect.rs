@@ -1,0 +1,654 @@
+//! What was earned is collected: in time, once, and whatever fails on the way.
+
+use std::time::Duration;
+
+use mpp_core::problem::ProblemKind;
+use mpp_devnet::{DevnetConfig, Outage, Reorged, Times};
+use mpp_tempo::{ChannelTerms, SessionProtocol, network::PATH_USD};
+
+use crate::{
+    PaymentServer, Route, ServerEvent, SettlePolicy,
+    gate::Purpose,
+    session::record::Phase,
+    settle::{Collected, FeeLimits, OnShutdown},
+    testing::{
+        BOTH, DEPOSIT, PRICE, World, amount, close_payload, managed, problem, served,
+        voucher_payload,
+    },
+};
+
+const V1: SessionProtocol = SessionProtocol::V1;
+const V2: SessionProtocol = SessionProtocol::V2;
+
+const SETTLE_V1: [u8; 4] = [0x51, 0x6d, 0x3b, 0x88];
+const SETTLE_V2: [u8; 4] = [0x97, 0xfb, 0x51, 0x04];
+const CLOSE_V1: [u8; 4] = [0x0d, 0x65, 0xc5, 0x1d];
+const CLOSE_V2: [u8; 4] = [0x73, 0xb5, 0x7f, 0x74];
+
+fn settle_selector(protocol: SessionProtocol) -> [u8; 4] {
+    match protocol {
+        V1 => SETTLE_V1,
+        V2 => SETTLE_V2,
+    }
+}
+
+fn close_selector(protocol: SessionProtocol) -> [u8; 4] {
+    match protocol {
+        V1 => CLOSE_V1,
+        V2 => CLOSE_V2,
+    }
+}
+
+/// Timers that never run by themselves: the tests look when they want to.
+fn by_hand(policy: SettlePolicy) -> SettlePolicy {
+    SettlePolicy {
+        every: Duration::from_secs(1_000_000),
+        scan_every: Duration::from_secs(1),
+        ..policy
+    }
+}
+
+fn quiet(policy: SettlePolicy) -> World {
+    World::with(|builder| {
+        builder
+            .settlement(by_hand(policy))
+            .watch_every(Duration::from_secs(1_000_000))
+    })
+}
+
+/// The same server again, as after a restart.
+fn restarted(world: &World, policy: SettlePolicy) -> PaymentServer {
+    world.again(|builder| {
+        builder
+            .settlement(by_hand(policy))
+            .watch_every(Duration::from_secs(1_000_000))
+    })
+}
+
+/// A channel on which some units are paid exactly.
+async fn earned(
+    world: &World,
+    route: &Route,
+    protocol: SessionProtocol,
+    units: u128,
+) -> ChannelTerms {
+    let terms = world.open(route, protocol, 0).await;
+    for unit in 1..=units {
+        let payload = voucher_payload(&terms, &world.voucher(&terms, unit * PRICE));
+        served(world.buy(route, &payload).await).await;
+    }
+    terms
+}
+
+/// The payer asks the chain to close, and the server hears of it.
+async fn requested(world: &World, terms: &ChannelTerms) {
+    world.request_close(terms).await;
+    world.server.refresh(terms.id()).await.unwrap();
+}
+
+async fn look(world: &World) -> Collected {
+    world.advance(1);
+    world.server.collect().await.unwrap()
+}
+
+fn settled(world: &World, terms: &ChannelTerms) -> u128 {
+    let on_chain = world.on_chain(terms);
+    on_chain.map_or(0, |channel| channel.settled.base_units())
+}
+
+async fn is_closed(world: &World, terms: &ChannelTerms) -> bool {
+    let record = world.record(terms.id()).await;
+    matches!(
+        record.phase,
+        Phase::Closed {
+            transaction: Some(_)
+        }
+    )
+}
+
+fn events(events: &mut tokio::sync::broadcast::Receiver<ServerEvent>) -> Vec<ServerEvent> {
+    std::iter::from_fn(|| events.try_recv().ok()).collect()
+}
+
+// No request arrives: the timer does it.
+#[tokio::test(start_paused = true)]
+async fn limits_are_kept_in_the_background() {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let limits = [
+        SettlePolicy {
+            channel_amount: Some(amount(3 * PRICE)),
+            ..SettlePolicy::on_demand()
+        },
+        SettlePolicy {
+            units: Some(3),
+            ..SettlePolicy::on_demand()
+        },
+        SettlePolicy {
+            age: seconds(600),
+            ..SettlePolicy::on_demand()
+        },
+    ];
+    for protocol in BOTH {
+        for policy in limits.clone() {
+            let world = World::with(|builder| builder.settlement(policy));
+            let route = world.route(protocol);
+            let terms = earned(&world, &route, protocol, 2).await;
+            tokio::time::sleep(Duration::from_secs(61)).await;
+            assert_eq!(settled(&world, &terms), 0);
+            let payload = voucher_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+            served(world.buy(&route, &payload).await).await;
+            world.advance(600);
+            tokio::time::sleep(Duration::from_secs(61)).await;
+            assert_eq!(settled(&world, &terms), 3 * PRICE);
+            let record = world.record(terms.id()).await;
+            assert_eq!(record.settled, amount(3 * PRICE));
+            assert_eq!(record.phase, Phase::Open);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_channel_is_closed_and_the_rest_goes_back() {
+    for protocol in BOTH {
+        let policy = SettlePolicy {
+            idle_close: Some(Duration::from_secs(3_600)),
+            ..SettlePolicy::on_demand()
+        };
+        let world = World::with(|builder| builder.settlement(policy));
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 2).await;
+        let payer = world.balance(terms.descriptor.payer);
+        world.advance(3_600);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert!(is_closed(&world, &terms).await);
+        let refund = world.balance(terms.descriptor.payer) - payer;
+        assert_eq!(refund, DEPOSIT - 2 * PRICE);
+    }
+}
+
+// SECURITY-CASES A12: the best voucher goes on chain, and what was spent is captured.
+#[tokio::test(start_paused = true)]
+async fn a_close_request_is_answered_at_once() {
+    for protocol in BOTH {
+        let world = quiet(SettlePolicy::on_demand());
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        look(&world).await;
+        let mut receiver = world.server.subscribe();
+        requested(&world, &terms).await;
+        let deadlines = world.server.deadlines();
+        assert_eq!(deadlines.channels, 0);
+        let collected = look(&world).await;
+        assert_eq!((collected.begun, collected.done), (1, 1));
+        assert!(is_closed(&world, &terms).await);
+        let record = world.record(terms.id()).await;
+        assert_eq!(record.settled, amount(3 * PRICE));
+        let told = events(&mut receiver);
+        let ran = |event: &ServerEvent| matches!(event, ServerEvent::DeadlineRuns { .. });
+        assert!(told.iter().any(ran));
+        let left = told.iter().find_map(|event| match event {
+            ServerEvent::Collected { left, .. } => Some(left.unwrap().as_secs()),
+            _ => None,
+        });
+        assert_eq!(left, Some(899));
+    }
+}
+
+// PROTOCOL 5.4: v2 captures what was spent out of a larger voucher; the v1 contract
+// pays a voucher in full, so there the best one that was delivered is settled.
+#[tokio::test(start_paused = true)]
+async fn nothing_above_what_was_delivered_is_collected() {
+    for protocol in BOTH {
+        let world = quiet(SettlePolicy::on_demand());
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 2).await;
+        let ahead = voucher_payload(&terms, &world.voucher(&terms, 9 * PRICE));
+        served(world.buy(&route, &ahead).await).await;
+        assert_eq!(world.record(terms.id()).await.spent, amount(3 * PRICE));
+        let earned_before = world.balance(world.payee());
+        let collected = world.server.settle().await.unwrap();
+        assert_eq!(collected.done, 1);
+        assert_eq!(settled(&world, &terms), 2 * PRICE);
+        assert!(world.balance(world.payee()) <= earned_before + 2 * PRICE);
+        requested(&world, &terms).await;
+        look(&world).await;
+        match protocol {
+            V1 => assert_eq!(settled(&world, &terms), 2 * PRICE),
+            V2 => {
+                let record = world.record(terms.id()).await;
+                assert_eq!(record.settled, amount(3 * PRICE));
+                assert!(is_closed(&world, &terms).await);
+            }
+        }
+    }
+}
+
+// SECURITY-CASES A34: whatever is recorded is taken on after a restart.
+#[tokio::test(start_paused = true)]
+async fn a_restart_at_any_moment_loses_nothing() {
+    for protocol in BOTH {
+        for calls in 1..12 {
+            let world = quiet(SettlePolicy::on_demand());
+            let route = world.route(protocol);
+            let terms = earned(&world, &route, protocol, 3).await;
+            requested(&world, &terms).await;
+            // The server dies in its `calls`th call to the chain.
+            let before = world.node.client_calls();
+            let server = world.server.clone();
+            let dying = async {
+                for _ in 0..3 {
+                    drop(server.collect().await);
+                }
+            };
+            // Everything is ready at once on this chain, so each call is a few
+            // polls; a look that is over before ends the wait, too.
+            let watching = async {
+                for _ in 0..1_000 {
+                    if world.node.client_calls() >= before + calls {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = watching => {}
+                () = dying => {}
+            }
+            drop(server);
+            let next = restarted(&world, SettlePolicy::on_demand());
+            world.advance(12);
+            for _ in 0..4 {
+                world.advance(2);
+                next.collect().await.unwrap();
+            }
+            let record = next.channel(terms.id()).await.unwrap();
+            assert!(
+                matches!(record.phase, Phase::Closed { .. }),
+                "{calls}: {:?}",
+                record.phase
+            );
+            assert_eq!(record.settled, amount(3 * PRICE));
+        }
+    }
+}
+
+// SECURITY-CASES A33: sent again, for more, once it can not be mined any more; never two at a time.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_answer_is_sent_again_when_the_first_is_over() {
+    for protocol in BOTH {
+        let world = quiet(SettlePolicy::on_demand());
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        requested(&world, &terms).await;
+        world.node.faults().drop_transactions(Times::Always);
+        look(&world).await;
+        assert!(!is_closed(&world, &terms).await);
+        let first = sent_hash(&world, &terms).await;
+        look(&world).await;
+        assert_eq!(sent_hash(&world, &terms).await, first);
+        world.node.faults().clear();
+        world.advance(40);
+        for _ in 0..3 {
+            look(&world).await;
+        }
+        assert!(is_closed(&world, &terms).await);
+        let Phase::Closed { transaction } = world.record(terms.id()).await.phase else {
+            panic!("not closed");
+        };
+        assert_ne!(transaction, first);
+        assert!(world.node.receipt(first.unwrap()).is_none());
+    }
+}
+
+async fn sent_hash(world: &World, terms: &ChannelTerms) -> Option<alloy_primitives::B256> {
+    match world.record(terms.id()).await.phase {
+        Phase::Closing { sent, .. } => sent.map(|sent| sent.hash),
+        _ => None,
+    }
+}
+
+// SECURITY-CASES A12: ten minutes without a node, most of them after the request.
+#[tokio::test(start_paused = true)]
+async fn an_outage_delays_the_answer_and_raises_an_alarm() {
+    let world = quiet(SettlePolicy::on_demand());
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    let mut receiver = world.server.subscribe();
+    requested(&world, &terms).await;
+    world.node.faults().set_outage(Outage::Refusing);
+    for _ in 0..62 {
+        world.advance(10);
+        assert!(world.server.collect().await.is_err());
+    }
+    let deadlines = world.server.deadlines();
+    assert_eq!(
+        (deadlines.channels, deadlines.unsettled),
+        (1, amount(3 * PRICE))
+    );
+    assert_eq!(deadlines.least_left, Some(Duration::from_secs(280)));
+    let told = events(&mut receiver);
+    let alarms = told.iter().filter(
+        |event| matches!(event, ServerEvent::DeadlineNear { left, .. } if left.as_secs() == 300),
+    );
+    assert_eq!(alarms.count(), 1);
+    world.node.faults().clear();
+    world.advance(20);
+    for _ in 0..3 {
+        look(&world).await;
+    }
+    assert!(is_closed(&world, &terms).await);
+    assert_eq!(world.server.deadlines().channels, 0);
+}
+
+// One bad channel does not block the others: halves find it (SECURITY-CASES A29).
+#[tokio::test(start_paused = true)]
+async fn a_frozen_payer_does_not_hold_up_others() {
+    let world = quiet(SettlePolicy {
+        blocked_exposure: amount(PRICE),
+        ..SettlePolicy::on_demand()
+    });
+    let route = world.route(V2);
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(earned(&world, &route, V2, 2).await);
+    }
+    let frozen = world.by_stranger(&route, V2, 2).await;
+    world.node.freeze(frozen.descriptor.payer);
+    world.server.settle().await.unwrap();
+    for _ in 0..6 {
+        look(&world).await;
+    }
+    for terms in &all {
+        assert_eq!(settled(&world, terms), 2 * PRICE);
+        assert_eq!(world.record(terms.id()).await.settled, amount(2 * PRICE));
+    }
+    assert_eq!(settled(&world, &frozen), 0);
+    // Nothing more is sold on what can not be collected.
+    let payload = voucher_payload(&frozen, &world.stranger_voucher(&frozen, 3 * PRICE));
+    let refused = world.buy(&route, &payload).await;
+    problem(refused, ProblemKind::ServiceUnavailable);
+    // Others go on buying and settling.
+    let payload = voucher_payload(&all[0], &world.voucher(&all[0], 3 * PRICE));
+    served(world.buy(&route, &payload).await).await;
+    let mined = world.node.transactions_mined();
+    world.server.settle().await.unwrap();
+    assert_eq!(settled(&world, &all[0]), 3 * PRICE);
+    assert_eq!(world.node.transactions_mined(), mined + 1);
+    // Later the payer is tried again, alone.
+    world.node.unfreeze(frozen.descriptor.payer);
+    world.advance(3_600);
+    world.server.settle().await.unwrap();
+    assert_eq!(settled(&world, &frozen), 2 * PRICE);
+    let payload = voucher_payload(&frozen, &world.stranger_voucher(&frozen, 3 * PRICE));
+    served(world.buy(&route, &payload).await).await;
+}
+
+// SECURITY-CASES A14: a settlement that a reorganization removes is made again.
+#[tokio::test(start_paused = true)]
+async fn a_settlement_that_is_reorganized_away_is_made_again() {
+    for (protocol, fate) in [
+        (V1, Reorged::Lost),
+        (V2, Reorged::Remined),
+        (V2, Reorged::Lost),
+    ] {
+        let world = quiet(SettlePolicy {
+            finality: 3,
+            ..SettlePolicy::on_demand()
+        });
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        world.server.settle().await.unwrap();
+        assert_eq!(settled(&world, &terms), 3 * PRICE);
+        // Not final: the record does not say so yet.
+        assert_eq!(world.record(terms.id()).await.settled, amount(0));
+        world.node.faults().reorg(1, fate);
+        for _ in 0..6 {
+            look(&world).await;
+            world.node.mine();
+        }
+        assert_eq!(settled(&world, &terms), 3 * PRICE);
+        assert_eq!(world.record(terms.id()).await.settled, amount(3 * PRICE));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reverted_settlement_is_not_believed() {
+    for protocol in BOTH {
+        let world = quiet(SettlePolicy::on_demand());
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        world
+            .node
+            .faults()
+            .revert_calls(settle_selector(protocol), Times::Once);
+        let collected = world.server.settle().await.unwrap();
+        assert_eq!((collected.done, collected.failed), (0, 1));
+        let record = world.record(terms.id()).await;
+        assert_eq!((record.settled, record.phase), (amount(0), Phase::Open));
+        world.advance(31);
+        world.server.settle().await.unwrap();
+        assert_eq!(world.record(terms.id()).await.settled, amount(3 * PRICE));
+    }
+}
+
+// A close that is undone is followed by another answer within the time.
+#[tokio::test(start_paused = true)]
+async fn a_reverted_answer_is_given_again() {
+    for protocol in BOTH {
+        let world = quiet(SettlePolicy::on_demand());
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        requested(&world, &terms).await;
+        world
+            .node
+            .faults()
+            .revert_calls(close_selector(protocol), Times::Once);
+        for _ in 0..80 {
+            look(&world).await;
+        }
+        let paid = world.record(terms.id()).await.settled;
+        assert_eq!(paid, amount(3 * PRICE));
+    }
+}
+
+// One of several processes collects, and another takes over within seconds.
+#[tokio::test(start_paused = true)]
+async fn another_process_takes_over_when_the_leader_is_silent() {
+    let world = quiet(SettlePolicy::on_demand());
+    let other = restarted(&world, SettlePolicy::on_demand());
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    assert!(look(&world).await.leading);
+    assert!(!other.collect().await.unwrap().leading);
+    // What the leader has begun and not ended is taken on.
+    requested(&world, &terms).await;
+    world.node.faults().drop_transactions(Times::Once);
+    look(&world).await;
+    world.advance(10);
+    assert!(other.collect().await.unwrap().leading);
+    world.advance(30);
+    for _ in 0..3 {
+        world.advance(1);
+        other.collect().await.unwrap();
+    }
+    assert!(is_closed(&world, &terms).await);
+    // The one before has noticed.
+    assert!(!look(&world).await.leading);
+}
+
+// The payer closes itself while a settlement of the same channel is under way.
+#[tokio::test(start_paused = true)]
+async fn a_close_by_the_payer_and_a_settlement_get_along() {
+    for protocol in BOTH {
+        let world = quiet(SettlePolicy::on_demand());
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        world.node.faults().drop_transactions(Times::Once);
+        world.server.settle().await.unwrap();
+        let close = close_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+        managed(world.manage(&route, &close).await);
+        world.advance(40);
+        for _ in 0..4 {
+            look(&world).await;
+        }
+        let record = world.record(terms.id()).await;
+        assert!(matches!(record.phase, Phase::Closed { .. }));
+        assert_eq!(record.settled, amount(3 * PRICE));
+        assert_eq!(look(&world).await.waiting, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_day_budget_holds_across_restarts() {
+    let fees = FeeLimits {
+        per_day: Some(amount(100)),
+        ..FeeLimits::default()
+    };
+    let policy = SettlePolicy {
+        fees,
+        units: Some(1),
+        ..SettlePolicy::on_demand()
+    };
+    let world = quiet(policy.clone());
+    let route = world.route(V2);
+    let first = earned(&world, &route, V2, 2).await;
+    look(&world).await;
+    assert_eq!(settled(&world, &first), 2 * PRICE);
+    let second = earned(&world, &route, V2, 2).await;
+    look(&world).await;
+    world.advance(20);
+    let next = restarted(&world, policy);
+    assert!(next.collect().await.unwrap().leading);
+    assert_eq!(settled(&world, &second), 0);
+    world.advance(24 * 60 * 60);
+    next.collect().await.unwrap();
+    assert_eq!(settled(&world, &second), 2 * PRICE);
+}
+
+// 1,000 channels in as few transactions as the network's pool allows: it takes 32 calls in
+// one. Where it takes more, 20 transactions are enough.
+#[tokio::test(start_paused = true)]
+async fn many_channels_settle_in_few_transactions() {
+    many_channels(32, 32).await;
+    many_channels(64, 20).await;
+}
+
+async fn many_channels(max_calls: usize, most: u64) {
+    const CHANNELS: u128 = 1_000;
+    let policy = SettlePolicy {
+        batch: max_calls,
+        ..SettlePolicy::on_demand()
+    };
+    let world = World::on(
+        DevnetConfig {
+            max_calls,
+            ..DevnetConfig::default()
+        },
+        |builder| {
+            builder
+                .settlement(by_hand(policy))
+                .watch_every(Duration::from_secs(1_000_000))
+        },
+    );
+    let all = world.earned_directly(V2, CHANNELS, 2 * PRICE).await;
+    let (payee, before) = (world.payee(), world.node.transactions_mined());
+    let held = world.balance(payee);
+    let collected = world.server.settle().await.unwrap();
+    assert_eq!((collected.waiting, collected.failed), (0, 0));
+    let mined = world.node.transactions_mined() - before;
+    assert!(mined <= most, "{mined} transactions");
+    for terms in &all {
+        assert_eq!(settled(&world, terms), 2 * PRICE);
+    }
+    let fees = u128::from(mined) * 20_000;
+    let paid = world.balance(payee) - held;
+    assert!(paid <= CHANNELS * 2 * PRICE && paid + fees >= CHANNELS * 2 * PRICE);
+}
+
+// Graceful end: no new content, streams end with a receipt, the rest is settled.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_refuses_new_requests_and_settles() {
+    let world = quiet(SettlePolicy {
+        on_shutdown: OnShutdown::Settle,
+        ..SettlePolicy::on_demand()
+    });
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    let payload = voucher_payload(&terms, &world.voucher(&terms, 4 * PRICE));
+    let being_served = world.buy(&route, &payload).await;
+    let late = voucher_payload(&terms, &world.voucher(&terms, 5 * PRICE));
+    let late = world.credential(&route, &late).await;
+    let server = world.server.clone();
+    let ending = async { server.shutdown().await };
+    let serving = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let refused = world.decide(&route, late, Purpose::Content).await;
+        problem(refused, ProblemKind::ServiceUnavailable);
+        served(being_served).await;
+    };
+    tokio::join!(ending, serving);
+    assert_eq!(world.record(terms.id()).await.spent, amount(4 * PRICE));
+    assert_eq!(settled(&world, &terms), 4 * PRICE);
+    let calls = world.node.client_calls();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.node.client_calls(), calls);
+}
+
+/// The chain's own word: nothing is made or lost.
+#[tokio::test(start_paused = true)]
+async fn what_the_payee_gets_is_what_was_settled() {
+    for protocol in BOTH {
+        let world = quiet(SettlePolicy::on_demand());
+        let route = world.route(protocol);
+        let supply = world.node.total_supply(PATH_USD);
+        let mut spent = 0;
+        let mut all = Vec::new();
+        for units in 1..5 {
+            all.push(earned(&world, &route, protocol, units).await);
+            spent += units * PRICE;
+        }
+        requested(&world, &all[1]).await;
+        world.server.settle().await.unwrap();
+        for _ in 0..3 {
+            look(&world).await;
+        }
+        assert_eq!(world.node.sum_of_balances(PATH_USD), supply);
+        let mut paid = 0;
+        for terms in &all {
+            let record = world.record(terms.id()).await;
+            assert_eq!(record.settled, record.spent);
+            paid += record.settled.base_units();
+        }
+        assert_eq!(paid, spent);
+        let escrow = world.balance(protocol.default_escrow(42431).unwrap());
+        // One channel is closed: its rest went back.
+        assert_eq!(escrow, 3 * DEPOSIT - (spent - 2 * PRICE));
+    }
+}
+
+// A batch that is too large for a node is sent in parts.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_refused_is_split() {
+    let policy = SettlePolicy {
+        batch: 8,
+        ..SettlePolicy::on_demand()
+    };
+    let small = DevnetConfig {
+        max_calls: 3,
+        ..DevnetConfig::default()
+    };
+    let world = World::on(small, |builder| {
+        builder
+            .settlement(by_hand(policy))
+            .watch_every(Duration::from_secs(1_000_000))
+    });
+    let all = world.earned_directly(V2, 8, 2 * PRICE).await;
+    world.server.settle().await.unwrap();
+    for _ in 0..12 {
+        look(&world).await;
+    }
+    for terms in &all {
+        assert_eq!(settled(&world, terms), 2 * PRICE);
+    }
+}

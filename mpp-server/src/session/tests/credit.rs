@@ -1,0 +1,110 @@
+//! Giving back what a session was charged, before it is collected.
+
+use mpp_core::Amount;
+use mpp_tempo::SessionProtocol;
+
+use crate::{
+    Failure, Rejection, ServerEvent,
+    session::record::LedgerKind,
+    testing::{
+        BOTH, PRICE, World, amount, close_payload, ledger, managed, served, voucher_payload,
+    },
+};
+
+const V2: SessionProtocol = SessionProtocol::V2;
+
+#[track_caller]
+fn too_large(result: Result<crate::session::record::ChannelRecord, Failure>, most: u128) {
+    match result {
+        Err(Failure::Rejected(Rejection::CreditTooLarge { most: left, .. })) => {
+            assert_eq!(left, amount(most));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credited_money_can_be_spent_again_and_is_not_collected() {
+    let world = World::new();
+    let route = world.route(V2);
+    let terms = world.open(&route, V2, 0).await;
+    let payload = voucher_payload(&terms, &world.voucher(&terms, 2 * PRICE));
+    for _ in 0..2 {
+        served(world.buy(&route, &payload).await).await;
+    }
+    let mut events = world.server.subscribe();
+    let record = world
+        .server
+        .credit(terms.id(), amount(PRICE))
+        .await
+        .unwrap();
+    assert_eq!(record.spent, amount(PRICE));
+    let told = events.try_recv().unwrap();
+    assert!(matches!(told, ServerEvent::Credited { amount: units, .. } if units == amount(PRICE)));
+    // The same voucher pays for one more.
+    served(world.buy(&route, &payload).await).await;
+    world.server.credit(terms.id(), amount(500)).await.unwrap();
+
+    let entries = ledger(&world.store, terms.id()).await;
+    let sum = |kind| -> u128 {
+        let entries = entries.iter().filter(|entry| entry.kind == kind);
+        entries.map(|entry| entry.cost.base_units()).sum()
+    };
+    assert_eq!(sum(LedgerKind::Charged), 3 * PRICE);
+    assert_eq!(sum(LedgerKind::Credited), PRICE + 500);
+
+    let owed = world.record(terms.id()).await.spent;
+    let before = world.balance(world.payee());
+    let close = close_payload(&terms, &world.voucher(&terms, 2 * PRICE));
+    managed(world.manage(&route, &close).await);
+    let record = world.record(terms.id()).await;
+    assert_eq!((record.settled, owed), (owed, amount(2 * PRICE - 500)));
+    // The payee paid the fee of the close.
+    assert!(world.balance(world.payee()) <= before + owed.base_units());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_credited_than_was_charged() {
+    for protocol in BOTH {
+        let world = World::new();
+        let route = world.route(protocol);
+        let terms = world.open(&route, protocol, 0).await;
+        too_large(world.server.credit(terms.id(), amount(1)).await, 0);
+        let payload = voucher_payload(&terms, &world.voucher(&terms, PRICE));
+        served(world.buy(&route, &payload).await).await;
+        too_large(
+            world.server.credit(terms.id(), amount(PRICE + 1)).await,
+            PRICE,
+        );
+        too_large(world.server.credit(terms.id(), Amount::ZERO).await, PRICE);
+        world
+            .server
+            .credit(terms.id(), amount(PRICE))
+            .await
+            .unwrap();
+        assert_eq!(world.record(terms.id()).await.spent, Amount::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_collected_is_not_credited() {
+    let world = World::new();
+    let route = world.route(V2);
+    let terms = world.open(&route, V2, 0).await;
+    let voucher = world.voucher(&terms, 2 * PRICE);
+    let payload = voucher_payload(&terms, &voucher);
+    for _ in 0..2 {
+        served(world.buy(&route, &payload).await).await;
+    }
+    // The payee has collected a part of it on chain.
+    world.settle(&terms, &world.voucher(&terms, PRICE)).await;
+    too_large(
+        world.server.credit(terms.id(), amount(PRICE + 1)).await,
+        PRICE,
+    );
+    world
+        .server
+        .credit(terms.id(), amount(PRICE))
+        .await
+        .unwrap();
+}

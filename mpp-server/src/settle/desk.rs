@@ -1,0 +1,155 @@
+//! What this process knows of collecting; the truth is in the store.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use alloy_primitives::{Address, B256};
+use mpp_core::{Amount, Timestamp};
+use mpp_tempo::ChannelId;
+
+use super::{
+    deadline::Watch,
+    lease::{Blocked, Seat},
+    outbox::Tracked,
+    policy::{OnShutdown, SettlePolicy},
+};
+use crate::{error::Rejection, session::record::ChannelRecord};
+
+/// Everything about collecting that outlives one look.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(super) policy: SettlePolicy,
+    pub(super) seat: tokio::sync::Mutex<Seat>,
+    /// One look at a time.
+    pub(super) looking: tokio::sync::Mutex<()>,
+    desk: Mutex<Desk>,
+    /// Whether anybody is blocked: most requests ask no more.
+    any_blocked: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// What is under way, as far as this process knows.
+    pub(super) open: HashMap<B256, Tracked>,
+    /// What a task of this process works on now.
+    driving: HashSet<B256>,
+    /// Channels to look at before the next look at all.
+    pub(super) urgent: BTreeSet<ChannelId>,
+    /// When all channels were looked at last.
+    pub(super) scanned_at: Option<Timestamp>,
+    /// Channels that must be collected from in time.
+    pub(super) deadlines: BTreeMap<ChannelId, Watch>,
+    /// Effects that failed are tried again at these times.
+    pub(super) retry_at: HashMap<B256, Timestamp>,
+    pub(super) blocked: Vec<Blocked>,
+}
+
+impl Settlement {
+    pub(crate) fn new(policy: SettlePolicy) -> Self {
+        Self {
+            policy,
+            seat: tokio::sync::Mutex::new(Seat::new(B256::from(rand::random::<[u8; 32]>()))),
+            looking: tokio::sync::Mutex::default(),
+            desk: Mutex::default(),
+            any_blocked: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn settles_on_shutdown(&self) -> bool {
+        self.policy.on_shutdown == OnShutdown::Settle
+    }
+
+    /// Has a channel looked at as soon as possible.
+    pub(crate) fn is_urgent(&self, channel: ChannelId) {
+        self.desk().urgent.insert(channel);
+    }
+
+    pub(super) fn note_blocked(&self, blocked: Vec<Blocked>) {
+        self.any_blocked
+            .store(!blocked.is_empty(), Ordering::Release);
+        self.desk().blocked = blocked;
+    }
+
+    /// Whether nothing can be collected from this payer in this token.
+    pub(super) fn blocked(&self, payer: Address, token: Address) -> Option<Blocked> {
+        if !self.any_blocked.load(Ordering::Acquire) {
+            return None;
+        }
+        let desk = self.desk();
+        let mut all = desk.blocked.iter();
+        all.find(|blocked| blocked.payer == payer && blocked.token == token)
+            .copied()
+    }
+
+    /// Nothing more is sold to a payer whose account does not pay out, beyond
+    /// what may be lost (SECURITY-CASES A29).
+    pub(crate) fn check_exposure(&self, record: &ChannelRecord) -> Result<(), Rejection> {
+        let parties = &record.terms.descriptor;
+        let unsettled = record.spent.saturating_sub(record.settled);
+        if unsettled < self.policy.blocked_exposure
+            || self.blocked(parties.payer, parties.token).is_none()
+        {
+            return Ok(());
+        }
+        Err(Rejection::ExposureReached {
+            channel_id: record.id,
+        })
+    }
+
+    /// Claims an effect for a task of this process; `None`: one has it.
+    pub(crate) fn claim(&self, id: B256) -> Option<Driving<'_>> {
+        let free = self.desk().driving.insert(id);
+        free.then_some(Driving {
+            settlement: self,
+            id,
+        })
+    }
+}
+
+/// The claim of a task on an effect.
+#[derive(Debug)]
+pub(crate) struct Driving<'a> {
+    settlement: &'a Settlement,
+    id: B256,
+}
+
+impl Drop for Driving<'_> {
+    fn drop(&mut self) {
+        self.settlement.desk().driving.remove(&self.id);
+    }
+}
+
+impl Desk {
+    /// Channels that something is under way for.
+    pub(super) fn busy(&self) -> HashSet<ChannelId> {
+        let items = self.open.values().flat_map(|open| &open.effect.items);
+        items.map(|item| item.channel).collect()
+    }
+
+    /// The effect that is under way for a channel.
+    pub(super) fn of_channel(&self, channel: ChannelId) -> Option<Tracked> {
+        let mut open = self.open.values();
+        let found = open.find(|open| {
+            let mut items = open.effect.items.iter();
+            items.any(|item| item.channel == channel)
+        });
+        found.cloned()
+    }
+
+    /// How much is at stake in the channels with a deadline.
+    pub(super) fn at_stake(&self) -> Amount {
+        let mut amounts = self.deadlines.values().map(|watch| watch.unsettled);
+        amounts
+            .try_fold(Amount::ZERO, Amount::checked_add)
+            .unwrap_or(Amount::MAX)
+    }
+}

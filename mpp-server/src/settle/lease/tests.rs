@@ -1,0 +1,136 @@
+//! One leads; whoever slept through its lease can write nothing.
+
+use mpp_core::Amount;
+
+use super::*;
+use crate::{
+    MemoryStore,
+    testing::{at, now},
+};
+
+const LASTS: Duration = Duration::from_secs(10);
+
+fn seat(byte: u8) -> Seat {
+    Seat::new(B256::repeat_byte(byte))
+}
+
+async fn renew(seat: &mut Seat, store: &MemoryStore, seconds: i64) -> Standby {
+    seat.renew(store, at(seconds), LASTS).await.unwrap().0
+}
+
+async fn write(seat: &mut Seat, store: &MemoryStore, seconds: i64) -> Result<Written, Fault> {
+    seat.write(store, at(seconds), |_| {}, Vec::new()).await
+}
+
+#[tokio::test]
+async fn one_of_two_leads_until_it_is_silent() {
+    let store = MemoryStore::new();
+    let (mut first, mut second) = (seat(1), seat(2));
+    assert_eq!(renew(&mut first, &store, 0).await, Standby::TookOver);
+    assert_eq!(renew(&mut second, &store, 1).await, Standby::Waiting);
+    assert_eq!(renew(&mut first, &store, 8).await, Standby::Leading);
+    assert_eq!(renew(&mut second, &store, 17).await, Standby::Waiting);
+    // Takeover within seconds.
+    assert_eq!(renew(&mut second, &store, 18).await, Standby::TookOver);
+    assert_eq!(renew(&mut first, &store, 19).await, Standby::Waiting);
+}
+
+// A paused ex-leader can not write, even if its own clock stood still.
+#[tokio::test]
+async fn whoever_slept_through_a_takeover_writes_nothing() {
+    let store = MemoryStore::new();
+    let (mut first, mut second) = (seat(1), seat(2));
+    renew(&mut first, &store, 0).await;
+    renew(&mut second, &store, 30).await;
+    let document = DocumentWrite {
+        key: DocumentKey {
+            kind: DocumentKind::Effect,
+            id: B256::repeat_byte(1),
+        },
+        expected: None,
+        value: Some(Bytes::from_static(b"effect")),
+    };
+    let late = first
+        .write(&store, at(1), |_| {}, vec![document.clone()])
+        .await;
+    assert_eq!(late.unwrap(), Written::Conflict);
+    assert_eq!(store.document(document.key).await.unwrap(), None);
+    assert!(matches!(
+        write(&mut first, &store, 2).await,
+        Err(Fault::NotLeading)
+    ));
+    let current = second
+        .write(&store, at(31), |_| {}, vec![document.clone()])
+        .await;
+    assert_eq!(current.unwrap(), Written::Done);
+    assert!(store.document(document.key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_leader_stops_before_its_lease_ends() {
+    let store = MemoryStore::new();
+    let mut leader = seat(1);
+    renew(&mut leader, &store, 0).await;
+    assert_eq!(write(&mut leader, &store, 8).await.unwrap(), Written::Done);
+    assert!(matches!(
+        write(&mut leader, &store, 9).await,
+        Err(Fault::NotLeading)
+    ));
+}
+
+#[tokio::test]
+async fn a_conflict_about_a_document_leaves_the_leader_leading() {
+    let store = MemoryStore::new();
+    let mut leader = seat(1);
+    renew(&mut leader, &store, 0).await;
+    let missing = DocumentWrite {
+        key: DocumentKey {
+            kind: DocumentKind::Effect,
+            id: B256::ZERO,
+        },
+        expected: Some(Version(3)),
+        value: None,
+    };
+    let written = leader.write(&store, at(1), |_| {}, vec![missing]).await;
+    assert_eq!(written.unwrap(), Written::Conflict);
+    assert_eq!(write(&mut leader, &store, 2).await.unwrap(), Written::Done);
+}
+
+#[tokio::test]
+async fn whoever_leaves_lets_others_lead_at_once() {
+    let store = MemoryStore::new();
+    let (mut first, mut second) = (seat(1), seat(2));
+    renew(&mut first, &store, 0).await;
+    first.leave(&store, at(1)).await.unwrap();
+    assert_eq!(renew(&mut second, &store, 1).await, Standby::TookOver);
+}
+
+// What the leader has learned is not lost with it.
+#[tokio::test]
+async fn budget_and_blocked_payers_outlive_the_leader() {
+    let store = MemoryStore::new();
+    let (mut first, mut second) = (seat(1), seat(2));
+    renew(&mut first, &store, 0).await;
+    let blocked = Blocked {
+        payer: Address::repeat_byte(1),
+        token: Address::repeat_byte(2),
+        failures: 3,
+        retry_at: at(60),
+    };
+    let change = |lease: &mut Lease| {
+        lease.budget.spend(Amount::new(40), now());
+        lease.blocked.push(blocked);
+    };
+    first
+        .write(&store, at(1), change, Vec::new())
+        .await
+        .unwrap();
+    let (standby, lease) = second.renew(&store, at(40), LASTS).await.unwrap();
+    assert_eq!(standby, Standby::TookOver);
+    let lease = lease.unwrap();
+    assert_eq!(lease.blocked, [blocked]);
+    let limit = Amount::new(100);
+    assert_eq!(lease.budget.left(limit, now()), Amount::new(60));
+    let tomorrow = at(24 * 60 * 60);
+    assert_eq!(lease.budget.left(limit, tomorrow), limit);
+}

@@ -1,0 +1,227 @@
+//! Everything that is to happen on chain is written down before it is sent.
+//!
+//! An [`Effect`](effect::Effect) is a document. Each change of its state is a
+//! conditional write, so of several processes that follow one effect exactly
+//! one makes each step, and whoever comes after a crash goes on from there.
+
+mod drive;
+pub(crate) mod effect;
+mod failed;
+mod sign;
+mod stored;
+
+use alloy_primitives::B256;
+use mpp_tempo::ChannelId;
+
+use self::effect::{Effect, Fact};
+use super::lease::Lease;
+use crate::{
+    error::Fault,
+    session::SessionContext,
+    store::{
+        ChannelStore, DocumentKey, DocumentKind, DocumentPage, DocumentWrite, StoreFault, Version,
+        Written,
+    },
+};
+
+pub(crate) use self::drive::Driven;
+pub(super) use self::sign::batches;
+
+/// Effects that are read at once.
+const PAGE: usize = 64;
+
+/// An effect as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tracked {
+    pub(crate) effect: Effect,
+    pub(super) version: Version,
+}
+
+/// Who may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Only the process that leads.
+    Leader,
+    /// Any process: what a payer asks for is done where it asks.
+    Anyone,
+}
+
+impl<S: ChannelStore> SessionContext<S> {
+    /// Writes new effects, and in the same write the end of the one that they
+    /// take the place of. `None`: somebody else was faster.
+    ///
+    /// # Cancel safety
+    /// Dropped, all is written or nothing; whatever was written is found by
+    /// the next look at the store.
+    pub(crate) async fn begin(
+        &self,
+        ended: Option<&Tracked>,
+        effects: Vec<Effect>,
+        guard: Guard,
+        change: impl FnOnce(&mut Lease),
+    ) -> Result<Option<Vec<Tracked>>, Fault> {
+        let mut writes = Vec::with_capacity(effects.len().saturating_add(2));
+        if let Some(ended) = ended {
+            writes.extend(finishing(ended)?);
+        }
+        for effect in &effects {
+            writes.push(DocumentWrite {
+                key: key(DocumentKind::Effect, effect.id),
+                expected: None,
+                value: Some(
+                    stored::encode(DocumentKind::Effect, effect).map_err(StoreFault::from)?,
+                ),
+            });
+        }
+        if self.write(writes, guard, change).await? == Written::Conflict {
+            return Ok(None);
+        }
+        let mut desk = self.settlement.desk();
+        if let Some(ended) = ended {
+            desk.open.remove(&ended.effect.id);
+            desk.retry_at.remove(&ended.effect.id);
+        }
+        let version = Version(1);
+        let begun: Vec<_> = effects
+            .into_iter()
+            .map(|effect| Tracked { effect, version })
+            .collect();
+        let known = begun.iter().cloned().map(|new| (new.effect.id, new));
+        desk.open.extend(known);
+        Ok(Some(begun))
+    }
+
+    /// Moves an effect to those that are over.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is moved or not; repeating is harmless.
+    pub(super) async fn finish(&self, ended: &Tracked) -> Result<(), Fault> {
+        // Whoever was faster has done the same.
+        self.begin(Some(ended), Vec::new(), Guard::Anyone, |_| {})
+            .await?;
+        let mut desk = self.settlement.desk();
+        desk.open.remove(&ended.effect.id);
+        desk.retry_at.remove(&ended.effect.id);
+        Ok(())
+    }
+
+    /// Notes a fact about an effect. `false`: somebody else has moved it on.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is noted or not; the next look at the store tells.
+    pub(super) async fn advance(
+        &self,
+        tracked: &mut Tracked,
+        fact: Fact,
+        guard: Guard,
+    ) -> Result<bool, Fault> {
+        let next = tracked
+            .effect
+            .after(fact)
+            .map_err(|_| Fault::Inconsistent("an effect can not change in this way"))?;
+        if next == tracked.effect {
+            return Ok(true);
+        }
+        let write = DocumentWrite {
+            key: key(DocumentKind::Effect, next.id),
+            expected: Some(tracked.version),
+            value: Some(stored::encode(DocumentKind::Effect, &next).map_err(StoreFault::from)?),
+        };
+        if self.write(vec![write], guard, |_| {}).await? == Written::Conflict {
+            self.settlement.desk().open.remove(&next.id);
+            return Ok(false);
+        }
+        tracked.version = Version(tracked.version.0.saturating_add(1));
+        tracked.effect = next;
+        let mut desk = self.settlement.desk();
+        desk.open.insert(tracked.effect.id, tracked.clone());
+        Ok(true)
+    }
+
+    async fn write(
+        &self,
+        writes: Vec<DocumentWrite>,
+        guard: Guard,
+        change: impl FnOnce(&mut Lease),
+    ) -> Result<Written, Fault> {
+        let store = self.driver.store();
+        match guard {
+            Guard::Anyone => Ok(store.write_documents(writes).await?),
+            Guard::Leader => {
+                let mut seat = self.settlement.seat.lock().await;
+                seat.write(store, self.clock.now(), change, writes).await
+            }
+        }
+    }
+
+    /// Reads all effects that are under way.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub(super) async fn load_effects(&self) -> Result<(), Fault> {
+        let mut after = None;
+        loop {
+            let page = DocumentPage {
+                kind: DocumentKind::Effect,
+                after,
+                limit: PAGE,
+            };
+            let page = self.driver.store().documents(page).await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            for (id, document) in page {
+                let effect = stored::decode(DocumentKind::Effect, &document.value)
+                    .map_err(StoreFault::from)?;
+                let version = document.version;
+                let mut desk = self.settlement.desk();
+                // What this process has written since is newer. What others
+                // have ended since is noticed when it is moved on.
+                let known = desk.open.get(&id);
+                if known.is_none_or(|known| known.version < version) {
+                    desk.open.insert(id, Tracked { effect, version });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The effect that is under way for a channel, in this process' memory or
+    /// in the store.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub(crate) async fn effect_of(&self, channel: ChannelId) -> Result<Option<Tracked>, Fault> {
+        let known = self.settlement.desk().of_channel(channel);
+        if known.is_some() {
+            return Ok(known);
+        }
+        self.load_effects().await?;
+        Ok(self.settlement.desk().of_channel(channel))
+    }
+}
+
+/// Takes the effect from those under way to those that are over, without the
+/// signed bytes.
+fn finishing(ended: &Tracked) -> Result<[DocumentWrite; 2], StoreFault> {
+    let mut kept = ended.effect.clone();
+    for attempt in &mut kept.attempts {
+        attempt.raw = None;
+    }
+    let kind = DocumentKind::FinishedEffect;
+    Ok([
+        DocumentWrite {
+            key: key(DocumentKind::Effect, kept.id),
+            expected: Some(ended.version),
+            value: None,
+        },
+        DocumentWrite {
+            key: key(kind, kept.id),
+            expected: None,
+            value: Some(stored::encode(kind, &kept)?),
+        },
+    ])
+}
+
+fn key(kind: DocumentKind, id: B256) -> DocumentKey {
+    DocumentKey { kind, id }
+}

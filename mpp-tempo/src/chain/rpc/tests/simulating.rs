@@ -1,0 +1,88 @@
+//! Trying calls on nodes that can, and on nodes that can not.
+
+use alloc::vec;
+
+use super::*;
+
+fn tried() -> Simulation {
+    Simulation {
+        from: Address::repeat_byte(1),
+        calls: vec![
+            (Address::repeat_byte(2), Bytes::from_static(b"one")),
+            (Address::repeat_byte(3), Bytes::from_static(b"two")),
+        ],
+    }
+}
+
+async fn simulated(node: &Node) -> Result<Simulated, ChainError> {
+    node.chain().simulate(tried()).await
+}
+
+fn reverted(reason: &str) -> Result<Simulated, ChainError> {
+    Ok(Simulated::Reverted {
+        reason: reason.into(),
+    })
+}
+
+#[tokio::test]
+async fn all_calls_are_simulated_in_one_block() {
+    let node = Node::start(|request, _| {
+        assert_eq!(request["method"], "eth_simulateV1");
+        let calls = &request["params"][0]["blockStateCalls"][0]["calls"];
+        assert_eq!(calls.as_array().unwrap().len(), 2);
+        assert_eq!(calls[1]["from"], json!(Address::repeat_byte(1)));
+        assert_eq!(calls[1]["to"], json!(Address::repeat_byte(3)));
+        let good = json!({"status": "0x1"});
+        Reply::Result(json!([{"calls": [good, good]}]))
+    })
+    .await;
+    assert_eq!(simulated(&node).await, Ok(Simulated::Succeeded));
+}
+
+#[tokio::test]
+async fn one_reverted_call_is_a_revert() {
+    let node = Node::start(|_, _| {
+        let bad = json!({"status": "0x0", "error": {"code": 3, "message": "too little"}});
+        Reply::Result(json!([{"calls": [{"status": "0x1"}, bad]}]))
+    })
+    .await;
+    assert_eq!(simulated(&node).await, reverted("too little"));
+}
+
+#[tokio::test]
+async fn nodes_without_simulation_are_asked_call_by_call() {
+    let node = Node::start(|request, number| match request["method"].as_str() {
+        Some("eth_simulateV1") => Reply::Error(-32601, "the method does not exist"),
+        _ if number == 0 => Reply::Result(json!("0x")),
+        _ => Reply::Error(3, "execution reverted: paused"),
+    })
+    .await;
+    assert_eq!(
+        simulated(&node).await,
+        reverted("execution reverted: paused")
+    );
+    assert_eq!(node.calls("eth_call"), 2);
+
+    let node = Node::start(|request, _| match request["method"].as_str() {
+        Some("eth_simulateV1") => Reply::Error(-32000, "method is not supported"),
+        _ => Reply::Result(json!("0x")),
+    })
+    .await;
+    assert_eq!(simulated(&node).await, Ok(Simulated::Succeeded));
+    assert_eq!(node.calls("eth_call"), 2);
+}
+
+// A node that is in trouble has not said that the calls succeed.
+#[tokio::test]
+async fn trouble_is_neither_success_nor_revert() {
+    let check = async |reply: fn() -> Reply| {
+        let node = Node::start(move |_, _| reply()).await;
+        simulated(&node).await.unwrap_err()
+    };
+    let error = check(|| Reply::Error(-32000, "header not found")).await;
+    assert!(matches!(error, ChainError::Rejected { .. }), "{error}");
+    let error = check(|| Reply::Result(json!([{"calls": [{}]}]))).await;
+    assert!(matches!(error, ChainError::Malformed { .. }), "{error}");
+    let error = check(|| Reply::HangUp).await;
+    assert!(error.is_transient(), "{error}");
+}
