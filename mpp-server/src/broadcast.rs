@@ -1,6 +1,7 @@
 //! Sending a transaction and following it to its end.
 
-use alloy_primitives::Bytes;
+use alloy_primitives::{B256, Bytes};
+use mpp_core::Timestamp;
 use mpp_tempo::chain::{ChainClient, ChainError, DynChain, TxReceipt};
 
 use crate::error::Fault;
@@ -18,6 +19,55 @@ pub(crate) enum Fate {
     Reverted(TxReceipt),
     /// Refused by the node: it changed nothing.
     Refused(String),
+}
+
+/// Whether a transaction was sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sending {
+    /// Never: when the node refuses it, it will not be mined.
+    First,
+    /// It may be refused because it was mined: only its end tells.
+    Again,
+}
+
+/// What the chain says about a transaction that was left alone.
+#[derive(Debug)]
+pub(crate) enum Sighting {
+    /// It was mined.
+    Mined(TxReceipt),
+    /// It was not mined, and can not be any more.
+    Never,
+    /// It is not mined as far as the node knows, and may still be.
+    NotYet,
+}
+
+/// Looks a transaction up that is valid until `valid_before`.
+///
+/// A node that lags behind has not seen the end of its validity: what it does
+/// not know may have happened.
+///
+/// # Errors
+/// When the chain does not answer.
+///
+/// # Cancel safety
+/// Reads only.
+pub(crate) async fn look_up(
+    chain: &DynChain,
+    hash: B256,
+    valid_before: Option<u64>,
+    now: Timestamp,
+) -> Result<Sighting, Fault> {
+    // The head first: what is missing in a later view is missing.
+    let head = chain.block().await?.timestamp;
+    if let Some(receipt) = chain.receipt(hash).await? {
+        return Ok(Sighting::Mined(receipt));
+    }
+    let now = u64::try_from(now.as_secs()).unwrap_or_default();
+    let is_over = |until: u64| until.saturating_add(EXPIRY_MARGIN_SECS) < now && until <= head;
+    Ok(match valid_before.is_some_and(is_over) {
+        true => Sighting::Never,
+        false => Sighting::NotYet,
+    })
 }
 
 /// Sends a transaction and follows it to its end.

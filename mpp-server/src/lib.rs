@@ -37,7 +37,7 @@ pub use self::{
     error::{Failure, Fault, Misuse, Rejection},
     event::ServerEvent,
     gate::{Offer, Route},
-    server::{Builder, Health, PaymentServer},
+    server::{Builder, PaymentServer},
     session::{BadSignatureLimit, SessionOffer, StreamOptions},
     settle::reconcile::Reconciled,
     sponsor::{SponsorBudget, SponsorHealth},

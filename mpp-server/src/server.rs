@@ -1,24 +1,23 @@
 //! A payment server: configuration in, offers and decisions out.
 
+mod charge;
+mod sponsor;
+
 use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::Address;
-use mpp_core::{Amount, ChallengeId, KeyRing, Realm, SecretKey, receipt::ChargeReceipt};
+use mpp_core::{KeyRing, Realm, SecretKey};
 use mpp_tempo::{
     DynSigner, Network, Signer,
     chain::{ChainClient, DynChain},
     channel::ChannelId,
-    tx::{DynFeePayer, FeePayer, SigningFeePayer, SponsorPolicy},
 };
 use tokio::sync::broadcast;
 use tokio_util::sync::DropGuard;
 
 use crate::{
     bootstrap::ChannelResolver,
-    charge::{
-        self, ChargeContext, ChargeEngine, ChargeOffer, ChargeParts, Refund, RefundError,
-        record::{ChargeId, ChargeRecord},
-    },
+    charge::{ChargeContext, ChargeEngine, ChargeParts, finish_refunds, keep as keep_charges},
     clock::{Clock, SharedClock},
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
@@ -28,13 +27,13 @@ use crate::{
         record::ChannelRecord,
     },
     settle::{reconcile::Reconciled, watch},
-    sponsor::{Sponsor, SponsorBudget, SponsorHealth},
+    sponsor::SponsorParts,
     store::{ChannelStore, Durability, MemoryStore},
     tasks::Tasks,
 };
 
-/// The balance below which a fee payer counts as running dry: one token.
-const LOW_BALANCE: Amount = Amount::new(1_000_000);
+use self::sponsor::Sponsoring;
+
 /// The shortest lease of a hold, and the shortest window of a budget.
 const MIN_LEASE: Duration = Duration::from_secs(1);
 
@@ -90,10 +89,7 @@ impl PaymentServer {
             network: None,
             chain: None,
             account: None,
-            fee_payer: None,
-            sponsor_policy: SponsorPolicy::default(),
-            sponsor_budget: SponsorBudget::default(),
-            sponsor_low: LOW_BALANCE,
+            sponsoring: Sponsoring::default(),
             store: MemoryStore::new(),
             clock: SharedClock::default(),
             challenge_lifetime: Duration::from_secs(5 * 60),
@@ -118,12 +114,6 @@ impl PaymentServer {
         )
     }
 
-    /// Starts the charge offer of a route.
-    pub fn charge(&self) -> ChargeOffer {
-        let inner = &self.0;
-        ChargeOffer::new(Arc::clone(&inner.charges), inner.network, inner.account)
-    }
-
     /// Decides about a request to a paid route.
     ///
     /// # Cancel safety
@@ -143,29 +133,6 @@ impl PaymentServer {
     /// Reads only.
     pub async fn channel(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
         self.0.engine.channel(id).await
-    }
-
-    /// What the server knows of the charge that a challenge asks for.
-    ///
-    /// # Errors
-    /// When the store fails.
-    ///
-    /// # Cancel safety
-    /// Reads only.
-    pub async fn charge_of(&self, challenge: &ChallengeId) -> Result<Option<ChargeRecord>, Fault> {
-        self.0.charges.charge(ChargeId::of(challenge)).await
-    }
-
-    /// What the server needs to go on selling, as far as it can run out.
-    ///
-    /// # Errors
-    /// When the chain does not answer.
-    ///
-    /// # Cancel safety
-    /// Reads only.
-    pub async fn health(&self) -> Result<Health, Fault> {
-        let sponsor = self.0.charges.sponsor_health().await?;
-        Ok(Health { sponsor })
     }
 
     /// Reads a channel from the chain now, instead of waiting for the watcher.
@@ -198,41 +165,6 @@ impl PaymentServer {
     pub fn refusal(&self, route: &Route, failure: &Failure, body: RequestBody) -> Refusal {
         let gate = &self.0.gate;
         gate.refusal(route, failure, route.offers().iter().collect(), body)
-    }
-
-    /// Gives back a part of what a session was charged: the payer can spend it
-    /// again, and what is left at the close goes back to it.
-    ///
-    /// # Errors
-    /// [`Rejection::CreditTooLarge`](crate::Rejection::CreditTooLarge) above
-    /// what was charged and not collected yet; when the channel is unknown or
-    /// not in service, or chain or store fail.
-    ///
-    /// # Cancel safety
-    /// Dropped, it was given back or not; the channel's record tells.
-    pub async fn credit(&self, id: ChannelId, amount: Amount) -> Result<ChannelRecord, Failure> {
-        self.0.engine.credit(id, amount).await
-    }
-
-    /// Sends a part of a paid charge back to who paid it, from the server's
-    /// account, and returns once the chain shows it.
-    ///
-    /// Its memo is that of the charge with the bytes in reverse order, so that
-    /// both are found together on the chain. All refunds of a charge together
-    /// never exceed it. One that a crash has interrupted is finished by the
-    /// next call for the same amount, not doubled.
-    ///
-    /// # Errors
-    /// [`RefundError`].
-    ///
-    /// # Cancel safety
-    /// A task of the server brings a refund that has begun to its end.
-    pub async fn refund(
-        &self,
-        receipt: &ChargeReceipt,
-        amount: Amount,
-    ) -> Result<Refund, RefundError> {
-        Arc::clone(&self.0.charges).refund(receipt, amount).await
     }
 
     /// Compares all live channels with the chain, as the server does when it
@@ -285,13 +217,6 @@ impl PaymentServer {
     }
 }
 
-/// What a server needs to go on selling, as far as it can run out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Health {
-    /// The fee payer, if there is one.
-    pub sponsor: Option<SponsorHealth>,
-}
-
 /// Configures a [`PaymentServer`].
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
@@ -302,10 +227,7 @@ pub struct Builder<S> {
     network: Option<Network>,
     chain: Option<DynChain>,
     account: Option<DynSigner>,
-    fee_payer: Option<DynFeePayer>,
-    sponsor_policy: SponsorPolicy,
-    sponsor_budget: SponsorBudget,
-    sponsor_low: Amount,
+    sponsoring: Sponsoring,
     store: S,
     clock: SharedClock,
     challenge_lifetime: Duration,
@@ -362,38 +284,6 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         self
     }
 
-    /// Pays the fees of opens, top-ups and charges on routes that ask for it.
-    pub fn fee_payer(self, signer: impl Signer + 'static) -> Self {
-        self.fee_payer_service(SigningFeePayer::new(signer))
-    }
-
-    /// As [`fee_payer`](Self::fee_payer), with any fee payer, such as
-    /// [`RemoteFeePayer`](https://docs.rs/mpp-tempo).
-    pub fn fee_payer_service(mut self, fee_payer: impl FeePayer) -> Self {
-        self.fee_payer = Some(DynFeePayer::new(fee_payer));
-        self
-    }
-
-    /// How much the fee payer gives in a window of time. Default: see
-    /// [`SponsorBudget`].
-    pub fn sponsor_budget(mut self, budget: SponsorBudget) -> Self {
-        self.sponsor_budget = budget;
-        self
-    }
-
-    /// Below this balance of the network's currency the fee payer counts as
-    /// running dry. Default: one token.
-    pub fn sponsor_low_balance(mut self, balance: Amount) -> Self {
-        self.sponsor_low = balance;
-        self
-    }
-
-    /// What the fee payer will sign. Default: PROTOCOL 4's limits.
-    pub fn sponsor_policy(mut self, policy: SponsorPolicy) -> Self {
-        self.sponsor_policy = policy;
-        self
-    }
-
     /// Where channels are kept.
     pub fn store<T: ChannelStore + std::fmt::Debug>(self, store: T) -> Builder<T> {
         Builder {
@@ -404,10 +294,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             network: self.network,
             chain: self.chain,
             account: self.account,
-            fee_payer: self.fee_payer,
-            sponsor_policy: self.sponsor_policy,
-            sponsor_budget: self.sponsor_budget,
-            sponsor_low: self.sponsor_low,
+            sponsoring: self.sponsoring,
             clock: self.clock,
             challenge_lifetime: self.challenge_lifetime,
             bad_signatures: self.bad_signatures,
@@ -485,29 +372,11 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     /// [`Misuse`] when something required is missing, the chain is not the
     /// network's, or there is no tokio runtime.
     pub fn build(self) -> Result<PaymentServer, Misuse> {
+        self.check()?;
         let network = self.network.ok_or(Misuse::Missing("network"))?;
         let chain = self.chain.ok_or(Misuse::Missing("chain"))?;
         if chain.chain_id() != network.chain_id {
             return Err(Misuse::Invalid("the chain client is on another chain"));
-        }
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(Misuse::Invalid("a payment server needs a tokio runtime"));
-        }
-        if self.watch_every.is_zero() {
-            return Err(Misuse::Invalid("`watch_every` must be more than zero"));
-        }
-        if self.hold_lease < MIN_LEASE {
-            return Err(Misuse::Invalid("`hold_lease` must be at least a second"));
-        }
-        if self.sponsor_budget.window < MIN_LEASE {
-            return Err(Misuse::Invalid(
-                "the window of `sponsor_budget` must be at least a second",
-            ));
-        }
-        if self.challenge_lifetime.is_zero() {
-            return Err(Misuse::Invalid(
-                "`challenge_lifetime` must be more than zero",
-            ));
         }
         let durability = self.store.durability();
         if self.production && !durability.is_bounded() {
@@ -531,19 +400,13 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         };
         let (address, store) = (account.address(), Arc::new(self.store));
         let bad_signatures = Arc::new(BadSignatures::new(self.bad_signatures));
-        let sponsor = self.fee_payer.map(|fee_payer| {
-            Arc::new(Sponsor {
-                store: Arc::clone(&store),
-                chain: chain.clone(),
-                clock: self.clock.clone(),
-                events: events.clone(),
-                tasks: tasks.clone(),
-                fee_payer,
-                policy: self.sponsor_policy,
-                budget: self.sponsor_budget,
-                fee_token: network.default_currency,
-                low_balance: self.sponsor_low,
-            })
+        let sponsor = self.sponsoring.sponsor(SponsorParts {
+            store: Arc::clone(&store),
+            chain: chain.clone(),
+            clock: self.clock.clone(),
+            events: events.clone(),
+            tasks: tasks.clone(),
+            fee_token: network.default_currency,
         });
         let charges = Arc::new(ChargeContext::new(ChargeParts {
             store: Arc::clone(&store),
@@ -573,8 +436,8 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         }));
         report(&durability);
         tasks.start(keep(Arc::clone(&context)));
-        tasks.start(charge::keep(Arc::clone(&charges)));
-        tasks.start(charge::finish_refunds(Arc::clone(&charges)));
+        tasks.start(keep_charges(Arc::clone(&charges)));
+        tasks.start(finish_refunds(Arc::clone(&charges)));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
         Ok(PaymentServer(Arc::new(Inner {
             gate,
@@ -586,6 +449,25 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             _watching: tasks.stop_on_drop(),
             tasks,
         })))
+    }
+
+    fn check(&self) -> Result<(), Misuse> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Misuse::Invalid("a payment server needs a tokio runtime"));
+        }
+        if self.watch_every.is_zero() {
+            return Err(Misuse::Invalid("`watch_every` must be more than zero"));
+        }
+        if self.hold_lease < MIN_LEASE {
+            return Err(Misuse::Invalid("`hold_lease` must be at least a second"));
+        }
+        self.sponsoring.check()?;
+        if self.challenge_lifetime.is_zero() {
+            return Err(Misuse::Invalid(
+                "`challenge_lifetime` must be more than zero",
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -66,6 +66,11 @@ impl Presented {
         .body(self.body)
         .peer(self.peer.map(|address| address.ip()))
     }
+
+    /// Whether it asks for content.
+    pub(super) fn is_content(&self) -> bool {
+        self.purpose == Purpose::Content
+    }
 }
 
 /// PROTOCOL 5.5: `HEAD`, and a `POST` without body and query string, only

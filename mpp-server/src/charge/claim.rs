@@ -34,7 +34,7 @@ pub(super) enum Claimed {
     /// Somebody wrote first: look again.
     Conflict,
     /// The same idempotent request has been paid by another charge.
-    Elsewhere(Redeemed),
+    Elsewhere(Box<Redeemed>),
 }
 
 impl<S: ChannelStore> Request<'_, S> {
@@ -135,9 +135,9 @@ impl<S: ChannelStore> Request<'_, S> {
         }
         // The other one was paid for the same: nothing more is taken.
         match look(&other, &other.payment, Some(asked), context.clock.now()) {
-            Ok(Todo::Replay(response)) => Ok(Noted::Paid(replayed(&other, response))),
+            Ok(Todo::Replay(response)) => Ok(Noted::Paid(Box::new(replayed(&other, response)))),
             Ok(Todo::Serve) if other.asked == Some(asked) => {
-                Ok(Noted::Paid(context.grant(owner.value).await?))
+                Ok(Noted::Paid(Box::new(context.grant(owner.value).await?)))
             }
             Ok(Todo::Serve) => Err(Rejection::ChargeKeyReused.into()),
             Ok(Todo::Begin | Todo::Resolve(_)) => Err(Rejection::ChargeInProgress.into()),
@@ -199,7 +199,7 @@ impl<S: ChannelStore> Request<'_, S> {
 
 enum Noted {
     Free(Option<DocumentWrite>),
-    Paid(Redeemed),
+    Paid(Box<Redeemed>),
 }
 
 impl<S: ChannelStore> super::ChargeContext<S> {

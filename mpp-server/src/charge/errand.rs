@@ -17,7 +17,7 @@ use super::{
     record::{ChargeId, SentTx},
 };
 use crate::{
-    broadcast::{EXPIRY_MARGIN_SECS, Fate, broadcast},
+    broadcast::{Fate, Sending, Sighting, broadcast, look_up},
     error::{Failure, Fault},
     sponsor::Reservation,
     store::ChannelStore,
@@ -77,7 +77,7 @@ impl<S: ChannelStore> Errand<S> {
         };
         let sent = SentTx::of(&cosigned);
         self.record_sent(&sent).await?;
-        self.follow(sent, Some(reservation)).await
+        self.follow(sent, Sending::First, Some(reservation)).await
     }
 
     /// Records a transaction before it is sent, and that it pays this charge.
@@ -108,13 +108,17 @@ impl<S: ChannelStore> Errand<S> {
     pub(super) async fn follow(
         self,
         sent: SentTx,
+        sending: Sending,
         reservation: Option<Reservation>,
     ) -> Result<(), Failure> {
         let hash = sent.hash;
         let ended = match broadcast(&self.context.chain, sent.raw).await {
             Ok(Fate::Succeeded(receipt) | Fate::Reverted(receipt)) => Ok((Some(receipt), None)),
             // The same transaction may have been mined long ago.
-            Ok(Fate::Refused(why)) => self.receipt(hash).await.map(|receipt| (receipt, Some(why))),
+            Ok(Fate::Refused(why)) => match (self.receipt(hash).await, sending) {
+                (Ok(None), Sending::Again) => Err(Fault::OutcomeUnknown),
+                (receipt, _) => receipt.map(|receipt| (receipt, Some(why))),
+            },
             Err(fault) => Err(fault),
         };
         let (receipt, why) = match ended {
@@ -142,22 +146,21 @@ impl<S: ChannelStore> Errand<S> {
     /// # Cancel safety
     /// Run it on a task of the server.
     pub(super) async fn resolve(self, sent: SentTx) -> Result<(), Failure> {
-        if self.look_up(sent.hash).await? {
-            return Ok(());
-        }
         let context = &self.context;
         let now = context.clock.now();
-        let secs = u64::try_from(now.as_secs()).unwrap_or_default();
-        let is_over = |until: u64| until.saturating_add(EXPIRY_MARGIN_SECS) < secs;
-        if sent.valid_before.is_some_and(is_over) {
-            context.run(self.id(), ChargeCommand::Fail).await?;
-            return Err(failed("the transaction was never mined; pay a new challenge").into());
+        match look_up(&context.chain, sent.hash, sent.valid_before, now).await? {
+            Sighting::Mined(receipt) => self.settle(&receipt).await,
+            Sighting::Never => {
+                context.run(self.id(), ChargeCommand::Fail).await?;
+                Err(failed("the transaction was never mined; pay a new challenge").into())
+            }
+            Sighting::NotYet => {
+                let until = context.lease(now);
+                let follow = ChargeCommand::Follow { until };
+                context.run(self.id(), follow).await?;
+                self.follow(sent, Sending::Again, None).await
+            }
         }
-        let until = context.lease(now);
-        context
-            .run(self.id(), ChargeCommand::Follow { until })
-            .await?;
-        self.follow(sent, None).await
     }
 
     /// Whether the chain shows the payment; if so, that is recorded.

@@ -15,6 +15,7 @@ use super::{
     record::{ChargeState, PaymentId, SentTx},
 };
 use crate::{
+    broadcast::Sending,
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
     store::ChannelStore,
@@ -66,7 +67,7 @@ impl<S: ChannelStore> Request<'_, S> {
                     let state = self.first_state(&transaction);
                     match self.claim(&shown, found, state).await? {
                         Claimed::Conflict => continue,
-                        Claimed::Elsewhere(redeemed) => return Ok(redeemed),
+                        Claimed::Elsewhere(redeemed) => return Ok(*redeemed),
                         Claimed::Now => self.send(errand, transaction).await?,
                     }
                 }
@@ -115,7 +116,9 @@ impl<S: ChannelStore> Request<'_, S> {
             if transaction.needs_fee_payer() {
                 errand.sponsor(transaction, peer).await
             } else {
-                errand.follow(SentTx::of(&transaction), None).await
+                errand
+                    .follow(SentTx::of(&transaction), Sending::First, None)
+                    .await
             }
         };
         let tasks = &self.context.tasks;

@@ -62,7 +62,7 @@ impl<S: ChannelStore> Request<'_, S> {
                     let shown = self.shown(&receipt, transfers, payment)?;
                     match self.claim(&shown, found, ChargeState::Paid).await? {
                         Claimed::Conflict => continue,
-                        Claimed::Elsewhere(redeemed) => return Ok(redeemed),
+                        Claimed::Elsewhere(redeemed) => return Ok(*redeemed),
                         Claimed::Now => {}
                     }
                 }

@@ -89,6 +89,15 @@ impl Payer {
             Self::Paid(account) | Self::Proven(account) => Some(account),
         }
     }
+
+    /// The account, if it has proven its identity.
+    #[must_use]
+    pub const fn proven(self) -> Option<Address> {
+        match self {
+            Self::Proven(account) => Some(account),
+            Self::Unknown | Self::Paid(_) => None,
+        }
+    }
 }
 
 /// The right to serve one request. It exists only after the commit.
@@ -138,8 +147,8 @@ impl Grant {
     #[must_use]
     pub fn access(&self) -> Access {
         match &self.0 {
-            Right::Paid(payment) => Access::Paid(payment.clone()),
-            Right::Charged(guard) => Access::Paid(guard.payment().clone()),
+            Right::Paid(payment) => Access::Paid(Box::new(payment.clone())),
+            Right::Charged(guard) => Access::Paid(Box::new(guard.payment().clone())),
             Right::Held(guard) => Access::Session(Arc::clone(&guard.0)),
         }
     }
@@ -217,7 +226,7 @@ impl Drop for Guard {
 #[derive(Clone, Debug)]
 pub enum Access {
     /// In full, by a method without sessions.
-    Paid(Payment),
+    Paid(Box<Payment>),
     /// From a session.
     Session(Arc<Tab>),
 }
@@ -236,11 +245,8 @@ impl Access {
     #[must_use]
     pub fn proven(&self) -> Option<Address> {
         match self {
-            Self::Paid(Payment {
-                payer: Payer::Proven(account),
-                ..
-            }) => Some(*account),
-            Self::Paid(_) | Self::Session(_) => None,
+            Self::Paid(payment) => payment.payer.proven(),
+            Self::Session(_) => None,
         }
     }
 }

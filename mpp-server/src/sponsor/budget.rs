@@ -109,7 +109,7 @@ impl<S: ChannelStore> Sponsor<S> {
         loop {
             let mut writes = Vec::with_capacity(subjects.len());
             for (key, cap) in &subjects {
-                let found = find::<Spent>(&*self.store, *key).await?;
+                let found = find::<Spent>(&*self.parts.store, *key).await?;
                 let version = found.as_ref().map(|found| found.version);
                 let mut spent = Spent::in_window(found.map(|found| found.value), window);
                 spent.fees = spent.fees.saturating_add(fee);
@@ -118,7 +118,7 @@ impl<S: ChannelStore> Sponsor<S> {
                 }
                 writes.push(write(*key, version, &spent)?);
             }
-            if self.store.write_documents(writes).await? == Written::Done {
+            if self.parts.store.write_documents(writes).await? == Written::Done {
                 let accounts = subjects.into_iter().map(|(key, _)| key).collect();
                 return Ok(Reservation {
                     fee,
@@ -148,7 +148,7 @@ impl<S: ChannelStore> Sponsor<S> {
         loop {
             let mut writes = Vec::with_capacity(reserved.accounts.len());
             for key in &reserved.accounts {
-                let Some(found) = find::<Spent>(&*self.store, *key).await? else {
+                let Some(found) = find::<Spent>(&*self.parts.store, *key).await? else {
                     continue;
                 };
                 let mut spent = found.value;
@@ -157,7 +157,8 @@ impl<S: ChannelStore> Sponsor<S> {
                     writes.push(write(*key, Some(found.version), &spent)?);
                 }
             }
-            if writes.is_empty() || self.store.write_documents(writes).await? == Written::Done {
+            if writes.is_empty() || self.parts.store.write_documents(writes).await? == Written::Done
+            {
                 return Ok(());
             }
         }

@@ -35,7 +35,12 @@ impl<S: ChannelStore> Sponsor<S> {
     pub(crate) async fn health(&self) -> Result<SponsorHealth, Fault> {
         let account = self.fee_payer.address();
         let balance = match account {
-            Some(account) => Some(self.chain.token_balance(self.fee_token, account).await?),
+            Some(account) => Some(
+                self.parts
+                    .chain
+                    .token_balance(self.parts.fee_token, account)
+                    .await?,
+            ),
             None => None,
         };
         Ok(SponsorHealth {

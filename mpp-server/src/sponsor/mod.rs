@@ -29,18 +29,24 @@ use crate::{
 /// A fee payer with its limits.
 #[derive(Debug)]
 pub(crate) struct Sponsor<S> {
+    pub(crate) parts: SponsorParts<S>,
+    pub(crate) fee_payer: DynFeePayer,
+    pub(crate) policy: SponsorPolicy,
+    pub(crate) budget: SponsorBudget,
+    /// Below this the fee payer is about to run dry, in base units.
+    pub(crate) low_balance: Amount,
+}
+
+/// What a [`Sponsor`] shares with the rest of the server.
+#[derive(Debug)]
+pub(crate) struct SponsorParts<S> {
     pub(crate) store: Arc<S>,
     pub(crate) chain: DynChain,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
-    pub(crate) fee_payer: DynFeePayer,
-    pub(crate) policy: SponsorPolicy,
-    pub(crate) budget: SponsorBudget,
-    /// The token whose balance health looks at.
+    /// The token whose balance is looked at.
     pub(crate) fee_token: Address,
-    /// Below this the fee payer is about to run dry, in base units.
-    pub(crate) low_balance: Amount,
 }
 
 impl<S: ChannelStore> Sponsor<S> {
@@ -68,7 +74,7 @@ impl<S: ChannelStore> Sponsor<S> {
         token: Address,
         peer: Option<IpAddr>,
     ) -> Result<(SignedTx, Reservation), Failure> {
-        let now = self.clock.now();
+        let now = self.parts.clock.now();
         self.check_policy(&transaction, now)?;
         self.try_calls(&transaction).await?;
         let (payer, fee) = (transaction.sender(), transaction.max_total_fee());
@@ -101,7 +107,13 @@ impl<S: ChannelStore> Sponsor<S> {
             from: transaction.sender(),
             calls,
         };
-        match self.chain.simulate(simulation).await.map_err(Fault::from)? {
+        match self
+            .parts
+            .chain
+            .simulate(simulation)
+            .await
+            .map_err(Fault::from)?
+        {
             Simulated::Succeeded => Ok(()),
             Simulated::Reverted { reason } => {
                 tracing::debug!(%reason, "a transaction would revert and is not sponsored");
@@ -126,7 +138,8 @@ impl<S: ChannelStore> Sponsor<S> {
         self.give_back(&reserved, fee).await;
         if receipt.is_some() {
             let sponsor = Arc::clone(self);
-            self.tasks
+            self.parts
+                .tasks
                 .detach(async move { sponsor.watch_balance().await });
         }
     }
@@ -138,7 +151,7 @@ impl<S: ChannelStore> Sponsor<S> {
         };
         if let (Some(balance), true) = (health.balance, health.is_low()) {
             tracing::warn!(%balance, "the fee payer is running dry");
-            self.events.send(ServerEvent::SponsorLow { balance });
+            self.parts.events.send(ServerEvent::SponsorLow { balance });
         }
     }
 }

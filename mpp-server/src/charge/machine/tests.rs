@@ -171,16 +171,17 @@ proptest! {
     // and one at all is captured; what was paid stays paid.
     #[test]
     fn a_charge_is_captured_once_in_every_life(events in prop::collection::vec(event(), 1..60)) {
-        let mut now = 0;
+        let mut now = 0_i64;
         let mut record = record(states()[0].clone());
-        let mut captures = 0;
+        let mut captures = 0_u32;
         let mut live: Option<(u64, i64)> = None;
         for event in events {
-            let until = at(now + 10);
+            let lapse = now.saturating_add(10);
+            let until = at(lapse);
             let newest = |back: u64| record.grants.saturating_sub(back);
             let command = match event {
                 Event::Wait(seconds) => {
-                    now += seconds;
+                    now = now.saturating_add(seconds);
                     continue;
                 }
                 Event::Send => ChargeCommand::Send { sent: sent(), until },
@@ -208,12 +209,12 @@ proptest! {
                     // Nobody else is being served.
                     prop_assert!(live.is_none_or(|(_, until)| until <= now));
                     prop_assert_eq!(captures, 0);
-                    live = Some((next.grants, now + 10));
+                    live = Some((next.grants, lapse));
                 }
-                ChargeCommand::Extend { grant, .. } => live = Some((grant, now + 10)),
+                ChargeCommand::Extend { grant, .. } => live = Some((grant, lapse)),
                 ChargeCommand::Capture { grant, .. } => {
                     prop_assert_eq!(live.map(|(grant, _)| grant), Some(grant));
-                    captures += 1;
+                    captures = captures.saturating_add(1);
                     live = None;
                 }
                 ChargeCommand::Return { grant } if live.is_some_and(|(id, _)| id == grant) => {

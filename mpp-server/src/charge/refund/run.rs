@@ -10,7 +10,7 @@ use mpp_tempo::{
 
 use super::{Refund, RefundDocument, RefundError, RefundState};
 use crate::{
-    broadcast::{EXPIRY_MARGIN_SECS, Fate, broadcast},
+    broadcast::{Fate, Sending, Sighting, broadcast, look_up},
     charge::{
         ChargeContext,
         desk::{self, Found},
@@ -26,13 +26,6 @@ use crate::{
 const VALIDITY: Duration = Duration::from_secs(25);
 /// Refunds that are read from the store at once.
 const PAGE: usize = 256;
-
-/// Whether a transaction was sent before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sending {
-    First,
-    Again,
-}
 
 /// Finishes the refunds that a crash has interrupted, once their leases have
 /// lapsed.
@@ -146,17 +139,15 @@ impl<S: ChannelStore> ChargeContext<S> {
         found: Found<RefundDocument>,
         sent: SentTx,
     ) -> Result<Refund, RefundError> {
-        let receipt = self.chain.receipt(sent.hash).await.map_err(Fault::from)?;
-        if let Some(receipt) = receipt {
-            return self.end_refund(found, &receipt).await;
+        let now = self.clock.now();
+        match look_up(&self.chain, sent.hash, sent.valid_before, now).await? {
+            Sighting::Mined(receipt) => self.end_refund(found, &receipt).await,
+            Sighting::Never => self.fail_refund(found, "it was never mined").await,
+            Sighting::NotYet => {
+                let sending = self.refund_sent(found, sent.clone()).await?;
+                self.follow_refund(sending, sent, Sending::Again).await
+            }
         }
-        let now = u64::try_from(self.clock.now().as_secs()).unwrap_or_default();
-        let is_over = |until: u64| until.saturating_add(EXPIRY_MARGIN_SECS) < now;
-        if sent.valid_before.is_some_and(is_over) {
-            return self.fail_refund(found, "it was never mined").await;
-        }
-        let sending = self.refund_sent(found, sent.clone()).await?;
-        self.follow_refund(sending, sent, Sending::Again).await
     }
 
     /// Takes the lease of a transaction that is about to be sent.

@@ -75,8 +75,12 @@ async fn a_payment_that_was_never_mined_costs_nothing_and_can_be_made_anew() {
     world.node.faults().drop_transactions(Times::Once);
     let lost = show(&world, &route, &credential).await;
     problem(lost, ProblemKind::ServiceUnavailable);
-    // No longer valid, and certainly not mined.
+    // No longer valid; but a node that lags behind would not know it mined.
     world.advance(60);
+    let unknown = show(&world, &route, &credential).await;
+    problem(unknown, ProblemKind::ServiceUnavailable);
+    // The chain has passed its end: certainly not mined.
+    world.node.mine();
     let over = show(&world, &route, &credential).await;
     problem(over, ProblemKind::VerificationFailed);
     let state = record(&world, &challenge).await.unwrap().state;

@@ -98,6 +98,10 @@ async fn an_interrupted_refund_is_finished_and_not_doubled() {
     world.node.faults().drop_transactions(Times::Once);
     refund(3_000).await.unwrap_err();
     world.advance(60);
+    // A node that lags behind would not know: it is not made anew yet.
+    let unknown = refund(3_000).await.unwrap_err();
+    assert!(matches!(unknown, RefundError::Fault(Fault::OutcomeUnknown)));
+    world.node.mine();
     let failed = refund(3_000).await.unwrap_err();
     assert!(matches!(failed, RefundError::Failed(_)), "{failed}");
     refund(3_000).await.unwrap();

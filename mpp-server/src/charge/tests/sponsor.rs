@@ -19,14 +19,15 @@ use crate::{
 
 /// Gas limit times fee limit of the wallets here.
 fn most() -> U256 {
-    U256::from(600_000_u64) * U256::from(2_000_000_000_u64)
+    U256::from(1_200_000_000_000_000_u64)
 }
 
 fn budget(per_payer: u64, per_range: u64, total: u64) -> SponsorBudget {
+    let times = |count: u64| most().saturating_mul(U256::from(count));
     SponsorBudget {
-        per_payer: most() * U256::from(per_payer),
-        per_range: most() * U256::from(per_range),
-        total: most() * U256::from(total),
+        per_payer: times(per_payer),
+        per_range: times(per_range),
+        total: times(total),
         ..SponsorBudget::default()
     }
 }
@@ -219,7 +220,7 @@ async fn what_a_remote_fee_payer_answers_is_verified() {
 #[tokio::test]
 async fn a_fee_payer_that_runs_dry_is_seen() {
     let world = World::new();
-    let health = world.server.health().await.unwrap().sponsor.unwrap();
+    let health = world.server.sponsor_health().await.unwrap().unwrap();
     assert_eq!(health.account, Some(world.sponsor()));
     assert!(!health.is_low());
 
@@ -236,6 +237,6 @@ async fn a_fee_payer_that_runs_dry_is_seen() {
         low |= matches!(event, ServerEvent::SponsorLow { balance } if balance < rich);
     }
     assert!(low);
-    let health = world.server.health().await.unwrap().sponsor.unwrap();
+    let health = world.server.sponsor_health().await.unwrap().unwrap();
     assert!(health.is_low());
 }

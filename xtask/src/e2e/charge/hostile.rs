@@ -59,21 +59,21 @@ const MATRIX: &[Hostile] = hostile![
     "less", "photo", FAILED, |d| pay(d, |one| one.amount = Amount::new(9_999));
     "more", "photo", FAILED, |d| pay(d, |one| one.amount = Amount::new(10_001));
     "another recipient", "photo", FAILED, |d| pay(d, |one| one.to = stranger());
-    "another currency", "photo", FAILED, |d| d.transaction.calls[0].to = TxKind::Call(OTHER_TOKEN);
+    "another currency", "photo", FAILED, |d| with(d, 0, |one| one.to = TxKind::Call(OTHER_TOKEN));
     "no memo", "photo", FAILED, |d| pay(d, |one| one.memo = None);
     "any memo", "photo", FAILED, |d| pay(d, |one| one.memo = Some(B256::repeat_byte(7)));
     "the memo of another challenge", "photo", FAILED, |d| pay(d, |one| one.memo = Some(attribution("shop.example", "other")));
     "the memo of another realm", "photo", FAILED, |d| { let id = d.challenge.id.to_string(); pay(d, |one| one.memo = Some(attribution("evil.example", &id))); };
     "a missing split", "split", FAILED, |d| drop(d.transaction.calls.remove(1));
-    "the split to somebody else", "split", FAILED, |d| d.transaction.calls[1] = transfer(stranger(), 4_000);
+    "the split to somebody else", "split", FAILED, |d| with(d, 1, |one| *one = transfer(stranger(), 4_000));
     "the split without its memo", "split", FAILED, |d| d.transaction.calls.truncate(2);
     "everything to the primary recipient", "split", FAILED, |d| { d.transaction.calls.truncate(1); pay(d, |one| one.amount = Amount::new(10_000)); };
     "a surplus transfer", "photo", FAILED, |d| d.transaction.calls.push(transfer(stranger(), 1));
     "a surplus approval", "photo", FAILED, |d| d.transaction.calls.push(approval());
-    "an approval in place of the transfer", "photo", FAILED, |d| d.transaction.calls[0] = approval();
-    "value", "photo", FAILED, |d| d.transaction.calls[0].value = U256::from(1);
-    "a contract creation", "photo", FAILED, |d| d.transaction.calls[0].to = TxKind::Create;
-    "bytes behind the calldata", "photo", FAILED, |d| pad(&mut d.transaction.calls[0]);
+    "an approval in place of the transfer", "photo", FAILED, |d| with(d, 0, |one| *one = approval());
+    "value", "photo", FAILED, |d| with(d, 0, |one| one.value = U256::from(1));
+    "a contract creation", "photo", FAILED, |d| with(d, 0, |one| one.to = TxKind::Create);
+    "bytes behind the calldata", "photo", FAILED, |d| with(d, 0, pad);
     "fees for the server where it pays none", "photo", FAILED, |d| d.transaction.fee_payer_signature = Some(FEE_PAYER_SIGNATURE_MARKER);
     "a validity that is over", "photo", FAILED, |d| d.transaction.valid_before = NonZeroU64::new(1_700_000_000);
     "sponsored: an access list", "sponsored", FAILED, |d| d.transaction.access_list = access_list();
@@ -83,7 +83,7 @@ const MATRIX: &[Hostile] = hostile![
     "sponsored: no end of validity", "sponsored", FAILED, |d| d.transaction.valid_before = None;
     "sponsored: a nonce that waits", "sponsored", FAILED, |d| d.transaction.nonce_key = U256::from(1);
     "sponsored: a smuggled transfer", "sponsored", FAILED, |d| d.transaction.calls.push(transfer(stranger(), 1));
-    "sponsored: value", "sponsored", FAILED, |d| d.transaction.calls[0].value = U256::from(1);
+    "sponsored: value", "sponsored", FAILED, |d| with(d, 0, |one| one.value = U256::from(1));
     "sponsored: a hash", "sponsored", INVALID, |d| d.payload = Some(json!({"type": "hash", "hash": B256::repeat_byte(1)}));
     "a hash of nothing", "photo", ProblemKind::RequestInProgress, |d| d.payload = Some(json!({"type": "hash", "hash": B256::repeat_byte(1)}));
     "no transaction", "photo", INVALID, |d| d.payload = Some(json!({"type": "transaction", "signature": "0x76ff"}));
@@ -298,6 +298,13 @@ async fn unreadable(case: &Case<'_>, wallet: &Wallet<'_>) -> anyhow::Result<()> 
     }
     before.check(case).await?;
     honest(case, wallet, "photo").await
+}
+
+/// Bends one call of the transaction.
+fn with(draft: &mut Draft, call: usize, bend: impl FnOnce(&mut Call)) {
+    if let Some(call) = draft.transaction.calls.get_mut(call) {
+        bend(call);
+    }
 }
 
 /// Bends the first transfer of the charge.

@@ -68,8 +68,8 @@ pub(super) async fn sponsored(case: &Case<'_>) -> anyhow::Result<()> {
     let paid = before.0.checked_sub(case.balance(wallet.address()).await?);
     ensure!(paid == PRICE.checked_mul(2), "the payer paid {paid:?}");
     ensure!(case.balance(sponsor).await? < before.1);
-    let health = case.market.shop.server.health().await?;
-    ensure!(health.sponsor.is_some_and(|sponsor| !sponsor.is_low()));
+    let health = case.market.shop.server.sponsor_health().await?;
+    ensure!(health.is_some_and(|sponsor| !sponsor.is_low()));
     Ok(())
 }
 

@@ -1,0 +1,82 @@
+//! What a server does about charges, and gives back.
+
+use std::sync::Arc;
+
+use mpp_core::{Amount, ChallengeId, receipt::ChargeReceipt};
+use mpp_tempo::channel::ChannelId;
+
+use super::PaymentServer;
+use crate::{
+    charge::{
+        ChargeOffer, Refund, RefundError,
+        record::{ChargeId, ChargeRecord},
+    },
+    error::{Failure, Fault},
+    session::record::ChannelRecord,
+    sponsor::SponsorHealth,
+};
+
+impl PaymentServer {
+    /// Starts the charge offer of a route.
+    pub fn charge(&self) -> ChargeOffer {
+        let inner = &self.0;
+        ChargeOffer::new(Arc::clone(&inner.charges), inner.network, inner.account)
+    }
+
+    /// What the server knows of the charge that a challenge asks for.
+    ///
+    /// # Errors
+    /// When the store fails.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn charge_of(&self, challenge: &ChallengeId) -> Result<Option<ChargeRecord>, Fault> {
+        self.0.charges.charge(ChargeId::of(challenge)).await
+    }
+
+    /// What the fee payer has left; `None`: there is none.
+    ///
+    /// # Errors
+    /// When the chain does not answer.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn sponsor_health(&self) -> Result<Option<SponsorHealth>, Fault> {
+        self.0.charges.sponsor_health().await
+    }
+
+    /// Sends a part of a paid charge back to who paid it, from the server's
+    /// account, and returns once the chain shows it.
+    ///
+    /// Its memo is that of the charge with the bytes in reverse order, so that
+    /// both are found together on the chain. All refunds of a charge together
+    /// never exceed it. One that a crash has interrupted is finished by the
+    /// next call for the same amount, not doubled.
+    ///
+    /// # Errors
+    /// [`RefundError`].
+    ///
+    /// # Cancel safety
+    /// A task of the server brings a refund that has begun to its end.
+    pub async fn refund(
+        &self,
+        receipt: &ChargeReceipt,
+        amount: Amount,
+    ) -> Result<Refund, RefundError> {
+        Arc::clone(&self.0.charges).refund(receipt, amount).await
+    }
+
+    /// Gives back a part of what a session was charged: the payer can spend it
+    /// again, and what is left at the close goes back to it.
+    ///
+    /// # Errors
+    /// [`Rejection::CreditTooLarge`](crate::Rejection::CreditTooLarge) above
+    /// what was charged and not collected yet; when the channel is unknown or
+    /// not in service, or chain or store fail.
+    ///
+    /// # Cancel safety
+    /// Dropped, it was given back or not; the channel's record tells.
+    pub async fn credit(&self, id: ChannelId, amount: Amount) -> Result<ChannelRecord, Failure> {
+        self.0.engine.credit(id, amount).await
+    }
+}
