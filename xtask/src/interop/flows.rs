@@ -8,6 +8,7 @@ use mpp_core::{Amount, Receipt, SessionReceipt};
 use mpp_http::client::Client;
 use mpp_server::session::record::Phase;
 use mpp_tempo::{LocalSigner, Signer as _, channel::ChannelId};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Stage, matrix::Direction, ours::WORDS, scripts::Server};
@@ -18,6 +19,7 @@ use crate::{
 
 const MPPX: &str = "mppx 0.11.0";
 const MPPX_V1: &str = "mppx 0.8.14";
+const MCP: &str = "MCP SDK 1.32.2";
 const PYMPP: &str = "pympp 0.16.0";
 
 /// One flow with one peer.
@@ -42,6 +44,12 @@ enum Play {
     Charge {
         flow: &'static str,
         path: &'static str,
+    },
+    /// The peer's MCP client calls paid tools, which costs so much.
+    Tools {
+        flow: &'static str,
+        calls: u32,
+        cost: u64,
     },
     /// Our client buys requests from the peer's server.
     OurRequests { protocol: &'static str },
@@ -117,6 +125,12 @@ pub(super) const FLOWS: &[Flow] = &[
         WORDS,
     ),
     session(
+        "session v2, WebSocket, close",
+        "v2 socket",
+        "/v2/stream",
+        WORDS,
+    ),
+    session(
         "session v2, resume by bootstrap",
         "v2 resume",
         "/v2/requests",
@@ -169,6 +183,33 @@ pub(super) const FLOWS: &[Flow] = &[
     our_charge(MPPX, "charge, proof of identity", "/charge/proof"),
     our_charge(MPPX, "charge, sponsored", "/charge/sponsored"),
     our_charge(MPPX, "charge, splits", "/charge/splits"),
+    flow(
+        MCP,
+        "a client without payments is told",
+        Play::Tools {
+            flow: "plain",
+            calls: 1,
+            cost: 0,
+        },
+    ),
+    flow(
+        MCP,
+        "charge, pull (mppx 0.11.0)",
+        Play::Tools {
+            flow: "charge",
+            calls: 1,
+            cost: 5,
+        },
+    ),
+    flow(
+        MCP,
+        "session v2, three calls (mppx 0.11.0)",
+        Play::Tools {
+            flow: "session",
+            calls: 3,
+            cost: 10,
+        },
+    ),
     charge(PYMPP, "charge, pull", "pull charge", "/charge/pull"),
     deviating(
         charge(
@@ -201,7 +242,7 @@ pub(super) const FLOWS: &[Flow] = &[
 impl Flow {
     pub(super) fn direction(&self) -> Direction {
         match self.play {
-            Play::Session { .. } | Play::Charge { .. } => Direction::Buys,
+            Play::Session { .. } | Play::Charge { .. } | Play::Tools { .. } => Direction::Buys,
             Play::OurRequests { .. } | Play::OurStream { .. } | Play::OurCharge { .. } => {
                 Direction::Sells
             }
@@ -211,6 +252,7 @@ impl Flow {
     /// The peer's client or server.
     fn script(&self, role: &str) -> String {
         match self.peer {
+            MCP => String::from("mcp.mjs"),
             PYMPP => format!("{role}.py"),
             _ => format!("{role}.mjs"),
         }
@@ -222,19 +264,26 @@ impl Flow {
         match self.play {
             Play::Session { flow, path, units } => {
                 let said = stage.peer_buys(self, &payer, (flow, path)).await?;
-                ensure!(said["served"] == units, "served {}", said["served"]);
-                stage.check_closed(&payer, &said["receipt"], units).await
+                ensure!(said.served == units, "served {}", said.served);
+                stage.check_closed(&payer, said.receipt, units).await
             }
             Play::Charge { flow, path } => {
                 let before = stage.node.balance(payer.address()).await?;
                 let said = stage.peer_buys(self, &payer, (flow, path)).await?;
-                ensure!(
-                    said["receipt"]["status"] == "success",
-                    "{}",
-                    said["receipt"]
-                );
+                said.check_success()?;
                 let after = stage.node.balance(payer.address()).await?;
                 check_charged(path, before, after)
+            }
+            Play::Tools { flow, calls, cost } => {
+                let before = stage.node.balance(payer.address()).await?;
+                let said = stage.peer_buys(self, &payer, (flow, "/mcp")).await?;
+                ensure!(said.served == calls, "served {}", said.served);
+                said.check_success()?;
+                let after = stage.node.balance(payer.address()).await?;
+                let paid = before.saturating_sub(after);
+                let fees = paid.saturating_sub(cents(cost));
+                ensure!(paid >= cents(cost) && fees < cents(5), "{paid} paid");
+                Ok(())
             }
             Play::OurRequests { protocol } => {
                 let server = stage.peer_server(self, protocol).await?;
@@ -276,6 +325,21 @@ fn check_charged(path: &str, before: Amount, after: Amount) -> anyhow::Result<()
     Ok(())
 }
 
+/// What a buying script says.
+#[derive(Debug, Deserialize)]
+struct Said {
+    served: u32,
+    receipt: Value,
+}
+
+impl Said {
+    fn check_success(&self) -> anyhow::Result<()> {
+        let status = self.receipt.get("status").and_then(Value::as_str);
+        ensure!(status == Some("success"), "{}", self.receipt);
+        Ok(())
+    }
+}
+
 /// An account whose key a script gets.
 struct Person {
     signer: LocalSigner,
@@ -312,16 +376,15 @@ impl Stage {
         flow: &Flow,
         payer: &Person,
         (name, path): (&str, &str),
-    ) -> anyhow::Result<Value> {
+    ) -> anyhow::Result<Said> {
         let environment = [
             ("FLOW", name.to_owned()),
             ("PAYER_KEY", payer.key.clone()),
             ("RPC_URL", self.node.url.clone()),
             ("URL", format!("{}{path}", self.ours.shop.url)),
         ];
-        self.scripts
-            .run(flow.script("client").as_str(), &environment)
-            .await
+        let said = self.scripts.run(&flow.script("client"), &environment);
+        Ok(serde_json::from_value(said.await?)?)
     }
 
     async fn peer_server(&self, flow: &Flow, protocol: &str) -> anyhow::Result<Server> {
@@ -339,13 +402,8 @@ impl Stage {
     }
 
     /// The channel is closed with what was served, on both sides and on chain.
-    async fn check_closed(
-        &self,
-        payer: &Person,
-        receipt: &Value,
-        units: u32,
-    ) -> anyhow::Result<()> {
-        let receipt: SessionReceipt = serde_json::from_value(receipt.clone())?;
+    async fn check_closed(&self, payer: &Person, receipt: Value, units: u32) -> anyhow::Result<()> {
+        let receipt: SessionReceipt = serde_json::from_value(receipt)?;
         let spent = cents(units.into());
         ensure!(receipt.spent == spent, "{} spent", receipt.spent);
         let id: ChannelId = receipt.channel_id.parse()?;

@@ -70,7 +70,8 @@ fn router(server: &PaymentServer) -> anyhow::Result<Router> {
         let path = format!("/charge/{name}");
         router = router.merge(sell(server, &path, offer.build()?, get(serve_photo))?);
     }
-    Ok(router)
+    let tools = mpp_example_mcp_tool::offer(server);
+    Ok(router.merge(mpp_example_mcp_tool::router(server, tools)?))
 }
 
 fn charges(server: &PaymentServer) -> [(&'static str, ChargeOffer); 5] {
@@ -92,7 +93,7 @@ fn sell(
     handler: axum::routing::MethodRouter,
 ) -> anyhow::Result<Router> {
     let route = Route::new(path, [offer])?;
-    let pay = PaymentLayer::new(server.clone(), route);
+    let pay = PaymentLayer::new(server.clone(), route).websocket();
     Ok(Router::new().route(path, handler.layer(pay)))
 }
 

@@ -97,7 +97,7 @@ async fn a_failed_handler_leaves_the_payment_to_the_same_credential() {
     // A client that has gone: the grant is dropped, and given back by a task.
     drop(grant);
     // Tasks that are under way come to their end before this does.
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     served(show(&world, &route, &credential).await).await;
     assert_eq!(mined(&world), 1);
 }
