@@ -383,8 +383,9 @@ impl Stage {
             ("RPC_URL", self.node.url.clone()),
             ("URL", format!("{}{path}", self.ours.shop.url)),
         ];
-        let said = self.scripts.run(&flow.script("client"), &environment);
-        Ok(serde_json::from_value(said.await?)?)
+        let script = flow.script("client");
+        let said = self.scripts.run(&script, &environment).await?;
+        Ok(serde_json::from_value(said)?)
     }
 
     async fn peer_server(&self, flow: &Flow, protocol: &str) -> anyhow::Result<Server> {
