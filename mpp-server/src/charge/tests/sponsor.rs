@@ -231,7 +231,7 @@ async fn a_fee_payer_that_runs_dry_is_seen() {
     let credential = Wallet::sponsored(&world).pay(&challenge).await;
     served(show(&world, &route, &credential).await).await;
     // Tasks that are under way come to their end before this does.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let mut low = false;
     while let Ok(event) = events.try_recv() {
         low |= matches!(event, ServerEvent::SponsorLow { balance } if balance < rich);
