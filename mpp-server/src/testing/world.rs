@@ -229,7 +229,7 @@ impl World {
         let payload = Opening { terms, transaction }.payload(&self.stranger_voucher(&terms, 0));
         managed(self.manage(route, &payload).await);
         for unit in 1..=units {
-            let signed = self.stranger_voucher(&terms, unit * PRICE);
+            let signed = self.stranger_voucher(&terms, unit.saturating_mul(PRICE));
             served(self.buy(route, &voucher_payload(&terms, &signed)).await).await;
         }
         terms

@@ -264,6 +264,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each event")]
     fn happen(&mut self, event: Event) {
         let hash = |byte: u8| B256::repeat_byte(byte);
         let command = match event {
