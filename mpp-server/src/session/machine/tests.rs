@@ -598,7 +598,7 @@ fn check_row(name: &str, command: &Command, expected: &[Becomes]) {
 
 /// Nothing is sold but in service, and closing has its order.
 #[test]
-#[expect(clippy::too_many_lines, reason = "one table of all phases")]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_request_in_every_phase() {
     use Becomes::{Changed, Finalized, NotFound, Same};
     let to = Becomes::Phase;

@@ -348,7 +348,8 @@ mod random {
                 prop_assert!(one.brings == most && !most.is_zero());
                 prop_assert!(one.collect == Collect::Settle || standing.closable);
                 if !one.reason.is_urgent() {
-                    routine += fee(one.collect, &moment).base_units();
+                    let fee = fee(one.collect, &moment).base_units();
+                    routine = fee.saturating_add(routine);
                 }
             }
             prop_assert!(budget.is_none_or(|budget| routine <= budget));
