@@ -435,10 +435,6 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     /// # Errors
     /// [`Misuse`] when something required is missing, the chain is not the
     /// network's, or there is no tokio runtime.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "checks, then one constructor after the other"
-    )]
     pub fn build(self) -> Result<PaymentServer, Misuse> {
         self.check()?;
         let network = self.network.ok_or(Misuse::Missing("network"))?;

@@ -1,4 +1,4 @@
-//! What every session action needs, and the erased view that offers hold.
+//! What every session action needs.
 
 use std::{
     net::IpAddr,
@@ -7,40 +7,31 @@ use std::{
     time::Duration,
 };
 
-use alloy_primitives::Address;
 use lru::LruCache;
-use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{
-    DynSigner, SessionProtocol, SignedVoucher, VerifiedVoucher, VoucherVerifier,
+    DynSigner, SignedVoucher, VerifiedVoucher, VoucherVerifier,
     chain::{ChainClient, ChainError, DynChain},
     channel::{ChannelId, ChannelView},
 };
 
 use super::{
-    BadSignatures, SessionTerms, VoucherQueue,
-    command::{Capture, Charge, Command},
+    BadSignatures, VoucherQueue,
+    command::Command,
     driver::{Applied, Driver, Durable, Ran},
-    record::{ChannelRecord, HoldId, Idempotency, Phase, StreamEpoch},
+    record::{ChannelRecord, HoldId, Idempotency, Phase},
 };
 use crate::{
-    bootstrap::{self, ChannelResolver, Directory},
+    bootstrap::{ChannelResolver, Directory},
     charge::ProofDesk,
     clock::SharedClock,
     error::{Failure, Fault, Rejection},
     event::{Events, ServerEvent},
-    gate::{BoundCredential, BoxFuture, Redeemed, Visit},
-    health::Health,
     keeper::Keeper,
-    settle::{
-        Adoption, Collected, Deadlines, SettlePolicy, Settlement,
-        reconcile::{self, Reconciled},
-        rescue::{self, Rescue, Rescued},
-        schedule::{Occasion, Reason},
-        sight::Sight,
-        watch::{self, Interest},
-    },
+    settle::sight::Sight,
+    settle::watch::Interest,
+    settle::{Adoption, SettlePolicy, Settlement},
     sponsor::Sponsor,
-    store::{ChannelStore, Version},
+    store::ChannelStore,
     tasks::{Service, Tasks},
 };
 
@@ -329,288 +320,5 @@ impl<S: ChannelStore> SessionContext<S> {
             }
             Phase::Opening(_) | Phase::Failed | Phase::Open | Phase::Closing { .. } => {}
         }
-    }
-}
-
-/// The session engine as offers and the server hold it, whatever its store.
-pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
-    /// Redeems a credential against the terms of an offer.
-    fn redeem<'a>(
-        self: Arc<Self>,
-        terms: &'a SessionTerms,
-        credential: BoundCredential,
-        visit: Visit,
-    ) -> BoxFuture<'a, Result<Redeemed, Failure>>;
-
-    /// Recognizes a payer by its proof, and finds its channel.
-    fn recognize<'a>(
-        self: Arc<Self>,
-        terms: &'a SessionTerms,
-        credential: BoundCredential,
-        visit: Visit,
-    ) -> BoxFuture<'a, Result<Redeemed, Failure>>;
-
-    /// Follows the channels of one more offer.
-    fn watch(&self, payee: Address, escrow: Address, protocol: SessionProtocol);
-
-    /// Reads the chain's view of a channel and takes note of it.
-    fn refresh(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
-
-    /// Reads the chain's new events.
-    fn catch_up(&self) -> BoxFuture<'_, Result<(), Fault>>;
-
-    /// What the server knows of a channel.
-    fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
-
-    /// Catches up with the chain and compares all live channels with it, once.
-    fn begin(&self) -> BoxFuture<'_, Result<(), Fault>>;
-
-    /// How well the chain is seen.
-    fn health(&self) -> Health;
-
-    /// Goes through all channels that the chain shows.
-    fn rescue(&self, how: Rescue) -> BoxFuture<'_, Result<Vec<Rescued>, Fault>>;
-
-    /// Compares all live channels with the chain.
-    fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>>;
-
-    /// Gives back a part of what was charged.
-    fn credit(
-        &self,
-        id: ChannelId,
-        amount: Amount,
-    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
-
-    /// Puts a quarantined channel back into service.
-    fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
-
-    /// Collects what is due.
-    fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>>;
-
-    /// Collects everything that is worth its fee.
-    fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>>;
-
-    /// What may be lost when payers' close requests run out.
-    fn deadlines(&self) -> Deadlines;
-
-    /// Whether the policy settles when the server is shut down.
-    fn settles_on_shutdown(&self) -> bool;
-
-    /// Lets another process collect at once.
-    fn stop_leading(&self) -> BoxFuture<'_, Result<(), Fault>>;
-}
-
-impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
-    fn redeem<'a>(
-        self: Arc<Self>,
-        terms: &'a SessionTerms,
-        credential: BoundCredential,
-        visit: Visit,
-    ) -> BoxFuture<'a, Result<Redeemed, Failure>> {
-        Box::pin(super::method::redeem(self, terms, credential, visit))
-    }
-
-    fn recognize<'a>(
-        self: Arc<Self>,
-        terms: &'a SessionTerms,
-        credential: BoundCredential,
-        visit: Visit,
-    ) -> BoxFuture<'a, Result<Redeemed, Failure>> {
-        Box::pin(bootstrap::recognize(self, terms, credential, visit))
-    }
-
-    fn watch(&self, payee: Address, escrow: Address, protocol: SessionProtocol) {
-        self.interest.add(payee, escrow, protocol);
-    }
-
-    fn refresh(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
-        Box::pin(async move {
-            self.refresh_channel(id).await?;
-            Ok(self.driver.load(id).await?.0)
-        })
-    }
-
-    fn catch_up(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(watch::catch_up(self))
-    }
-
-    fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
-        Box::pin(async move { Ok(self.driver.load(id).await?.0) })
-    }
-
-    fn reconcile(&self) -> BoxFuture<'_, Result<Reconciled, Fault>> {
-        Box::pin(async move {
-            let found = reconcile::all(self).await?.summary;
-            for id in &found.contradicting {
-                self.interest.doubt(*id);
-            }
-            Ok(found)
-        })
-    }
-
-    fn begin(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(async move { watch::begin(self).await.map(drop) })
-    }
-
-    fn rescue(&self, how: Rescue) -> BoxFuture<'_, Result<Vec<Rescued>, Fault>> {
-        Box::pin(rescue::rescue(self, how))
-    }
-
-    fn health(&self) -> Health {
-        Health::new(self.sight.health(self.clock.now()))
-    }
-
-    fn credit(
-        &self,
-        id: ChannelId,
-        amount: Amount,
-    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
-        Box::pin(async move {
-            // What was collected meanwhile, or is being collected, can not be
-            // given back.
-            if self.effect_of(id).await?.is_some() {
-                return Err(Fault::OutcomeUnknown.into());
-            }
-            self.refresh_channel(id).await?;
-            let credited = self.run(id, Command::Credit { amount }).await?;
-            Ok(credited.into_inner().record)
-        })
-    }
-
-    fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
-        Box::pin(async move {
-            self.refresh_channel(id).await?;
-            let reinstated = self.run(id, Command::Reinstate).await?;
-            Ok(reinstated.into_inner().record)
-        })
-    }
-
-    fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>> {
-        Box::pin(SessionContext::collect(self, Occasion::Routine))
-    }
-
-    fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>> {
-        Box::pin(SessionContext::collect(self, Occasion::Everything(reason)))
-    }
-
-    fn deadlines(&self) -> Deadlines {
-        self.settlement.deadlines(self.clock.now())
-    }
-
-    fn settles_on_shutdown(&self) -> bool {
-        self.settlement.settles_on_shutdown()
-    }
-
-    fn stop_leading(&self) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(SessionContext::stop_leading(self))
-    }
-}
-
-/// What a running tab needs of the engine.
-pub(crate) trait Till: Send + Sync {
-    /// Charges, durably.
-    fn charge(&self, id: ChannelId, charge: Charge) -> BoxFuture<'_, Result<(), Failure>>;
-    /// Charges a served request, durably; returns the record after it.
-    fn capture(
-        &self,
-        id: ChannelId,
-        capture: Capture,
-    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
-    /// Sets more aside for a request that is being served.
-    fn raise(
-        &self,
-        id: ChannelId,
-        hold: HoldId,
-        amount: Amount,
-    ) -> BoxFuture<'_, Result<(), Failure>>;
-    /// Gives a hold back.
-    fn release(&self, id: ChannelId, hold: HoldId) -> BoxFuture<'_, Result<(), Failure>>;
-    /// Extends a hold no longer.
-    fn forget_hold(&self, id: ChannelId, hold: HoldId);
-    /// Does something on a task of the server.
-    fn spawn(&self, work: BoxFuture<'static, ()>);
-    /// Begins a stream and ends the one before it.
-    fn begin_stream(&self, id: ChannelId) -> BoxFuture<'_, Result<StreamEpoch, Failure>>;
-    /// The channel's version in the store.
-    fn version(&self, id: ChannelId) -> BoxFuture<'_, Result<Version, Failure>>;
-    /// Waits for a version greater than `since`.
-    fn changed(&self, id: ChannelId, since: Version) -> BoxFuture<'_, Result<(), Failure>>;
-    /// The committed record.
-    fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
-    /// Tells subscribers.
-    fn tell(&self, event: ServerEvent);
-    /// Requests and streams that are being served.
-    fn service(&self) -> &Service;
-    /// The current time.
-    fn now(&self) -> Timestamp;
-}
-
-impl<S: ChannelStore> Till for SessionContext<S> {
-    fn charge(&self, id: ChannelId, charge: Charge) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move { self.run(id, Command::Charge(charge)).await.map(drop) })
-    }
-
-    fn capture(
-        &self,
-        id: ChannelId,
-        capture: Capture,
-    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
-        Box::pin(async move {
-            let captured = self.run(id, Command::Capture(capture)).await?;
-            Ok(captured.into_inner().record)
-        })
-    }
-
-    fn raise(
-        &self,
-        id: ChannelId,
-        hold: HoldId,
-        amount: Amount,
-    ) -> BoxFuture<'_, Result<(), Failure>> {
-        let raise = Command::Raise { hold, amount };
-        Box::pin(async move { self.run(id, raise).await.map(drop) })
-    }
-
-    fn release(&self, id: ChannelId, hold: HoldId) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move { self.run(id, Command::Release(hold)).await.map(drop) })
-    }
-
-    fn forget_hold(&self, id: ChannelId, hold: HoldId) {
-        self.keeper.forget((id, hold));
-    }
-
-    fn spawn(&self, work: BoxFuture<'static, ()>) {
-        self.tasks.detach(work);
-    }
-
-    fn begin_stream(&self, id: ChannelId) -> BoxFuture<'_, Result<StreamEpoch, Failure>> {
-        Box::pin(async move {
-            let begun = self.run(id, Command::BeginStream).await?;
-            Ok(begun.get().record.stream)
-        })
-    }
-
-    fn version(&self, id: ChannelId) -> BoxFuture<'_, Result<Version, Failure>> {
-        Box::pin(async move { Ok(self.driver.load(id).await?.1) })
-    }
-
-    fn changed(&self, id: ChannelId, since: Version) -> BoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move { Ok(self.driver.store().changed(id, since).await?) })
-    }
-
-    fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
-        Box::pin(async move { Ok(self.driver.load(id).await?.0) })
-    }
-
-    fn tell(&self, event: ServerEvent) {
-        self.events.send(event);
-    }
-
-    fn service(&self) -> &Service {
-        &self.service
-    }
-
-    fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 }

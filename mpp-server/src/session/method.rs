@@ -214,7 +214,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let until = context.keeper.until(self.visit.now);
         context.keeper.add((record.id, hold), until);
         let tab = Tab::new(
-            Arc::clone(context) as Arc<dyn super::context::Till>,
+            Arc::clone(context) as Arc<dyn super::till::Till>,
             NewTab {
                 record,
                 hold,

@@ -16,6 +16,7 @@ pub mod tab;
 
 mod close;
 mod context;
+mod engine;
 mod keeper;
 mod limit;
 mod method;
@@ -24,11 +25,13 @@ mod open;
 mod prepare;
 mod queue;
 mod receipt;
+mod till;
 mod top_up;
 mod voucher;
 
 pub(crate) use self::{
-    context::{Engine, SessionContext, SessionParts},
+    context::{SessionContext, SessionParts},
+    engine::Engine,
     keeper::keep,
     limit::BadSignatures,
     method::SessionMethod,

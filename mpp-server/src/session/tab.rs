@@ -17,11 +17,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     command::Capture,
-    context::Till,
     offer::StreamOptions,
     receipt::session_receipt,
     record::{ChannelRecord, HoldId},
     reserve::Reservation,
+    till::Till,
 };
 use crate::{
     error::{Failure, Fault, Rejection},
