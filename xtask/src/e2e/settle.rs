@@ -78,9 +78,9 @@ impl<'a> Stall<'a> {
     async fn buy(&self, signer: &LocalSigner, photos: u64) -> anyhow::Result<ChannelId> {
         let policy = Policy::new(dollars(1)).top_up(TopUpPolicy::Never);
         let client = self.case.client(signer.clone(), policy)?;
-        let session = client.session(&self.url())?;
+        let session = client.session(self.url())?;
         for _ in 0..photos {
-            ensure!(session.get(&self.url()).send().await?.status() == 200);
+            ensure!(session.get(self.url()).send().await?.status() == 200);
         }
         Ok(session.state()?.context("no channel")?.channel_id)
     }
