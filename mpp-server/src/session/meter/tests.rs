@@ -486,7 +486,7 @@ async fn a_shutdown_cuts_a_stream_that_would_not_end() {
     };
     let ((read, receipt), ()) = tokio::join!(reading, shop.world.server.shutdown());
     assert!(read < 8, "{read} words");
-    assert_eq!(receipt.spent, amount(read * PRICE));
+    assert_eq!(receipt.spent, amount(read.saturating_mul(PRICE)));
 }
 
 // PROTOCOL 5.7, cooperative close.

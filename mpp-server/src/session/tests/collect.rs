@@ -79,7 +79,7 @@ async fn earned(
 ) -> ChannelTerms {
     let terms = world.open(route, protocol, 0).await;
     for unit in 1..=units {
-        let payload = voucher_payload(&terms, &world.voucher(&terms, unit * PRICE));
+        let payload = voucher_payload(&terms, &world.voucher(&terms, unit.saturating_mul(PRICE)));
         served(world.buy(route, &payload).await).await;
     }
     terms

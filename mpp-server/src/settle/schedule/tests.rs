@@ -28,7 +28,7 @@ fn standing(number: u8, unsettled: u128) -> Standing {
 }
 
 fn requested(number: u8, unsettled: u128, seconds_ago: i64) -> Standing {
-    let request = u64::try_from(NOW_SECS - seconds_ago).unwrap();
+    let request = u64::try_from(NOW_SECS.saturating_sub(seconds_ago)).unwrap();
     Standing {
         stage: Stage::Requested(Deadline::of_request(request)),
         ..standing(number, unsettled)
