@@ -71,6 +71,7 @@ fn run(devnet: &Devnet, method: &str, params: &Params) -> Answer {
         "eth_getLogs" => query::logs(node, params),
         "eth_call" => call::call(node, params),
         "eth_estimateGas" => call::estimate_gas(node, params),
+        "eth_simulateV1" => call::simulate(node, params),
         "evm_increaseTime" | "anvil_increaseTime" => control::increase_time(node, params),
         "anvil_setTime" | "evm_setTime" => control::set_time(node, params),
         "evm_setNextBlockTimestamp" | "anvil_setNextBlockTimestamp" => {

@@ -8,7 +8,7 @@ use alloy_primitives::{B256, Bytes, U256};
 use alloy_provider::Provider;
 use alloy_rpc_types_eth::{BlockNumberOrTag, Filter};
 use alloy_sol_types::{SolCall, SolError, SolEvent};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempo_alloy::rpc::TempoTransactionRequest;
 use tempo_contracts::precompiles::ITIP20ChannelReserve as reserve;
 use tempo_contracts::precompiles::{ITIP20, TIP20_CHANNEL_RESERVE_ADDRESS as RESERVE};
@@ -50,6 +50,49 @@ async fn eth_call_answers_views_and_dry_runs_batches_without_a_trace() {
             .unwrap()
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn simulated_calls_see_what_the_ones_before_have_done() {
+    let (node, server) = default_node().await;
+    let provider = provider(&server);
+    let (payer, other) = (actor(&node, 2).address, actor(&node, 3).address);
+    let approve = ITIP20::approveCall {
+        spender: payer,
+        amount: U256::from(5),
+    };
+    let take = |amount: u64| ITIP20::transferFromCall {
+        from: payer,
+        to: other,
+        amount: U256::from(amount),
+    };
+    let call =
+        |from, input: Vec<u8>| json!({"from": from, "to": TOKEN, "input": Bytes::from(input)});
+    let calls = [
+        call(payer, take(3).abi_encode()),
+        call(payer, approve.abi_encode()),
+        call(payer, take(3).abi_encode()),
+        call(payer, take(3).abi_encode()),
+    ];
+    let request = json!({"blockStateCalls": [{"calls": calls}]});
+    let answer: Value = provider
+        .raw_request("eth_simulateV1".into(), json!([request, "latest"]))
+        .await
+        .unwrap();
+    let calls = answer[0]["calls"].as_array().unwrap();
+    let statuses: Vec<_> = calls.iter().map(|call| call["status"].clone()).collect();
+    assert_eq!(statuses, ["0x0", "0x1", "0x1", "0x0"]);
+    let error = calls[0]["error"]["message"].as_str().unwrap();
+    assert!(error.starts_with("execution reverted"), "{error}");
+    assert_eq!(node.transactions_mined(), 0, "it leaves no trace");
+    let mixed = [
+        call(payer, take(3).abi_encode()),
+        call(other, take(3).abi_encode()),
+    ];
+    let request = json!({"blockStateCalls": [{"calls": mixed}]});
+    let answer = provider.raw_request::<_, Value>("eth_simulateV1".into(), json!([request]));
+    let error = answer.await.unwrap_err();
+    assert!(error.to_string().contains("one sender"), "{error}");
 }
 
 #[tokio::test]

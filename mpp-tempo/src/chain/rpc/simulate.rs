@@ -1,4 +1,4 @@
-//! Trying calls: `eth_simulateV1` where the node has it, else one `eth_call` for each.
+//! Trying calls: `eth_simulateV1` where the node has it, else `eth_call` for the first.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -25,20 +25,22 @@ impl RpcChain {
         let all = json!([{"blockStateCalls": [{"calls": calls}]}, "latest"]);
         match self.attempt("eth_simulateV1", all).await? {
             Ok(answer) => read_simulated(&answer).ok_or_else(|| malformed("simulation")),
-            Err((code, message)) if is_unsupported(code, &message) => self.try_each(&calls).await,
+            Err((code, message)) if is_unsupported(code, &message) => self.try_first(&calls).await,
             Err((code, message)) => refusal(code, message),
         }
     }
 
-    /// The calls do not see each other's effects here, so this is the weaker check.
-    async fn try_each(&self, calls: &[Value]) -> Result<Simulated, ChainError> {
-        for call in calls {
-            let tried = self.attempt("eth_call", json!([call, "latest"])).await?;
-            if let Err((code, message)) = tried {
-                return refusal(code, message);
-            }
+    /// This is the weaker check: alone, a later call does not see what the ones before it have
+    /// done, such as the approval before an open, so that its revert would say nothing.
+    async fn try_first(&self, calls: &[Value]) -> Result<Simulated, ChainError> {
+        let Some(call) = calls.first() else {
+            return Ok(Simulated::Succeeded);
+        };
+        let tried = self.attempt("eth_call", json!([call, "latest"])).await?;
+        match tried {
+            Ok(_) => Ok(Simulated::Succeeded),
+            Err((code, message)) => refusal(code, message),
         }
-        Ok(Simulated::Succeeded)
     }
 
     /// The answer, or the error that the node answered with.
