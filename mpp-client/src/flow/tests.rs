@@ -97,7 +97,7 @@ fn a_receipt_that_is_none_leaves_the_payment_in_doubt() {
     }
 }
 
-// Brief of the client: a terminal 4xx was not charged; a 5xx may have been.
+// A terminal 4xx was not charged; a 5xx may have been.
 #[test]
 fn errors_of_the_resource_are_delivered() {
     for status in [400, 403, 404, 409, 422, 429] {

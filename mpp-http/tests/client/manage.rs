@@ -7,7 +7,7 @@ use mpp_tempo::SessionProtocol;
 use crate::shop::{PRICE, Shop, does, units};
 use crate::wire::Reply;
 
-// Issue 2: `session.close()` returns the receipt with the settlement hash.
+// `session.close()` returns the receipt with the settlement hash.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_lazy_and_ends_with_its_settlement() {
     for protocol in [SessionProtocol::V1, SessionProtocol::V2] {

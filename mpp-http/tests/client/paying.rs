@@ -21,7 +21,7 @@ pub(crate) fn session_receipt(response: &PaidResponse) -> SessionReceipt {
     }
 }
 
-// Issue 2: one transaction to open, none for vouchers, and no call to the chain for them.
+// One transaction to open, none for vouchers, and no call to the chain for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_request_opens_and_the_others_sign() {
     for protocol in [SessionProtocol::V1, SessionProtocol::V2] {
@@ -62,7 +62,7 @@ async fn what_is_free_costs_nothing() {
     assert!(client.channels().unwrap().is_empty());
 }
 
-// Issue 2: concurrent requests on one channel, no head-of-line lock, exact totals.
+// Concurrent requests on one channel, no head-of-line lock, exact totals.
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_requests_at_once_are_charged_exactly() {
     let shop = Shop::open().await;
@@ -220,7 +220,7 @@ async fn a_request_refills_the_channel_when_it_must() {
     assert_eq!(top_ups, 2);
 }
 
-// Issue 2: 100 paid requests of $0.01 from a $1 deposit and a refused 101st.
+// 100 paid requests of $0.01 from a $1 deposit and a refused 101st.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dollar_buys_a_hundred_cents_and_not_one_more() {
     let shop = Shop::open().await;

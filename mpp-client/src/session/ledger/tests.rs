@@ -61,7 +61,7 @@ fn concurrent_requests_each_reserve_their_cost() {
     assert_eq!(ledger.signed(), units(64));
 }
 
-// Brief of the client: after a terminal 4xx the reservation is released.
+// After a terminal 4xx the reservation is released.
 #[test]
 fn a_released_request_leaves_its_voucher_for_the_next() {
     let mut ledger = Ledger::new(units(100), Amount::ZERO);
@@ -117,7 +117,7 @@ fn a_lost_request_that_is_charged_late_is_honored_when_claimed() {
     assert!(matches!(again, Err(Discrepancy::Unexplained { .. })));
 }
 
-// Brief of the client: a terminal 4xx releases, and a server that charged it is not stuck with us.
+// A terminal 4xx releases, and a server that charged it is not stuck with us.
 #[test]
 fn a_dismissed_request_is_not_covered_but_honored() {
     let mut ledger = Ledger::new(units(100), Amount::ZERO);

@@ -63,7 +63,7 @@ async fn a_sponsored_open_leaves_the_fees_to_the_server() {
     assert_eq!(tx.fee_token(), None);
 }
 
-// Brief of the client: written before the open credential leaves the process.
+// Written before the open credential leaves the process.
 #[tokio::test]
 async fn the_book_knows_the_channel_before_anything_is_sent() {
     let bench = Bench::new();
@@ -115,7 +115,7 @@ async fn two_clients_over_one_book_share_the_channel() {
     assert_eq!(presented(&mut theirs).await, units(3_000));
 }
 
-// Brief of the client: if the opener is dropped, another takes over with the SAME transaction.
+// If the opener is dropped, another takes over with the SAME transaction.
 #[tokio::test]
 async fn a_dropped_opener_is_followed_with_the_same_transaction() {
     for was_sent in [false, true] {

@@ -17,7 +17,7 @@ fn need(channel_id: ChannelId, required: u128, accepted: u128) -> NeedVoucher {
     }
 }
 
-// Issue 2: vouchers never ask the chain.
+// Vouchers never ask the chain.
 #[tokio::test]
 async fn vouchers_cost_no_call_to_the_chain() {
     for offer in offers() {
@@ -115,7 +115,7 @@ async fn a_refused_request_gives_its_reservation_back() {
     assert_eq!(events.try_next(), None);
 }
 
-// Brief of the client: beyond our ledger only max_unaccounted.
+// Beyond our ledger only max_unaccounted.
 #[tokio::test]
 async fn a_claim_is_followed_as_far_as_the_orders_explain_it() {
     let bench = Bench::with(Policy::new(units(100_000)).max_unaccounted(units(500)));
