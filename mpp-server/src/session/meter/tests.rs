@@ -1,10 +1,5 @@
 //! Streams: charged as they are taken, paused when the balance is used up.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "tests count in small numbers"
-)]
-
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};

@@ -1,10 +1,5 @@
 //! What was earned is collected: in time, once, and whatever fails on the way.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "tests count in small numbers"
-)]
-
 use std::time::Duration;
 
 use mpp_core::problem::ProblemKind;

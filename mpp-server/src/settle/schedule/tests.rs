@@ -1,10 +1,5 @@
 //! Every limit alone, and what comes first.
 
-#![expect(
-    clippy::arithmetic_side_effects,
-    reason = "tests count in small numbers"
-)]
-
 use mpp_tempo::network::CLOSE_GRACE_SECS;
 
 use super::*;
