@@ -292,9 +292,13 @@ impl Report {
         if record.best.is_some() && spent > accepted {
             self.note(place, Defect::Overspent { spent, accepted });
         }
-        // Before the chain has shown the channel, the deposit is zero.
-        let shown = !matches!(record.phase, Phase::Opening(_) | Phase::Failed);
-        if shown && accepted > deposit {
+        // Before the chain has shown the channel, the deposit is zero; and what a
+        // reorganization takes from a channel that nothing is sold on, it may.
+        let in_service = matches!(
+            record.phase,
+            Phase::Open | Phase::CloseRequested { .. } | Phase::Closing { .. }
+        );
+        if in_service && accepted > deposit {
             self.note(place, Defect::Overdrawn { accepted, deposit });
         }
         let closing = match &record.phase {

@@ -170,6 +170,25 @@ fn a_close_request_and_a_close_can_be_taken_back() {
     }
 }
 
+// Nothing is sold on it meanwhile, whatever it is out of service for.
+#[test]
+fn a_channel_out_of_service_that_loses_its_deposit_waits_for_it() {
+    for protocol in BOTH {
+        let record = open_record(protocol, 100, 80, 60);
+        let disputed = Command::Dispute(record.best.clone().unwrap());
+        let record = step(&record, disputed).next;
+        let less = step(&record, Command::Reorged(view(70))).next;
+        assert_eq!(reason(&less), Some(Quarantine::VoucherDisputed));
+        assert_eq!((less.accepted(), less.deposit), (amount(80), amount(70)));
+        for command in [Command::Charge(price(1)), Command::Reinstate] {
+            let refused = refuse(&less, command);
+            assert!(matches!(refused, Rejection::Quarantined { .. }));
+        }
+        let back = step(&less, opened(100)).next;
+        assert_eq!(step(&back, Command::Reinstate).next.phase, Phase::Open);
+    }
+}
+
 #[test]
 fn a_close_that_the_deposit_no_longer_covers_is_given_up() {
     let record = open_record(V2, 100, 80, 60);
