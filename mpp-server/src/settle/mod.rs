@@ -1,8 +1,8 @@
 //! What keeps the server's picture of the chain true, and collects what was
 //! earned.
 //!
-//! The [`watch`] learns what happens on chain. The scheduler decides what is
-//! worth collecting ([`plan`](schedule::plan), a pure function), the outbox
+//! The watcher learns what happens on chain. The scheduler decides what is
+//! worth collecting (`schedule::plan`, a pure function), the outbox
 //! writes down what is to happen, sends it and follows it to its end, and the
 //! lease says which of several processes does so.
 
