@@ -36,8 +36,9 @@ fn run(effort: Effort) -> Run {
     let v1 = fixture::vouchers(SessionProtocol::V1, CHANNELS, effort.vouchers);
     let v2 = fixture::vouchers(SessionProtocol::V2, CHANNELS, effort.vouchers);
     let headers = fixture::headers(&v1);
-    let server = Server::new(&v1, SessionProtocol::V1);
-    let remembering = Server::new(&v1, SessionProtocol::V1).remembering(&headers);
+    let served = || Server::new(&v1, SessionProtocol::V1).having_served(&headers);
+    let server = served();
+    let remembering = served().remembering(&headers);
     let shop = kit::Shop::new(&v1);
     let mut candidates = vec![libraries::libsecp256k1_recover(&v1)];
     candidates.extend(kit::signatures(&v1, &v2));
