@@ -11,7 +11,12 @@ use mpp_tempo::{LocalSigner, Signer as _, channel::ChannelId};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Stage, matrix::Direction, ours::WORDS, scripts::Server};
+use super::{
+    Stage,
+    matrix::{Deviation, Direction},
+    ours::WORDS,
+    scripts::Server,
+};
 use crate::{
     account,
     e2e::{cents, dollars},
@@ -28,7 +33,7 @@ pub(super) struct Flow {
     pub(super) peer: &'static str,
     pub(super) name: &'static str,
     /// How the peer is known to depart from the protocol.
-    pub(super) deviation: Option<&'static str>,
+    pub(super) deviation: Option<Deviation>,
     play: Play,
 }
 
@@ -100,15 +105,26 @@ const fn our_charge(peer: &'static str, name: &'static str, path: &'static str) 
 }
 
 /// A flow that fails for a reason of the peer's.
-const fn deviating(flow: Flow, why: &'static str) -> Flow {
+const fn deviating(flow: Flow, why: Deviation) -> Flow {
     Flow {
         deviation: Some(why),
         ..flow
     }
 }
 
-const NO_PROOFS: &str = "it knows no proofs of identity";
-const NO_SIMULATION: &str = "it needs tempo_simulateV1, which no local node offers";
+/// Its client sends a transfer of nothing instead.
+const SIGNS_NO_PROOF: Deviation = Deviation {
+    why: "it knows no proofs of identity",
+    says: "a charge of zero is answered with a proof",
+};
+const TAKES_NO_PROOF: Deviation = Deviation {
+    why: "it knows no proofs of identity",
+    says: "Input tag 'proof' found",
+};
+const NO_SIMULATION: Deviation = Deviation {
+    why: "it needs tempo_simulateV1, which no local node offers",
+    says: "tempo_simulateV1",
+};
 
 /// All flows.
 pub(super) const FLOWS: &[Flow] = &[
@@ -218,7 +234,7 @@ pub(super) const FLOWS: &[Flow] = &[
             "proof charge",
             "/charge/proof",
         ),
-        NO_PROOFS,
+        SIGNS_NO_PROOF,
     ),
     charge(
         PYMPP,
@@ -230,7 +246,7 @@ pub(super) const FLOWS: &[Flow] = &[
     our_charge(PYMPP, "charge, pull", "/charge/pull"),
     deviating(
         our_charge(PYMPP, "charge, proof of identity", "/charge/proof"),
-        NO_PROOFS,
+        TAKES_NO_PROOF,
     ),
     deviating(
         our_charge(PYMPP, "charge, sponsored", "/charge/sponsored"),

@@ -25,6 +25,15 @@ pub(super) enum Direction {
     Sells,
 }
 
+/// How a peer is known to depart from the protocol.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Deviation {
+    /// In words for the table.
+    pub(super) why: &'static str,
+    /// What the failure says: any other one is news.
+    pub(super) says: &'static str,
+}
+
 #[derive(Debug)]
 enum End {
     Works,
@@ -48,14 +57,16 @@ impl Matrix {
     pub(super) fn add(
         &mut self,
         (peer, flow, direction): (&'static str, &'static str, Direction),
-        known: Option<&'static str>,
+        known: Option<Deviation>,
         result: anyhow::Result<()>,
     ) {
         let end = match (result, known) {
             (Ok(()), None) => End::Works,
-            (Err(_), Some(why)) => End::Deviates(why),
+            (Err(error), Some(known)) if format!("{error:#}").contains(known.says) => {
+                End::Deviates(known.why)
+            }
             (Ok(()), Some(_)) => End::Failed(String::from("works now: strike the deviation")),
-            (Err(error), None) => End::Failed(format!("{error:#}")),
+            (Err(error), _) => End::Failed(format!("{error:#}")),
         };
         let row = Row {
             peer,

@@ -25,8 +25,11 @@ pub(super) struct Scripts(PathBuf);
 pub(super) type Environment<'a> = &'a [(&'a str, String)];
 
 impl Scripts {
-    /// Installs the packages as they are locked; `None` without Node and npm,
-    /// or without Python.
+    /// Installs the packages as they are locked; `None` without Node, npm and
+    /// Python.
+    ///
+    /// # Errors
+    /// When the packages can not be had, as without a network.
     pub(super) async fn install() -> anyhow::Result<Option<Self>> {
         for tool in ["node", "npm", "python3"] {
             let version = Command::new(tool).arg("--version").output().await;
