@@ -26,6 +26,7 @@ pub(super) struct Known {
     channels: Mutex<HashMap<String, Account>>,
     retries: AtomicU64,
     replays: AtomicU64,
+    lapsed: AtomicU64,
 }
 
 /// What a buyer knows of one channel.
@@ -82,6 +83,20 @@ impl Known {
         Ok(())
     }
 
+    /// Notes that the only purchase of a channel will never be answered: from now on the server
+    /// may not have charged it.
+    pub(super) fn give_up(&self, channel: &str) -> anyhow::Result<()> {
+        let mut channels = self.channels();
+        let account = channels.get_mut(channel).context("an unknown channel")?;
+        ensure!(
+            account.begun == 1 && account.acknowledged.is_empty(),
+            "a channel in use was refused as never opened"
+        );
+        account.begun = 0;
+        self.lapsed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Notes that a purchase is sent again.
     pub(super) fn note_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
@@ -109,6 +124,7 @@ pub(super) struct Totals {
     channels: usize,
     retries: u64,
     replays: u64,
+    lapsed: u64,
     lost: Amount,
 }
 
@@ -130,6 +146,7 @@ impl Audit {
             channels: channels.len(),
             retries: self.known.retries.load(Ordering::Relaxed),
             replays: self.known.replays.load(Ordering::Relaxed),
+            lapsed: self.known.lapsed.load(Ordering::Relaxed),
             lost: self.lost,
         }
     }
@@ -180,7 +197,11 @@ impl Audit {
             let count = u64::try_from(account.acknowledged.len())?;
             ensure!(count == account.begun, "channel {id}: an answer is missing");
             let delivered = PRICE.checked_mul(count).context("delivered")?;
-            let spent = contents.channel(id)?.spent;
+            let spent = match contents.channels.get(id) {
+                // Of an open that came too late the server may know nothing.
+                None if count == 0 => Amount::ZERO,
+                _ => contents.channel(id)?.spent,
+            };
             ensure!(
                 spent == delivered || (self.caps.is_some() && spent < delivered),
                 "channel {id}: {spent} was charged for {delivered}"
@@ -251,9 +272,9 @@ impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} acknowledged receipts, {} opens, {} requests sent again, {} stored answers, \
-             lost {}, double charges 0",
-            self.acknowledged, self.channels, self.retries, self.replays, self.lost
+            "{} acknowledged receipts, {} opens ({} too late), {} requests sent again, \
+             {} stored answers, lost {}, double charges 0",
+            self.acknowledged, self.channels, self.lapsed, self.retries, self.replays, self.lost
         )
     }
 }

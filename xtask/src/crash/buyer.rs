@@ -5,8 +5,12 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
-use mpp_core::{Amount, Challenge, SessionReceipt, header as headers, header::names};
-use mpp_tempo::{LocalSigner, wire::SessionPayload};
+use mpp_core::{
+    Amount, Challenge, Problem, ProblemKind, SessionReceipt, header as headers, header::names,
+};
+use mpp_tempo::{
+    ChannelTerms, LocalSigner, chain::ChainClient as _, channel::Existence, wire::SessionPayload,
+};
 use tokio::{sync::watch, time::sleep};
 
 use super::{audit::Known, front::Front};
@@ -40,6 +44,13 @@ struct Purchase {
     path: String,
     authorization: String,
     key: String,
+}
+
+/// What became of a purchase.
+enum Sale {
+    Done,
+    /// Its open transaction reached no block within its validity.
+    Lapsed,
 }
 
 /// An answer that arrived whole.
@@ -91,11 +102,25 @@ impl Buyer {
                 _ => raw::voucher(&prepared.terms, &signed),
             };
             let purchase = self.purchase(&channel, number, &challenge, &payload)?;
-            self.buy(&purchase)
-                .await
-                .with_context(|| format!("purchase {number} on channel {channel}"))?;
+            let what = || format!("purchase {number} on channel {channel}");
+            if let Sale::Lapsed = self.buy(&purchase).await.with_context(what)? {
+                return self.give_up(&prepared.terms).await.with_context(what);
+            }
         }
         Ok(())
+    }
+
+    /// Forgets a channel whose open came too late, once the chain confirms that there is none.
+    async fn give_up(&self, terms: &ChannelTerms) -> anyhow::Result<()> {
+        let chain = &self.node.chain;
+        let view = chain
+            .channel(terms.protocol, terms.escrow, terms.id())
+            .await?;
+        ensure!(
+            view.existence == Existence::Unknown,
+            "refused as never mined, but the chain has it"
+        );
+        self.known.give_up(&terms.id().to_string())
     }
 
     /// Asks until there is a challenge; `None`: it is too late to begin.
@@ -133,19 +158,22 @@ impl Buyer {
     }
 
     /// Sends the same request until it is answered.
-    async fn buy(&mut self, purchase: &Purchase) -> anyhow::Result<()> {
+    async fn buy(&mut self, purchase: &Purchase) -> anyhow::Result<Sale> {
         self.known.begin(&purchase.channel);
+        let number = purchase.number;
         loop {
             let front = self.open_front().await?;
             let base = front.url.unwrap_or_default();
             // A lost answer is what this is about: the request goes out again.
-            if let Ok(answer) = self.attempt(&base, purchase).await
-                && let Some((receipt, replayed)) = answer.receipt()?
-            {
-                let number = purchase.number;
-                return self
-                    .known
-                    .acknowledge(front.cycle, number, &receipt, replayed);
+            if let Ok(answer) = self.attempt(&base, purchase).await {
+                if number == 1 && answer.says_lapsed() {
+                    return Ok(Sale::Lapsed);
+                }
+                if let Some((receipt, replayed)) = answer.receipt()? {
+                    self.known
+                        .acknowledge(front.cycle, number, &receipt, replayed)?;
+                    return Ok(Sale::Done);
+                }
             }
             self.known.note_retry();
             sleep(PAUSE).await;
@@ -174,6 +202,13 @@ impl Buyer {
 }
 
 impl Answer {
+    /// Whether the open was refused for its transaction: on a busy machine, or when the server is
+    /// killed too often, its 25 seconds pass before it is sent.
+    fn says_lapsed(&self) -> bool {
+        Problem::from_json(&self.body)
+            .is_ok_and(|problem| problem.kind == ProblemKind::VerificationFailed)
+    }
+
     /// The receipt, and whether the answer was a stored one; `None`: the
     /// server asks to come again.
     fn receipt(&self) -> anyhow::Result<Option<(SessionReceipt, bool)>> {
