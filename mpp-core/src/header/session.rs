@@ -30,6 +30,10 @@ pub fn parse_channel(value: &str) -> Result<String, HeaderError> {
 
 /// Writes a snapshot as a header value.
 ///
+/// Deployed peers read base64url without padding (mppx) or standard base64 with padding (the
+/// crate mpp). Blanks at the end of the JSON text make the padding empty, and the two alphabets
+/// differ only where a snapshot has no characters, so that the value is right for both.
+///
 /// ```
 /// use mpp_core::header::session::{encode_snapshot, parse_snapshot};
 ///
@@ -39,7 +43,11 @@ pub fn parse_channel(value: &str) -> Result<String, HeaderError> {
 /// ```
 #[must_use]
 pub fn encode_snapshot(snapshot: &Value) -> String {
-    base64url::encode(json::to_text(snapshot).as_bytes())
+    let mut text = json::to_text(snapshot);
+    while text.len() % 3 != 0 {
+        text.push(' ');
+    }
+    base64url::encode(text.as_bytes())
 }
 
 /// Reads a snapshot; peers write padded standard base64, which is accepted.

@@ -6,6 +6,7 @@ use alloc::string::ToString;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
 use super::{encode_snapshot, parse_channel, parse_snapshot};
 use crate::encoding::base64url::{self, DecodeError};
@@ -46,6 +47,19 @@ fn malformed_snapshots_are_refused() {
         parse_snapshot(&"A".repeat(MAX_CREDENTIAL + 1)),
         Err(HeaderError::TooLarge)
     );
+}
+
+// The crate mpp reads standard base64, and only with its padding.
+#[test]
+fn the_value_is_right_for_readers_of_both_alphabets() {
+    for length in 0..6 {
+        let snapshot = json!({"channelId": "0xe8d5", "units": "7".repeat(length)});
+        let value = encode_snapshot(&snapshot);
+        let text = STANDARD.decode(&value).unwrap();
+        let read: Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(read, snapshot);
+        assert_eq!(parse_snapshot(&value), Ok(snapshot));
+    }
 }
 
 proptest! {
