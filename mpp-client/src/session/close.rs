@@ -1,7 +1,7 @@
 //! Closing a channel together with the server: it settles what was spent and the rest comes back.
 
 use alloy_primitives::B256;
-use mpp_core::{Amount, Problem, SessionReceipt};
+use mpp_core::{Amount, Problem, ProblemKind, SessionReceipt};
 use mpp_tempo::voucher::{sign_close_authorization, sign_voucher};
 use mpp_tempo::{ChannelId, ChannelTerms, SessionProtocol};
 
@@ -110,18 +110,26 @@ impl Close {
 
     /// Follows a refusal that names another amount, as far as that much was signed before.
     ///
-    /// Returns whether the close is worth sending again.
+    /// A server that wants more and names no amount gets what it has accepted: with that voucher
+    /// it can close alone anyway. Returns whether the close is worth sending again.
     ///
     /// # Errors
     /// [`ClientError::Book`].
     pub fn adjust(&mut self, problem: &Problem) -> Result<bool, ClientError> {
         self.outcome = Outcome::Unsent;
-        let Some(required) = problem.required_cumulative else {
-            return Ok(false);
-        };
-        let signed = book::update(self.payer.book(), &self.channel, |record| {
-            record.ledger.signed()
+        let (accepted, signed) = book::update(self.payer.book(), &self.channel, |record| {
+            (record.ledger.accepted(), record.ledger.signed())
         })?;
+        let required = match problem.required_cumulative {
+            Some(required) => required,
+            // The crate mpp calls it a failed verification.
+            None => match problem.kind {
+                ProblemKind::InsufficientBalance | ProblemKind::VerificationFailed => {
+                    accepted.max(self.cumulative)
+                }
+                _ => return Ok(false),
+            },
+        };
         if required == self.cumulative || required > signed {
             return Ok(false);
         }

@@ -286,9 +286,13 @@ impl Ledger {
         let account = sum([self.charged, landed]).min(self.spent);
         let cost = account.saturating_sub(self.charged);
         self.charged = account;
-        if self.streams > 0 && request.is_stream {
+        let left = landed.saturating_sub(cost);
+        if !request.is_stream {
+            // Peers write receipts before they charge.
+            self.late = sum([self.late, left]);
+        } else if self.streams > 0 {
             // What was not this stream's is another's.
-            self.streaming = landed.saturating_sub(cost);
+            self.streaming = left;
         }
         if self.flights == 0 && request.losses_before == self.losses {
             self.end_doubt();

@@ -172,31 +172,17 @@ impl Payment {
             Raise::Above(accepted) => {
                 let step = self.offer.min_delta();
                 let floor = accepted.checked_add(step).ok_or(Discrepancy::Overflow)?;
-                if floor <= self.presented() {
-                    return Err(ClientError::Protocol(
-                        "it refuses a voucher that rises by what it asks for",
-                    ));
+                if floor > self.presented() {
+                    self.check_step(floor)?;
+                    self.need = Need::AtLeast(floor);
+                    return Ok(());
                 }
-                self.check_step(floor)?;
-                self.need = Need::AtLeast(floor);
-                Ok(())
+                // A credit that its receipts promise is not taken: it had charged before.
+                let price = self.offer.price();
+                let required = self.presented().checked_add(price);
+                self.claim(required.ok_or(Discrepancy::Overflow)?)
             }
-            Raise::Claim(required) => {
-                self.check_step(required)?;
-                let policy = self.payer.policy();
-                let (limit, most) = (policy.unaccounted_limit(), policy.request_limit());
-                let mut reservation = self.reservation.take();
-                let claimed = self.update(|record| {
-                    if let Some(reservation) = &mut reservation {
-                        record.ledger.grow(reservation, required, most);
-                    }
-                    record.ledger.claim(required, limit)
-                });
-                self.reservation = reservation;
-                claimed??;
-                self.need = Need::AtLeast(required);
-                Ok(())
-            }
+            Raise::Claim(required) => self.claim(required),
             Raise::Late => {
                 if self.update(|record| record.ledger.claim_late())? {
                     Ok(())
@@ -302,6 +288,24 @@ impl Payment {
             .await?;
         self.present(cumulative);
         wire::voucher(&self.offer, &self.terms, &signed)
+    }
+
+    /// Goes up to a total that the server names, as far as orders and policy explain it.
+    fn claim(&mut self, required: Amount) -> Result<(), ClientError> {
+        self.check_step(required)?;
+        let policy = self.payer.policy();
+        let (limit, most) = (policy.unaccounted_limit(), policy.request_limit());
+        let mut reservation = self.reservation.take();
+        let claimed = self.update(|record| {
+            if let Some(reservation) = &mut reservation {
+                record.ledger.grow(reservation, required, most);
+            }
+            record.ledger.claim(required, limit)
+        });
+        self.reservation = reservation;
+        claimed??;
+        self.need = Need::AtLeast(required);
+        Ok(())
     }
 
     fn check_step(&self, cumulative: Amount) -> Result<(), ClientError> {

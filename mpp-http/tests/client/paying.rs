@@ -264,3 +264,25 @@ async fn a_missing_resource_does_not_end_the_session() {
         assert_eq!(client.channels().unwrap()[0].signed, units(5 * PRICE));
     }
 }
+
+// The crate mpp: its receipts tell the totals before the request, and it takes no voucher twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_receipts_lag_behind_is_paid_what_was_ordered() {
+    for protocol in [SessionProtocol::V1, SessionProtocol::V2] {
+        let shop = Shop::of(protocol).await;
+        shop.change(|m| {
+            m.charges_late = true;
+            m.names_amounts = false;
+        });
+        let client = shop.client();
+        let session = client.session(shop.at("/a")).unwrap();
+        for _ in 0..4 {
+            let response = session.get("/a").send().await.unwrap();
+            assert_eq!(response.status(), 200);
+        }
+        assert_eq!(shop.only().spent, units(4 * PRICE));
+        assert_eq!(client.channels().unwrap()[0].signed, units(4 * PRICE));
+        session.close().await.unwrap();
+        assert!(shop.only().is_closed);
+    }
+}

@@ -74,6 +74,9 @@ pub(crate) struct Manners {
     pub(crate) own_field: bool,
     /// Whether refusals name amounts.
     pub(crate) names_amounts: bool,
+    /// Whether receipts tell what was spent before the request, and a voucher has to rise for
+    /// each: so do servers of the crate mpp.
+    pub(crate) charges_late: bool,
 }
 
 /// The server, its chain, and what it has seen.
@@ -115,6 +118,7 @@ impl Shop {
                 stream_receipt: true,
                 own_field: false,
                 names_amounts: true,
+                charges_late: false,
             })),
             raised: Arc::default(),
             _server: Arc::default(),
@@ -308,6 +312,7 @@ impl Shop {
     fn take_voucher(&self, payload: &SessionPayload, charges: bool) -> Option<Problem> {
         let signed = payload.voucher().unwrap();
         let cumulative = signed.voucher.cumulative;
+        let stale = charges && self.manners.lock().unwrap().charges_late;
         let mut state = self.state.lock().unwrap();
         let account = state.accounts.get_mut(&payload.channel_id());
         let Some(account) = account else {
@@ -322,7 +327,7 @@ impl Shop {
         if cumulative > account.deposit {
             return Some(Problem::new(ProblemKind::AmountExceedsDeposit, "too much"));
         }
-        if cumulative < account.accepted {
+        if cumulative < account.accepted || (stale && cumulative == account.accepted) {
             return Some(
                 Problem::new(ProblemKind::DeltaTooSmall, "too late")
                     .with_accepted_cumulative(account.accepted),
@@ -499,7 +504,11 @@ impl Shop {
     }
 
     fn receipt_field(&self, id: ChannelId) -> String {
-        receipt::encode(&Receipt::Session(self.receipt(id)))
+        let (mut paid, price) = (self.receipt(id), self.price());
+        if self.manners.lock().unwrap().charges_late {
+            paid.spent = paid.spent.checked_sub(price).unwrap();
+        }
+        receipt::encode(&Receipt::Session(paid))
     }
 
     fn price(&self) -> Amount {

@@ -117,6 +117,25 @@ fn a_lost_request_that_is_charged_late_is_honored_when_claimed() {
     assert!(matches!(again, Err(Discrepancy::Unexplained { .. })));
 }
 
+// The crate mpp writes its receipts before it charges.
+#[test]
+fn a_receipt_that_says_too_little_is_made_up_for_when_claimed() {
+    let mut ledger = Ledger::new(units(100), Amount::ZERO);
+    let first = order(&mut ledger, 1);
+    confirm(&mut ledger, &first, 1, 0);
+    // By its own word the server has not charged it: the credit pays for the next request.
+    let second = order(&mut ledger, 1);
+    assert_eq!(second.presented(), units(1));
+    ledger.claim(units(2), Amount::ZERO).unwrap();
+    assert_eq!(
+        ledger.plan(Need::Ordered, Margin::default()),
+        Plan::Voucher(units(2))
+    );
+    // Nobody gets more than was ordered.
+    let more = ledger.claim(units(3), Amount::ZERO);
+    assert!(matches!(more, Err(Discrepancy::Unexplained { .. })));
+}
+
 // A terminal 4xx releases, and a server that charged it is not stuck with us.
 #[test]
 fn a_dismissed_request_is_not_covered_but_honored() {
