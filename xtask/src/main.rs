@@ -15,6 +15,7 @@ mod e2e;
 mod interop;
 mod ledger;
 mod lossy;
+mod nginx;
 mod node;
 mod nodes;
 mod raw;
@@ -67,6 +68,12 @@ enum Command {
     Interop(interop::Options),
     /// Buy through a proxy that cuts connections, and count the cents.
     Lossy(lossy::Options),
+    /// Buy streams through nginx, which buffers. Needs nginx.
+    Nginx {
+        /// Fail instead of saying that nothing was checked without nginx.
+        #[arg(long)]
+        required: bool,
+    },
     /// Buy at two server processes over one PostgreSQL, and count the cents.
     Nodes(nodes::Options),
     /// One of the servers of `nodes`.
@@ -99,6 +106,7 @@ async fn main() -> anyhow::Result<()> {
         Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
         Command::Interop(options) => interop::run(&options).await,
         Command::Lossy(options) => lossy::run(&options).await,
+        Command::Nginx { required } => nginx::run(required).await,
         Command::Nodes(options) => nodes::run(&options).await,
         Command::ServeNode(options) => nodes::serve(&options).await,
         Command::Rescue { command } => rescue::run(command).await,
