@@ -26,6 +26,7 @@ const MPPX: &str = "mppx 0.11.0";
 const MPPX_V1: &str = "mppx 0.8.14";
 const MCP: &str = "MCP SDK 1.32.2";
 const PYMPP: &str = "pympp 0.16.0";
+const MPP: &str = "mpp 0.18.2";
 
 /// One flow with one peer.
 #[derive(Debug)]
@@ -74,6 +75,7 @@ const fn flow(peer: &'static str, name: &'static str, play: Play) -> Flow {
 }
 
 const fn session(
+    peer: &'static str,
     name: &'static str,
     flow_name: &'static str,
     path: &'static str,
@@ -84,7 +86,7 @@ const fn session(
         path,
         units,
     };
-    flow(MPPX, name, play)
+    flow(peer, name, play)
 }
 
 const fn charge(
@@ -129,36 +131,47 @@ const NO_SIMULATION: Deviation = Deviation {
 /// All flows.
 pub(super) const FLOWS: &[Flow] = &[
     session(
+        MPPX,
         "session v2, requests, close",
         "v2 requests",
         "/v2/requests",
         5,
     ),
     session(
+        MPPX,
         "session v2, SSE with top-ups, close",
         "v2 stream",
         "/v2/stream",
         WORDS,
     ),
     session(
+        MPPX,
         "session v2, WebSocket, close",
         "v2 socket",
         "/v2/stream",
         WORDS,
     ),
     session(
+        MPPX,
         "session v2, resume by bootstrap",
         "v2 resume",
         "/v2/requests",
         5,
     ),
     session(
+        MPPX,
         "session v1, requests, close",
         "v1 requests",
         "/v1/requests",
         5,
     ),
-    session("session v1, SSE, close", "v1 stream", "/v1/stream", WORDS),
+    session(
+        MPPX,
+        "session v1, SSE, close",
+        "v1 stream",
+        "/v1/stream",
+        WORDS,
+    ),
     charge(MPPX, "charge, pull", "pull charge", "/charge/pull"),
     charge(MPPX, "charge, push", "push charge", "/charge/push"),
     charge(
@@ -253,6 +266,68 @@ pub(super) const FLOWS: &[Flow] = &[
         NO_SIMULATION,
     ),
     our_charge(PYMPP, "charge, splits", "/charge/splits"),
+    session(
+        MPP,
+        "session v2, requests, close",
+        "v2 requests",
+        "/v2/requests",
+        5,
+    ),
+    session(
+        MPP,
+        "session v2, SSE with top-ups, close",
+        "v2 stream",
+        "/v2/stream",
+        WORDS,
+    ),
+    session(
+        MPP,
+        "session v2, resume by bootstrap",
+        "v2 resume",
+        "/v2/requests",
+        5,
+    ),
+    session(
+        MPP,
+        "session v1, requests, close",
+        "v1 requests",
+        "/v1/requests",
+        5,
+    ),
+    session(
+        MPP,
+        "session v1, SSE, close",
+        "v1 stream",
+        "/v1/stream",
+        WORDS,
+    ),
+    charge(MPP, "charge, pull", "pull charge", "/charge/pull"),
+    charge(
+        MPP,
+        "charge, proof of identity",
+        "proof charge",
+        "/charge/proof",
+    ),
+    charge(
+        MPP,
+        "charge, sponsored",
+        "sponsored charge",
+        "/charge/sponsored",
+    ),
+    charge(MPP, "charge, splits", "splits charge", "/charge/splits"),
+    flow(
+        MPP,
+        "session v1, requests, close",
+        Play::OurRequests { protocol: "v1" },
+    ),
+    flow(
+        MPP,
+        "session v1, SSE, close",
+        Play::OurStream { protocol: "v1" },
+    ),
+    our_charge(MPP, "charge, pull", "/charge/pull"),
+    our_charge(MPP, "charge, proof of identity", "/charge/proof"),
+    our_charge(MPP, "charge, sponsored", "/charge/sponsored"),
 ];
 
 impl Flow {
@@ -270,6 +345,7 @@ impl Flow {
         match self.peer {
             MCP => String::from("mcp.mjs"),
             PYMPP => format!("{role}.py"),
+            MPP => format!("{role}.rs"),
             _ => format!("{role}.mjs"),
         }
     }
@@ -447,8 +523,9 @@ async fn requests(client: &Client, url: &str) -> anyhow::Result<()> {
     let session = client.session(url)?;
     for _ in 0..5 {
         let response = session.get(url).send().await?;
-        ensure!(response.status() == 200, "{}", response.status());
-        ensure!(response.receipt().is_some(), "no receipt");
+        let (status, paid) = (response.status(), response.receipt().is_some());
+        ensure!(status == 200, "{status} {}", response.text().await?);
+        ensure!(paid, "no receipt");
     }
     let closed = session.close().await?;
     ensure!(closed.spent == cents(5), "{} spent", closed.spent);

@@ -1,4 +1,4 @@
-//! Scripts of peers, run with the packages they need.
+//! Programs of peers, run with the packages they need.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,9 +17,13 @@ use tokio::{
 /// A script that has not answered by then hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A folder with the scripts and their packages.
+/// A folder with the scripts and their packages, and what is built in Rust.
 #[derive(Debug)]
-pub(super) struct Scripts(PathBuf);
+pub(super) struct Scripts {
+    folder: PathBuf,
+    python: PathBuf,
+    rust: PathBuf,
+}
 
 /// What a script is told in its environment.
 pub(super) type Environment<'a> = &'a [(&'a str, String)];
@@ -44,13 +48,18 @@ impl Scripts {
         while let Some(source) = sources.next_entry().await? {
             tokio::fs::copy(source.path(), folder.join(source.file_name())).await?;
         }
-        let scripts = Self(folder);
+        let rust = build(&root.join("mpp-peer")).await?;
+        let scripts = Self {
+            python: folder.join("python/bin/python"),
+            folder,
+            rust,
+        };
         // The peers name versions of optional packages that exclude each other.
         let npm = "ci --legacy-peer-deps --no-audit --no-fund --loglevel error";
         scripts.prepare("npm", npm).await?;
         scripts.prepare("python3", "-m venv python").await?;
         let pip = "-m pip install --quiet --disable-pip-version-check -r requirements.txt";
-        scripts.prepare(scripts.python(), pip).await?;
+        scripts.prepare(&scripts.python, pip).await?;
         Ok(Some(scripts))
     }
 
@@ -62,7 +71,7 @@ impl Scripts {
     ) -> anyhow::Result<()> {
         let end = Command::new(program)
             .args(arguments.split(' '))
-            .current_dir(&self.0)
+            .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .status()
@@ -74,19 +83,18 @@ impl Scripts {
         Ok(())
     }
 
-    fn python(&self) -> PathBuf {
-        self.0.join("python/bin/python")
-    }
-
     fn command(&self, script: &str, environment: Environment<'_>) -> Command {
-        let mut command = match script.ends_with(".py") {
-            true => Command::new(self.python()),
-            false => Command::new("node"),
+        let (program, argument) = match script.rsplit_once('.') {
+            Some((role, "rs")) => (self.rust.as_path(), role),
+            Some((_, "py")) => (self.python.as_path(), script),
+            _ => (Path::new("node"), script),
         };
+        let mut command = Command::new(program);
         command
-            .arg(script)
-            .current_dir(&self.0)
+            .arg(argument)
+            .current_dir(&self.folder)
             .env("NODE_NO_WARNINGS", "1")
+            .env("RUST_BACKTRACE", "0")
             .envs(environment.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -129,6 +137,22 @@ impl Scripts {
             _child: child,
         })
     }
+}
+
+/// Builds the peer in Rust, whose dependencies are not ours.
+async fn build(package: &Path) -> anyhow::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or(package.join("../../target"), PathBuf::from);
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--locked", "--target-dir"])
+        .arg(&target)
+        .current_dir(package)
+        .stdin(Stdio::null())
+        .status()
+        .await?;
+    ensure!(status.success(), "the peer in Rust does not build");
+    Ok(target.join("debug/mpp-peer"))
 }
 
 /// A peer that sells; ended when dropped.
