@@ -14,6 +14,13 @@
     )
 )]
 
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub mod readme {}
+
+#[cfg(test)]
+mod budget;
 #[cfg(test)]
 mod conservation;
 #[cfg(test)]
