@@ -6,6 +6,7 @@
 )]
 
 mod account;
+mod api;
 mod bench;
 mod counted;
 mod crash;
@@ -39,6 +40,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Compare the public interfaces of the libraries with `docs/api`.
+    Api {
+        /// Write them down instead.
+        #[arg(long)]
+        bless: bool,
+    },
     /// Measure the voucher verifier and the request path against others.
     Bench(bench::Options),
     /// Kill a real server again and again while it is paid, and look for losses.
@@ -99,6 +106,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Api { bless } => api::run(bless),
         Command::Bench(options) => bench::run(&options),
         Command::Crash(options) => crash::run(&options).await,
         Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
