@@ -8,7 +8,6 @@
 pub(crate) mod answer;
 mod call;
 mod paying;
-mod track;
 mod wire;
 
 pub use self::{
@@ -17,9 +16,7 @@ pub use self::{
     wire::{Reply, Transport},
 };
 
-#[cfg(feature = "rmcp")]
-pub(crate) use self::wire::unwritten;
-pub(crate) use self::{call::Credentials, track::Track};
+pub(crate) use self::call::Credentials;
 
 use mpp_client::Payer;
 

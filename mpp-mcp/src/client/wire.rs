@@ -5,9 +5,10 @@ use std::{future::Future, time::Duration};
 use mpp_client::{
     TransportError,
     credential::CredentialField,
-    exchange::{Acquaintance, ManageWire, SendError, Wire},
+    exchange::{Acquaintance, ManageWire, SendError, Track, Wire},
     flow::{Answer, Probe},
 };
+use mpp_tempo::ChannelId;
 use serde_json::Value;
 
 use super::{
@@ -101,6 +102,7 @@ pub(super) struct RpcWire<'a, T> {
     pub(super) operation: &'a Operation,
     pub(super) params: Option<&'a Value>,
     pub(super) credentials: Credentials,
+    pub(super) track: &'a Track<(Operation, Option<Value>)>,
 }
 
 impl<T: Transport> RpcWire<'_, T> {
@@ -119,18 +121,13 @@ impl<T: Transport> RpcWire<'_, T> {
     }
 }
 
-/// A credential that can not be written is not sent.
-pub(crate) fn unwritten(_: mpp_client::ClientError) -> SendError {
-    SendError::NotSent(TransportError::new("the credential can not be written"))
-}
-
 impl<T: Transport> ManageWire for RpcWire<'_, T> {
     async fn manage(
         &mut self,
         _: Probe,
         field: Option<&CredentialField>,
     ) -> Result<Answer, SendError> {
-        let payment = Credentials::management(field).map_err(unwritten)?;
+        let payment = Credentials::management(field).map_err(SendError::Unsendable)?;
         let reply = self.call(payment).await?;
         Ok(reply.answer(self.operation))
     }
@@ -143,7 +140,10 @@ impl<T: Transport> Wire for RpcWire<'_, T> {
         &mut self,
         field: Option<&CredentialField>,
     ) -> Result<(Answer, Reply), SendError> {
-        let payment = self.credentials.content(field).map_err(unwritten)?;
+        let payment = self
+            .credentials
+            .content(field)
+            .map_err(SendError::Unsendable)?;
         let reply = self.call(payment).await?;
         Ok((reply.answer(self.operation), reply))
     }
@@ -152,7 +152,7 @@ impl<T: Transport> Wire for RpcWire<'_, T> {
         &mut self,
         proof: Option<&CredentialField>,
     ) -> Result<Acquaintance, SendError> {
-        let payment = Credentials::introduction(proof).map_err(unwritten)?;
+        let payment = Credentials::introduction(proof).map_err(SendError::Unsendable)?;
         let reply = self.call(payment).await?;
         let answer = reply.answer(self.operation);
         Ok(answer::acquaintance(answer, reply.payment(self.operation)))
@@ -160,5 +160,10 @@ impl<T: Transport> Wire for RpcWire<'_, T> {
 
     async fn pause(&mut self, time: Duration) {
         tokio::time::sleep(time).await;
+    }
+
+    fn paid_by(&mut self, channel: ChannelId) {
+        let call = (self.operation.clone(), self.params.cloned());
+        self.track.note(channel, call);
     }
 }

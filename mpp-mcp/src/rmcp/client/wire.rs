@@ -10,9 +10,10 @@ use ::rmcp::{
 use mpp_client::{
     TransportError,
     credential::CredentialField,
-    exchange::{Acquaintance, ManageWire, SendError, Wire},
+    exchange::{Acquaintance, ManageWire, SendError, Track, Wire},
     flow::{Answer, Probe},
 };
+use mpp_tempo::ChannelId;
 
 use super::order::Order;
 use crate::{
@@ -20,7 +21,6 @@ use crate::{
     client::{
         Credentials,
         answer::{self, Verdict},
-        unwritten,
     },
     meta::Members,
 };
@@ -33,6 +33,7 @@ pub(super) struct PeerWire<'a> {
     peer: &'a Peer<RoleClient>,
     order: &'a Order,
     credentials: Credentials,
+    track: &'a Track<Order>,
 }
 
 impl<'a> PeerWire<'a> {
@@ -40,11 +41,13 @@ impl<'a> PeerWire<'a> {
         peer: &'a Peer<RoleClient>,
         order: &'a Order,
         credentials: Credentials,
+        track: &'a Track<Order>,
     ) -> Self {
         Self {
             peer,
             order,
             credentials,
+            track,
         }
     }
 
@@ -92,7 +95,7 @@ impl ManageWire for PeerWire<'_> {
         _: Probe,
         field: Option<&CredentialField>,
     ) -> Result<Answer, SendError> {
-        let payment = Credentials::management(field).map_err(unwritten)?;
+        let payment = Credentials::management(field).map_err(SendError::Unsendable)?;
         Ok(read(&self.call(payment).await?))
     }
 }
@@ -104,7 +107,10 @@ impl Wire for PeerWire<'_> {
         &mut self,
         field: Option<&CredentialField>,
     ) -> Result<(Answer, Reply), SendError> {
-        let payment = self.credentials.content(field).map_err(unwritten)?;
+        let payment = self
+            .credentials
+            .content(field)
+            .map_err(SendError::Unsendable)?;
         let reply = self.call(payment).await?;
         Ok((read(&reply), reply))
     }
@@ -113,12 +119,16 @@ impl Wire for PeerWire<'_> {
         &mut self,
         proof: Option<&CredentialField>,
     ) -> Result<Acquaintance, SendError> {
-        let payment = Credentials::introduction(proof).map_err(unwritten)?;
+        let payment = Credentials::introduction(proof).map_err(SendError::Unsendable)?;
         let reply = self.call(payment).await?;
         Ok(answer::acquaintance(read(&reply), meta_of(&reply)))
     }
 
     async fn pause(&mut self, time: Duration) {
         tokio::time::sleep(time).await;
+    }
+
+    fn paid_by(&mut self, channel: ChannelId) {
+        self.track.note(channel, self.order.clone());
     }
 }
