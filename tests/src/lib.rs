@@ -17,6 +17,8 @@
 #[cfg(test)]
 mod conservation;
 #[cfg(test)]
+mod fragile;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod link;
@@ -40,3 +42,5 @@ mod stream;
 mod tidy;
 #[cfg(test)]
 mod wallet;
+#[cfg(test)]
+mod withheld;
