@@ -16,7 +16,10 @@ pub use self::{
     wire::{Reply, Transport},
 };
 
-pub(crate) use self::call::Credentials;
+pub(crate) use self::{call::Credentials, wire::CallWire};
+
+#[cfg(feature = "rmcp")]
+pub(crate) use self::wire::Caller;
 
 use mpp_client::Payer;
 

@@ -9,8 +9,8 @@ use mpp_tempo::ChannelId;
 use serde_json::Value;
 
 use super::{
-    CallOptions, Credentials,
-    wire::{RpcWire, Transport},
+    CallOptions, CallWire, Credentials,
+    wire::{RpcCall, Transport},
 };
 use crate::{error::RpcError, operation::Operation};
 
@@ -144,13 +144,16 @@ impl<T: Transport> PayingClient<T> {
         operation: &'a Operation,
         params: Option<&'a Value>,
         credentials: Credentials,
-    ) -> RpcWire<'a, T> {
-        RpcWire {
+    ) -> CallWire<RpcCall<'a, T>> {
+        let caller = RpcCall {
             transport: &self.transport,
             operation,
             params,
-            credentials,
             track: &self.last,
+        };
+        CallWire {
+            caller,
+            credentials,
         }
     }
 }

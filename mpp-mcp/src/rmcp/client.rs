@@ -17,10 +17,10 @@ use mpp_client::{
 use mpp_core::{Amount, Receipt, SessionReceipt};
 use mpp_tempo::ChannelId;
 
-use self::{order::Order, wire::PeerWire};
+use self::{order::Order, wire::PeerCall};
 use crate::{
     capability::PAYMENT,
-    client::{CallOptions, Credentials, capability},
+    client::{CallOptions, CallWire, Credentials, capability},
 };
 
 /// What a call brought, and its receipt if it was paid.
@@ -178,7 +178,7 @@ impl PayingPeer {
     /// As [`Payer::top_up_over`].
     pub async fn top_up(&self, additional: Amount) -> Result<SessionReceipt, ClientError> {
         let (channel, order) = self.last()?;
-        let mut wire = PeerWire::new(&self.peer, &order, Credentials::none(), &self.last);
+        let mut wire = self.wire(&order, Credentials::none());
         self.payer
             .top_up_over(&self.site(&order), &mut wire, channel, additional)
             .await
@@ -194,7 +194,7 @@ impl PayingPeer {
     /// As [`Payer::close_over`].
     pub async fn close(&self) -> Result<SessionReceipt, ClientError> {
         let (channel, order) = self.last()?;
-        let mut wire = PeerWire::new(&self.peer, &order, Credentials::none(), &self.last);
+        let mut wire = self.wire(&order, Credentials::none());
         self.payer
             .close_over(&self.site(&order), &mut wire, channel)
             .await
@@ -214,7 +214,7 @@ impl PayingPeer {
         let accept = self.payer.accept_payment();
         let credentials = Credentials::of(&order.operation(), options, accept)?;
         let (key, repeats) = (credentials.key.clone(), credentials.repeats);
-        let mut wire = PeerWire::new(&self.peer, &order, credentials, &self.last);
+        let mut wire = self.wire(&order, credentials);
         let delivered = Exchange::new(&self.payer, self.site(&order), &mut wire)
             .repeats(repeats)
             .key(key)
@@ -231,6 +231,18 @@ impl PayingPeer {
 
     fn site(&self, order: &Order) -> Site {
         Site::operation(self.origin.clone(), order.operation().scope())
+    }
+
+    fn wire<'a>(&'a self, order: &'a Order, credentials: Credentials) -> CallWire<PeerCall<'a>> {
+        let caller = PeerCall {
+            peer: &self.peer,
+            order,
+            track: &self.last,
+        };
+        CallWire {
+            caller,
+            credentials,
+        }
     }
 }
 
