@@ -10,6 +10,7 @@ mod manage;
 mod once;
 mod resume;
 mod top_up;
+mod track;
 
 use std::future::Future;
 use std::time::Duration;
@@ -17,7 +18,9 @@ use std::time::Duration;
 use mpp_core::Receipt;
 use mpp_tempo::ChannelId;
 
+pub use self::feed::Patience;
 pub use self::manage::{Manage, Managed, refusal};
+pub use self::track::Track;
 use crate::choice::Choice;
 use crate::credential::CredentialField;
 use crate::error::{ClientError, TransportError};
@@ -31,16 +34,19 @@ use crate::session::resume::SnapshotRefused;
 /// How sending failed.
 #[derive(Debug)]
 pub enum SendError {
-    /// The server has seen nothing.
+    /// The server has seen nothing; another time it may.
     NotSent(TransportError),
     /// The server may have seen the request.
     MayHaveArrived(TransportError),
+    /// The server has seen nothing, and trying again would not change that.
+    Unsendable(ClientError),
 }
 
 impl From<SendError> for ClientError {
     fn from(error: SendError) -> Self {
         match error {
             SendError::NotSent(error) | SendError::MayHaveArrived(error) => Self::Transport(error),
+            SendError::Unsendable(error) => error,
         }
     }
 }
@@ -96,6 +102,17 @@ pub trait Wire: ManageWire {
     fn body(&self) -> Option<&[u8]> {
         None
     }
+
+    /// Whether the call can be sent a single time, so that its challenge must
+    /// be known before.
+    fn goes_once(&self) -> bool {
+        false
+    }
+
+    /// Hears which channel pays, before the call is sent with its credential:
+    /// from here on the channel may have to be managed, whatever becomes of
+    /// the call.
+    fn paid_by(&mut self, channel: ChannelId);
 }
 
 /// Whether a call is sent again when its answer was lost.
@@ -141,8 +158,6 @@ pub struct Delivered<C> {
     pub receipt: Option<Receipt>,
     /// Present while a stream runs that may cost more than is known.
     pub payment: Option<Payment>,
-    /// The channel that paid, if one did.
-    pub channel: Option<ChannelId>,
 }
 
 /// A call on its way.
@@ -157,7 +172,6 @@ pub struct Exchange<'a, W> {
     payment: Option<Payment>,
     /// A one-time payment, in place of one from a channel.
     once: Option<Once>,
-    channel: Option<ChannelId>,
     /// What went out last, to be sent again just as it was.
     repeat: Option<CredentialField>,
     /// How the last answer was lost, while nothing has told what became of it.
@@ -176,7 +190,6 @@ impl<'a, W: Wire> Exchange<'a, W> {
             flow: Flow::new(),
             payment: None,
             once: None,
-            channel: None,
             repeat: None,
             lost: None,
         }
@@ -241,8 +254,13 @@ impl<'a, W: Wire> Exchange<'a, W> {
             self.once = Some(once);
             return Ok(());
         }
-        match self.payer.known_offer(&self.site) {
-            Some(offer) => self.pay(Choice::Session(offer)).await,
+        let known = self.payer.known_offer(&self.site).map(Choice::Session);
+        let choice = match known {
+            None if self.wire.goes_once() => self.payer.ask(&self.site, self.wire).await?,
+            known => known,
+        };
+        match choice {
+            Some(choice) => self.pay(choice).await,
             None => Ok(()),
         }
     }
@@ -254,8 +272,7 @@ impl<'a, W: Wire> Exchange<'a, W> {
             other => return self.pay_once(other).await,
         };
         resume::ask(self.payer, &self.site, self.wire, &offer).await?;
-        let payment = self.payer.begin(&self.site, offer).await?;
-        self.take_up(payment);
+        self.payment = Some(self.payer.begin(&self.site, offer).await?);
         Ok(())
     }
 
@@ -277,18 +294,35 @@ impl<'a, W: Wire> Exchange<'a, W> {
             Ok(answer) => Ok(Some(answer)),
             // Nothing was sent this time; what was before may have arrived.
             Err(SendError::NotSent(error)) if self.lost.is_none() => {
-                if let Some(payment) = self.payment.take() {
-                    payment.release();
-                }
-                let error = ClientError::Transport(error);
-                Err(match self.once.take() {
-                    Some(once) => once.release(error),
-                    None => error,
-                })
+                Err(self.release(ClientError::Transport(error)))
             }
+            Err(SendError::Unsendable(error)) => Err(match self.lost.take() {
+                None => self.release(error),
+                Some(lost) => self.give_up(lost),
+            }),
             Err(SendError::NotSent(error) | SendError::MayHaveArrived(error)) => {
                 self.lose(error).await.map(|()| None)
             }
+        }
+    }
+
+    /// The call was not sent, and will not be.
+    fn release(&mut self, error: ClientError) -> ClientError {
+        if let Some(payment) = self.payment.take() {
+            payment.release();
+        }
+        match self.once.take() {
+            Some(once) => once.release(error),
+            None => error,
+        }
+    }
+
+    /// The call can not be sent again, and what became of it is not known.
+    fn give_up(&mut self, lost: TransportError) -> ClientError {
+        match (self.payment.take(), self.once.take()) {
+            (Some(payment), _) => payment.lose(lost),
+            (None, Some(once)) => once.lose(lost),
+            (None, None) => ClientError::Transport(lost),
         }
     }
 
@@ -303,6 +337,7 @@ impl<'a, W: Wire> Exchange<'a, W> {
         if self.repeat.is_none() {
             let (payer, site) = (self.payer, &self.site);
             let field = payer.credential_over(site, self.wire, payment).await?;
+            self.wire.paid_by(payment.channel_id());
             self.repeat = Some(field);
         }
         Ok(self.repeat.clone())
@@ -345,7 +380,7 @@ impl<'a, W: Wire> Exchange<'a, W> {
                     if let Err(reason) = offer.check_body(self.wire.body()) {
                         return Err(payment.refuse(reason.into()));
                     }
-                    self.take_up(payment.renew(offer).await?);
+                    self.payment = Some(payment.renew(offer).await?);
                 }
             }
             Action::Again(raise) => {
@@ -360,7 +395,7 @@ impl<'a, W: Wire> Exchange<'a, W> {
                     offer.check_body(self.wire.body())?;
                 }
                 if let Some(payment) = self.payment.take() {
-                    self.take_up(payment.replace(offer, reason).await?);
+                    self.payment = Some(payment.replace(offer, reason).await?);
                 }
             }
             Action::Fail(error) => {
@@ -372,11 +407,6 @@ impl<'a, W: Wire> Exchange<'a, W> {
             Action::FailInDoubt(error) => return Err(self.fail_in_doubt(error)),
         }
         Ok(())
-    }
-
-    fn take_up(&mut self, payment: Payment) {
-        self.channel = Some(payment.channel_id());
-        self.payment = Some(payment);
     }
 
     /// What the server says does not tell what became of a lost call.
@@ -397,12 +427,10 @@ impl<'a, W: Wire> Exchange<'a, W> {
         answer: &Answer,
         content: W::Content,
     ) -> Result<Delivered<W::Content>, ClientError> {
-        let channel = self.channel;
         let delivered = |content, receipt, payment| Delivered {
             content,
             receipt,
             payment,
-            channel,
         };
         let Some(mut payment) = self.payment.take() else {
             return Ok(delivered(content, None, None));

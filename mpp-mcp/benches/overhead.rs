@@ -65,7 +65,7 @@ impl Bench {
             |index: usize| LocalSigner::from_hex(&devnet.accounts()[index].private_key).unwrap();
         let server = PaymentServer::builder()
             .realm(Realm::new("bench.example").unwrap())
-            .secret_key(SecretKey::from_bytes(&[7; 32]).unwrap())
+            .secret_key(SecretKey::from_bytes(b"4t7w!z%C*F-JaNdRgUkXp2s5v8x/A?D(").unwrap())
             .network(Network::MODERATO)
             .chain(devnet.clone())
             .account(key(0))
@@ -179,7 +179,9 @@ fn overhead(criterion: &mut Criterion) {
             let text = calls
                 .get(next.replace(next.get() + 1))
                 .map_or(&*free, |text| text);
-            runtime.block_on(answer(&bench.catalog, black_box(text)))
+            let answered = runtime.block_on(answer(&bench.catalog, black_box(text)));
+            assert!(answered.contains(meta::RECEIPT), "{answered}");
+            answered
         });
     });
     group.finish();

@@ -24,6 +24,8 @@ mod budget;
 #[cfg(test)]
 mod conservation;
 #[cfg(test)]
+mod fragile;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod link;
@@ -47,3 +49,5 @@ mod stream;
 mod tidy;
 #[cfg(test)]
 mod wallet;
+#[cfg(test)]
+mod withheld;

@@ -12,8 +12,38 @@ use crate::origin::Site;
 use crate::payer::Payer;
 use crate::session::payment::Payment;
 
+/// Requests for a voucher that may come without any data between them
+/// (SECURITY-CASES A27).
+const MAX_UNFED: u32 = 16;
 /// Vouchers that one request may take: a higher one of another request can overtake it.
 const MAX_LATE: u32 = 8;
+
+/// With a stream that asks for vouchers: it may do so as long as it delivers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    unfed: u32,
+}
+
+impl Patience {
+    /// The stream asks for a voucher.
+    ///
+    /// # Errors
+    /// [`ClientError::Protocol`] when it has delivered nothing for too many.
+    pub const fn on_need(&mut self) -> Result<(), ClientError> {
+        self.unfed = self.unfed.saturating_add(1);
+        if self.unfed > MAX_UNFED {
+            return Err(ClientError::Protocol(
+                "it asks for voucher after voucher and delivers nothing",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The stream delivers.
+    pub const fn on_content(&mut self) {
+        self.unfed = 0;
+    }
+}
 
 impl Payer {
     /// Answers a stream's request for a voucher, with a top-up first if it

@@ -9,7 +9,7 @@ use super::{ManageWire, SendError};
 use crate::choice::Choice;
 use crate::credential::CredentialField;
 use crate::error::{ClientError, TransportError};
-use crate::flow::{ManageAction, Management};
+use crate::flow::{ManageAction, Management, Probe};
 use crate::offer::{Offer, Unpayable};
 use crate::origin::Site;
 use crate::payer::Payer;
@@ -150,6 +150,7 @@ impl Payer {
                 Err(SendError::NotSent(error) | SendError::MayHaveArrived(error)) => {
                     return Ok(Managed::Lost(error));
                 }
+                Err(SendError::Unsendable(error)) => return Err(error),
             };
             match management.on_answer(&answer) {
                 ManageAction::Done(receipt) => return Ok(Managed::Done(receipt)),
@@ -183,16 +184,39 @@ impl Payer {
         if let Some(offer) = self.known_offer(site) {
             return Ok(offer);
         }
-        let answer = wire.manage(crate::flow::Probe::Head, None).await?;
-        if answer.status != 402 {
-            return Err(ClientError::Protocol("it does not ask for payment"));
-        }
-        let choice = self.choose(site, &answer.challenges)?;
-        self.learn_choice(site, &choice);
-        match choice {
-            Choice::Session(offer) => Ok(offer),
-            Choice::Charge(_) | Choice::Method(..) => {
+        match self.ask(site, wire).await? {
+            Some(Choice::Session(offer)) => Ok(offer),
+            Some(Choice::Charge(_) | Choice::Method(..)) => {
                 Err(ClientError::Unpayable(Unpayable::NotOffered))
+            }
+            None => Err(ClientError::Protocol("it does not ask for payment")),
+        }
+    }
+
+    /// Asks for challenges without buying anything, and chooses one; `None`
+    /// where nothing is asked for.
+    ///
+    /// # Errors
+    /// [`ClientError::Transport`], and as [`Payer::choose`].
+    ///
+    /// # Cancel safety
+    /// Buys nothing.
+    pub async fn ask<W: ManageWire>(
+        &self,
+        site: &Site,
+        wire: &mut W,
+    ) -> Result<Option<Choice>, ClientError> {
+        let mut probe = Probe::Head;
+        loop {
+            let answer = wire.manage(probe, None).await?;
+            if answer.status == 402 {
+                let choice = self.choose(site, &answer.challenges)?;
+                self.learn_choice(site, &choice);
+                return Ok(Some(choice));
+            }
+            match probe.instead(answer.status) {
+                Some(other) => probe = other,
+                None => return Ok(None),
             }
         }
     }

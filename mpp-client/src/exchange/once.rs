@@ -103,6 +103,5 @@ pub(super) fn deliver<C>(
         content,
         receipt,
         payment: None,
-        channel: None,
     })
 }

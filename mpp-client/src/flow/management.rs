@@ -20,6 +20,16 @@ pub enum Probe {
     Post,
 }
 
+impl Probe {
+    /// How to ask a server that answers so because it does not know this way.
+    pub(crate) const fn instead(self, status: u16) -> Option<Self> {
+        match (self, status) {
+            (Self::Head, 404 | 405 | 501) => Some(Self::Post),
+            (Self::Head | Self::Post, _) => None,
+        }
+    }
+}
+
 /// What to do next with a management request.
 #[derive(Debug)]
 pub enum ManageAction {
@@ -69,8 +79,11 @@ impl Management {
 
     /// Decides what an answer means.
     pub fn on_answer(&mut self, answer: &Answer) -> ManageAction {
-        match (answer.status, self.probe) {
-            (200..=299, _) => match &answer.receipt {
+        if let Some(probe) = self.probe.instead(answer.status) {
+            return self.by(probe, None);
+        }
+        match answer.status {
+            200..=299 => match &answer.receipt {
                 ReceiptField::Session(receipt) => ManageAction::Done(receipt.clone()),
                 ReceiptField::Absent => {
                     ManageAction::Fail(ClientError::Protocol("it confirms without a receipt"))
@@ -79,8 +92,7 @@ impl Management {
                     ManageAction::Fail(ClientError::Protocol("its receipt can not be read"))
                 }
             },
-            (404 | 405 | 501, Probe::Head) => self.post(None),
-            (402, _) => self.on_refusal(answer),
+            402 => self.on_refusal(answer),
             _ => refused(answer),
         }
     }
@@ -102,14 +114,14 @@ impl Management {
         }
         // A second refusal by HEAD has no reason to show: ask once where there is a body.
         if self.probe == Probe::Head && answer.problem.is_none() {
-            return self.post(offer);
+            return self.by(Probe::Post, offer);
         }
         refused(answer)
     }
 
-    fn post(&mut self, offer: Option<Offer>) -> ManageAction {
-        self.probe = Probe::Post;
-        ManageAction::Send(Probe::Post, offer)
+    fn by(&mut self, probe: Probe, offer: Option<Offer>) -> ManageAction {
+        self.probe = probe;
+        ManageAction::Send(probe, offer)
     }
 }
 

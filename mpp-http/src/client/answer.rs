@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use mpp_client::flow::{Answer, ReceiptField, Repetition};
-use mpp_core::header::{challenge, decode_bytes, limits, names, receipt};
+use mpp_client::session::resume::SnapshotRefused;
+use mpp_core::header::{challenge, decode_bytes, limits, names, receipt, session};
 use mpp_core::{Challenge, Problem};
 use reqwest::Response;
+use serde_json::Value;
 
 /// Bytes of `WWW-Authenticate` that are looked at, over all its lines.
 const MAX_CHALLENGES: usize = limits::MAX_VALUE;
@@ -75,6 +77,18 @@ fn receipt_field(headers: &HeaderMap) -> ReceiptField {
             let text = decode_bytes(value.as_bytes());
             receipt::parse(&text).map_or(ReceiptField::Unreadable, ReceiptField::from)
         }
+    }
+}
+
+/// The snapshot in the header (PROTOCOL 5.8). Two of them are none that can be trusted.
+pub(super) fn snapshot(headers: &HeaderMap) -> Result<Option<Value>, SnapshotRefused> {
+    let mut values = headers.get_all(names::PAYMENT_SESSION_SNAPSHOT).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(SnapshotRefused::Unreadable),
+        (Some(value), None) => session::parse_snapshot(&decode_bytes(value.as_bytes()))
+            .map(Some)
+            .map_err(|_| SnapshotRefused::Unreadable),
     }
 }
 

@@ -7,17 +7,15 @@
 
 mod answer;
 mod builder;
-mod exchange;
-mod manage;
 mod order;
 mod request;
 mod response;
-mod resume;
 mod session;
 #[cfg(feature = "ws")]
 mod socket;
 mod stream;
 mod transport;
+mod wire;
 
 use std::fmt;
 
@@ -27,11 +25,10 @@ use mpp_client::{
     Subscription, TxHash,
 };
 use mpp_tempo::ChannelId;
-use reqwest::IntoUrl;
+use reqwest::{IntoUrl, Url};
 
 #[cfg(feature = "ws")]
 pub use self::socket::WsStream;
-use self::transport::Transport;
 pub use self::{
     builder::ClientBuilder,
     request::RequestBuilder,
@@ -39,6 +36,7 @@ pub use self::{
     session::{Session, SessionState},
     stream::SseStream,
 };
+use self::{transport::Transport, wire::Resource};
 
 /// An HTTP client that pays. Cheap to clone; clones share channels and connections.
 ///
@@ -122,6 +120,14 @@ impl Client {
             .into_url()
             .map_err(|_| ClientError::Misuse("the URL can not be read"))?;
         Ok(Session::new(self.clone(), url))
+    }
+
+    /// The place where a channel that pays for `url` is managed.
+    fn resource(&self, url: Url) -> Resource {
+        Resource {
+            transport: self.transport.clone(),
+            url,
+        }
     }
 
     /// Begins to listen to what happens. A slow listener loses events and delays nothing.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
-use mpp_client::session::payment::CredentialField;
+use mpp_client::credential::CredentialField;
+use mpp_client::exchange::{CallKey, Repeats};
 use mpp_client::{ClientError, new_idempotency_key};
 use mpp_core::header::names;
 use reqwest::{Body, Request};
@@ -28,26 +29,6 @@ pub(super) enum Repeating {
     WhenSafe,
     /// Never.
     Never,
-}
-
-/// When a request may be sent again without knowing what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeats {
-    /// With whatever credential.
-    Always,
-    /// With a credential that servers take once, so that they carry the request out once.
-    WhenPaidOnce,
-    /// Not at all.
-    Never,
-}
-
-/// Whose idempotency key a request has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyOf {
-    /// The caller's, who may have used it before.
-    Caller,
-    /// Its own.
-    Request,
 }
 
 /// A body, and whether it can be sent again.
@@ -78,25 +59,29 @@ impl Order {
     ///
     /// A server that knows the key serves and charges it once in any case; one that does not might
     /// carry a `POST` out twice (RFC 9110, 9.2.2), so that takes the caller's own key.
-    pub(super) fn prepare_repeats(&mut self) -> (Repeats, KeyOf) {
+    pub(super) fn prepare_repeats(&mut self) -> (Repeats, CallKey) {
         let chosen = self.headers.contains_key(names::IDEMPOTENCY_KEY);
         if !chosen && let Ok(key) = HeaderValue::from_str(&new_idempotency_key()) {
             self.headers.insert(names::IDEMPOTENCY_KEY, key);
         }
-        let can_be_sent = !matches!(self.body, OrderBody::Once(_));
-        let repeats = if self.repeating == Repeating::Never || !can_be_sent {
+        let repeats = if self.repeating == Repeating::Never || self.goes_once() {
             Repeats::Never
         } else if chosen || self.method.is_idempotent() {
             Repeats::Always
         } else {
             Repeats::WhenPaidOnce
         };
-        let key_of = if chosen {
-            KeyOf::Caller
-        } else {
-            KeyOf::Request
+        let key = match (self.key(), chosen) {
+            (None, _) => CallKey::None,
+            (Some(key), true) => CallKey::OfPurchase(key.to_owned()),
+            (Some(key), false) => CallKey::OfCall(key.to_owned()),
         };
-        (repeats, key_of)
+        (repeats, key)
+    }
+
+    /// Whether its body can be sent a single time.
+    pub(super) const fn goes_once(&self) -> bool {
+        matches!(self.body, OrderBody::Once(_))
     }
 
     /// The bytes that a challenge's digest must match; `None` when they are not known.
@@ -109,7 +94,7 @@ impl Order {
     }
 
     /// The idempotency key as it is sent.
-    pub(super) fn key(&self) -> Option<&str> {
+    fn key(&self) -> Option<&str> {
         let value = self.headers.get(names::IDEMPOTENCY_KEY)?;
         value.to_str().ok()
     }
@@ -118,7 +103,7 @@ impl Order {
     pub(super) fn request(
         &mut self,
         accept: &str,
-        field: Option<CredentialField>,
+        field: Option<&CredentialField>,
     ) -> Result<Request, ClientError> {
         let mut request = Request::new(self.method.clone(), self.url.clone());
         *request.timeout_mut() = self.timeout;
@@ -138,7 +123,7 @@ impl Order {
             headers.insert(names::ACCEPT_PAYMENT, accept);
         }
         if let Some(field) = field {
-            add_credential(headers, &field)?;
+            add_credential(headers, field)?;
         }
         Ok(request)
     }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use mpp_client::ClientError;
+use mpp_client::exchange::{Exchange, Track};
+use mpp_client::{ClientError, Site};
 use mpp_core::header::{idempotency_key::IdempotencyKey, names};
 use serde::Serialize;
 use url::Url;
 
-use super::exchange::Exchange;
 use super::order::{Order, OrderBody, Repeating};
-use super::session::Track;
+use super::wire::OrderWire;
 use super::{Client, PaidResponse};
 
 /// A request that pays when it must.
@@ -20,7 +20,7 @@ use super::{Client, PaidResponse};
 pub struct RequestBuilder {
     client: Client,
     order: Result<Order, ClientError>,
-    track: Option<Track>,
+    track: Option<Track<Url>>,
 }
 
 impl RequestBuilder {
@@ -36,7 +36,7 @@ impl RequestBuilder {
     }
 
     /// Reports the channel that pays to a session.
-    pub(super) fn tracked(mut self, track: Track) -> Self {
+    pub(super) fn tracked(mut self, track: Track<Url>) -> Self {
         self.track = Some(track);
         self
     }
@@ -155,8 +155,21 @@ impl RequestBuilder {
     /// covering it, and a channel that was being opened is taken over by the next request with the
     /// same transaction.
     pub async fn send(self) -> Result<PaidResponse, ClientError> {
-        Exchange::new(self.client, self.order?, self.track)?
+        let mut order = self.order?;
+        let site = Site::of(&order.url)?;
+        let (repeats, key) = order.prepare_repeats();
+        let payer = &self.client.payer;
+        let mut wire = OrderWire {
+            resource: self.client.resource(order.url.clone()),
+            order,
+            accept: payer.accept_payment(),
+            track: self.track.as_ref(),
+        };
+        let delivered = Exchange::new(payer, site, &mut wire)
+            .repeats(repeats)
+            .key(key)
             .run()
-            .await
+            .await?;
+        Ok(PaidResponse::of(delivered))
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, StatusCode};
+use mpp_client::exchange::Delivered;
 use mpp_client::session::payment::Payment;
 use mpp_client::{ClientError, TransportError};
 use mpp_core::Receipt;
@@ -22,15 +23,11 @@ pub struct PaidResponse {
 }
 
 impl PaidResponse {
-    pub(super) const fn new(
-        content: Content,
-        receipt: Option<Receipt>,
-        payment: Option<Payment>,
-    ) -> Self {
+    pub(super) fn of(delivered: Delivered<Content>) -> Self {
         Self {
-            content,
-            receipt,
-            payment,
+            content: delivered.content,
+            receipt: delivered.receipt,
+            payment: delivered.payment,
         }
     }
 
@@ -96,10 +93,7 @@ impl PaidResponse {
 
     /// The body in pieces, as it comes.
     pub fn bytes_stream(self) -> impl Stream<Item = Result<Bytes, ClientError>> + Send {
-        match self.content {
-            Content::Read(_, body) => stream::iter([Ok(body)]).left_stream(),
-            Content::Live(response) => response.bytes_stream().map_err(broken).right_stream(),
-        }
+        pieces(self.content)
     }
 
     /// The answer as reqwest gives it, without payment.
@@ -116,9 +110,15 @@ impl PaidResponse {
         }
     }
 
-    /// The parts that a paid stream goes on with.
-    pub(super) fn into_parts(self) -> (Content, Option<Receipt>, Option<Payment>) {
-        (self.content, self.receipt, self.payment)
+    /// The parts that a paid stream goes on with: what is to be read, and how it was paid.
+    pub(super) fn into_parts(
+        self,
+    ) -> (
+        impl Stream<Item = Result<Bytes, ClientError>> + Send + use<>,
+        Option<Receipt>,
+        Option<Payment>,
+    ) {
+        (pieces(self.content), self.receipt, self.payment)
     }
 
     const fn head(&self) -> &Response {
@@ -137,8 +137,15 @@ impl fmt::Debug for PaidResponse {
     }
 }
 
+fn pieces(content: Content) -> impl Stream<Item = Result<Bytes, ClientError>> + Send {
+    match content {
+        Content::Read(_, body) => stream::iter([Ok(body)]).left_stream(),
+        Content::Live(response) => response.bytes_stream().map_err(broken).right_stream(),
+    }
+}
+
 /// A connection that broke while a body was read.
-pub(super) fn broken(error: reqwest::Error) -> ClientError {
+fn broken(error: reqwest::Error) -> ClientError {
     let cause = error.without_url();
     ClientError::Transport(TransportError::caused("the body broke off", cause))
 }

@@ -1,21 +1,13 @@
 //! A server that is paid for a while.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use http::{Method, header};
-use mpp_client::session::book::StaleReason;
-use mpp_client::{ClientError, Origin, TxHash};
-use mpp_core::{Amount, ProblemKind, SessionReceipt};
+use mpp_client::exchange::Track;
+use mpp_client::{ClientError, Origin, Site, TxHash};
+use mpp_core::{Amount, SessionReceipt};
 use mpp_tempo::ChannelId;
 use url::Url;
 
-use super::manage::{Managed, refusal};
-use super::{Client, RequestBuilder, SseStream};
-
-/// Top-ups that one call may send: earlier ones that are not finished, and the one it asks for.
-const MAX_TOP_UPS: u32 = 4;
-/// Closes that one call may send: the first, and after a correction of the amount.
-const MAX_CLOSES: u32 = 3;
+use super::{Client, RequestBuilder, SseStream, wire::Resource};
 
 /// A server that is paid for a while, over one channel.
 ///
@@ -25,7 +17,8 @@ const MAX_CLOSES: u32 = 3;
 pub struct Session {
     client: Client,
     url: Url,
-    track: Track,
+    /// The channel that paid last, and for which URL.
+    track: Track<Url>,
 }
 
 /// Where a session stands.
@@ -62,8 +55,8 @@ impl Session {
 
     /// Begins a request, as [`Session::get`].
     pub fn request(&self, method: Method, url: impl AsRef<str>) -> RequestBuilder {
-        let url = self.url.join(url.as_ref()).ok();
-        RequestBuilder::new(self.client.clone(), method, url).tracked(self.track.clone())
+        RequestBuilder::new(self.client.clone(), method, self.at(url).ok())
+            .tracked(self.track.clone())
     }
 
     /// Opens a paid event stream and yields the data of its events.
@@ -78,16 +71,13 @@ impl Session {
     /// # Cancel safety
     /// As [`RequestBuilder::send`].
     pub async fn sse(&self, url: impl AsRef<str>) -> Result<SseStream, ClientError> {
-        let url = self
-            .url
-            .join(url.as_ref())
-            .map_err(|_| ClientError::Misuse("the URL can not be read"))?;
+        let url = self.at(url)?;
         let response = self
             .request(Method::GET, url.as_str())
             .header(header::ACCEPT, "text/event-stream")
             .send()
             .await?;
-        SseStream::new(self.client.clone(), url, response)
+        SseStream::new(&self.client, url, response)
     }
 
     /// Opens a paid stream over a WebSocket, and yields the texts of its messages.
@@ -102,14 +92,8 @@ impl Session {
     /// As [`RequestBuilder::send`].
     #[cfg(feature = "ws")]
     pub async fn ws(&self, url: impl AsRef<str>) -> Result<super::WsStream, ClientError> {
-        let url = self
-            .url
-            .join(url.as_ref())
-            .map_err(|_| ClientError::Misuse("the URL can not be read"))?;
-        let url = super::socket::http(url)?;
-        let stream = self.client.socket(&url).await?;
-        self.track.note(stream.channel_id(), &url);
-        Ok(stream)
+        let url = super::socket::http(self.at(url)?)?;
+        self.client.socket(url, &self.track).await
     }
 
     /// Adds `additional` base units to the channel.
@@ -122,18 +106,11 @@ impl Session {
     /// # Cancel safety
     /// Dropped, the top-up may happen; the next one finds out.
     pub async fn top_up(&self, additional: Amount) -> Result<SessionReceipt, ClientError> {
-        let (channel, url) = self.channel()?;
-        let offer = self.client.any_offer(&url).await?;
-        for _ in 0..MAX_TOP_UPS {
-            let payer = &self.client.payer;
-            let top_up = payer.top_up(channel, &offer, additional).await?;
-            let is_repeat = top_up.is_repeat();
-            let receipt = self.client.top_up(&url, offer.clone(), top_up).await?;
-            if !is_repeat {
-                return Ok(receipt);
-            }
-        }
-        Err(ClientError::Protocol("it never finishes a top-up"))
+        let (channel, site, mut resource) = self.managed()?;
+        let payer = &self.client.payer;
+        payer
+            .top_up_over(&site, &mut resource, channel, additional)
+            .await
     }
 
     /// Closes the channel: the server settles what was spent, and the rest comes back.
@@ -148,36 +125,9 @@ impl Session {
     /// # Cancel safety
     /// Dropped, the channel may be closed and takes no requests; close again to find out.
     pub async fn close(&self) -> Result<SessionReceipt, ClientError> {
-        let (channel, url) = self.channel()?;
-        let offer = self.client.any_offer(&url).await?;
-        let mut close = self.client.payer.close(channel).await?;
-        for _ in 0..MAX_CLOSES {
-            match self.client.manage(&url, offer.clone(), &mut close).await? {
-                Managed::Done(receipt) => {
-                    close.confirm(&receipt)?;
-                    return Ok(*receipt);
-                }
-                Managed::Lost(error) => return Err(close.lose(error)),
-                Managed::Refused { status, problem } => {
-                    let reason = problem.as_ref().and_then(|problem| match problem.kind {
-                        ProblemKind::ChannelNotFound => Some(StaleReason::NotFound),
-                        ProblemKind::ChannelFinalized => Some(StaleReason::Finalized),
-                        _ => None,
-                    });
-                    if let Some(reason) = reason {
-                        return Err(close.gone(reason, refusal(status, problem)));
-                    }
-                    let again = match &problem {
-                        Some(problem) => close.adjust(problem)?,
-                        None => false,
-                    };
-                    if !again {
-                        return Err(close.refuse(refusal(status, problem)));
-                    }
-                }
-            }
-        }
-        Err(close.refuse(ClientError::Protocol("no close voucher is right for it")))
+        let (channel, site, mut resource) = self.managed()?;
+        let payer = &self.client.payer;
+        payer.close_over(&site, &mut resource, channel).await
     }
 
     /// Asks the chain for the rest of the deposit, without the server.
@@ -211,7 +161,7 @@ impl Session {
     /// # Errors
     /// [`ClientError::Book`].
     pub fn state(&self) -> Result<Option<SessionState>, ClientError> {
-        let Some((channel_id, _)) = self.track.get() else {
+        let Some((channel_id, _)) = self.track.last() else {
             return Ok(None);
         };
         let summary = self.client.payer.channel(&channel_id)?;
@@ -223,9 +173,20 @@ impl Session {
         }))
     }
 
+    fn at(&self, url: impl AsRef<str>) -> Result<Url, ClientError> {
+        let url = self.url.join(url.as_ref());
+        url.map_err(|_| ClientError::Misuse("the URL can not be read"))
+    }
+
+    /// The channel, and where it is managed.
+    fn managed(&self) -> Result<(ChannelId, Site, Resource), ClientError> {
+        let (channel, url) = self.channel()?;
+        Ok((channel, Site::of(&url)?, self.client.resource(url)))
+    }
+
     /// The channel that the session has used, or one of its server in the book.
     fn channel(&self) -> Result<(ChannelId, Url), ClientError> {
-        if let Some(used) = self.track.get() {
+        if let Some(used) = self.track.last() {
             return Ok(used);
         }
         let origin = Origin::of(&self.url)?;
@@ -233,21 +194,5 @@ impl Session {
         known
             .map(|channel| (channel, self.url.clone()))
             .ok_or(ClientError::Misuse("the session has no channel yet"))
-    }
-}
-
-/// The channel that a session used last, and where.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Track(Arc<Mutex<Option<(ChannelId, Url)>>>);
-
-impl Track {
-    pub(super) fn note(&self, channel: ChannelId, url: &Url) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = Some((channel, url.clone()));
-    }
-
-    fn get(&self) -> Option<(ChannelId, Url)> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.clone()
     }
 }

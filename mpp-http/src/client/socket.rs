@@ -6,7 +6,7 @@ mod wire;
 
 use std::fmt;
 
-use mpp_client::exchange::Exchange;
+use mpp_client::exchange::{Exchange, Patience, Track};
 use mpp_client::session::payment::Payment;
 use mpp_client::{ClientError, Payer, Site, TransportError};
 use mpp_core::SessionReceipt;
@@ -17,9 +17,6 @@ pub(super) use self::connect::http;
 use self::line::Line;
 use self::wire::SocketWire;
 use super::Client;
-
-/// Requests for a voucher that may come without any data between them (SECURITY-CASES A27).
-const MAX_UNFED: u32 = 16;
 
 /// A paid stream over a WebSocket: yields the texts of its messages.
 ///
@@ -32,26 +29,30 @@ pub struct WsStream {
     payment: Option<Box<Payment>>,
     channel: ChannelId,
     receipt: Option<SessionReceipt>,
-    unfed: u32,
+    patience: Patience,
 }
 
 impl Client {
     /// Opens a paid WebSocket at an HTTP URL.
-    pub(super) async fn socket(&self, url: &Url) -> Result<WsStream, ClientError> {
-        let site = Site::of(url)?;
-        let mut wire = SocketWire::new(self, url);
+    pub(super) async fn socket(
+        &self,
+        url: Url,
+        track: &Track<Url>,
+    ) -> Result<WsStream, ClientError> {
+        let site = Site::of(&url)?;
+        let mut wire = SocketWire::new(self.resource(url), track);
         let begun = Exchange::new(&self.payer, site.clone(), &mut wire)
             .run()
             .await?;
-        match (wire.into_line(), begun.payment, begun.channel) {
-            (Some(line), Some(payment), Some(channel)) => Ok(WsStream {
+        match (wire.into_line(), begun.payment) {
+            (Some(line), Some(payment)) => Ok(WsStream {
                 payer: self.payer.clone(),
                 site,
                 line,
+                channel: payment.channel_id(),
                 payment: Some(Box::new(payment)),
-                channel,
                 receipt: None,
-                unfed: 0,
+                patience: Patience::default(),
             }),
             _ => Err(ClientError::Protocol("it does not ask for payment")),
         }
@@ -71,7 +72,7 @@ impl WsStream {
     pub async fn next(&mut self) -> Option<Result<String, ClientError>> {
         loop {
             if let Some(text) = self.line.ready.pop_front() {
-                self.unfed = 0;
+                self.patience.on_content();
                 return Some(Ok(text));
             }
             let step = self.step().await;
@@ -103,12 +104,7 @@ impl WsStream {
             }
             return Ok(true);
         };
-        self.unfed = self.unfed.saturating_add(1);
-        if self.unfed > MAX_UNFED {
-            return Err(ClientError::Protocol(
-                "it asks for voucher after voucher and delivers nothing",
-            ));
-        }
+        self.patience.on_need()?;
         self.payer
             .feed_over(&self.site, &mut self.line, payment, &need)
             .await?;

@@ -9,21 +9,17 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, Stream, StreamExt};
+use mpp_client::exchange::Patience;
 use mpp_client::session::payment::Payment;
-use mpp_client::{ClientError, Site};
-use mpp_core::{Problem, ProblemKind, Receipt, SessionReceipt};
+use mpp_client::{ClientError, Payer, Site};
+use mpp_core::{Receipt, SessionReceipt};
 use mpp_tempo::wire::NeedVoucher;
 use url::Url;
 
-use super::manage::{Managed, refusal};
+use super::wire::Resource;
 use super::{Client, PaidResponse};
 use crate::sse::decode::Decoder;
 use crate::sse::{NEED_VOUCHER, RECEIPT};
-
-/// Requests for a voucher that may come without any data between them (SECURITY-CASES A27).
-const MAX_UNFED: u32 = 16;
-/// Vouchers that one request may take: a higher one of another request can overtake it.
-const MAX_LATE: u32 = 8;
 
 /// A paid event stream: yields the data of its events.
 ///
@@ -31,8 +27,7 @@ const MAX_LATE: u32 = 8;
 /// paying. The stream ends with the server's receipt; dropped before, what it may have cost stays
 /// covered until a later receipt tells.
 pub struct SseStream {
-    client: Client,
-    url: Url,
+    beside: Beside,
     body: BoxStream<'static, Result<Bytes, ClientError>>,
     decoder: Decoder,
     ready: VecDeque<String>,
@@ -42,7 +37,7 @@ pub struct SseStream {
     /// A receipt that came while a voucher was on its way.
     ending: Option<SessionReceipt>,
     receipt: Option<SessionReceipt>,
-    unfed: u32,
+    patience: Patience,
 }
 
 /// Who has the payment.
@@ -57,7 +52,7 @@ enum State {
 
 impl SseStream {
     pub(super) fn new(
-        client: Client,
+        client: &Client,
         url: Url,
         response: PaidResponse,
     ) -> Result<Self, ClientError> {
@@ -66,7 +61,7 @@ impl SseStream {
                 status: response.status().as_u16(),
             });
         }
-        let (content, receipt, payment) = response.into_parts();
+        let (body, receipt, payment) = response.into_parts();
         let state = match (payment, receipt) {
             (Some(payment), _) => State::Reading(Box::new(payment)),
             // A receipt of a session finished the request: the answer is no stream. A charge pays
@@ -76,10 +71,13 @@ impl SseStream {
             }
             (None, Some(Receipt::Charge(_)) | None) => State::Done,
         };
-        let body = PaidResponse::new(content, None, None).bytes_stream();
+        let beside = Beside {
+            payer: client.payer.clone(),
+            site: Site::of(&url)?,
+            resource: client.resource(url),
+        };
         Ok(Self {
-            client,
-            url,
+            beside,
             body: body.boxed(),
             decoder: Decoder::default(),
             ready: VecDeque::new(),
@@ -87,7 +85,7 @@ impl SseStream {
             waiting: None,
             ending: None,
             receipt: None,
-            unfed: 0,
+            patience: Patience::default(),
         })
     }
 
@@ -108,7 +106,7 @@ impl SseStream {
                 // The name space of payment events is not for content.
                 name if name.starts_with("payment-") => {}
                 _ => {
-                    self.unfed = 0;
+                    self.patience.on_content();
                     self.ready.push_back(event.data);
                 }
             }
@@ -119,15 +117,10 @@ impl SseStream {
     fn on_need(&mut self, data: &str) -> Result<(), ClientError> {
         let need: NeedVoucher = serde_json::from_str(data)
             .map_err(|_| ClientError::Protocol("it asks for a voucher in no readable way"))?;
-        self.unfed = self.unfed.saturating_add(1);
-        if self.unfed > MAX_UNFED {
-            return Err(ClientError::Protocol(
-                "it asks for voucher after voucher and delivers nothing",
-            ));
-        }
+        self.patience.on_need()?;
         match std::mem::replace(&mut self.state, State::Done) {
             State::Reading(payment) => {
-                let answer = answer(self.client.clone(), self.url.clone(), payment, need);
+                let answer = self.beside.clone().answer(payment, need);
                 self.state = State::Answering(answer.boxed());
             }
             State::Answering(answer) => {
@@ -174,7 +167,7 @@ impl SseStream {
         self.state = match self.waiting.take() {
             None => State::Reading(payment),
             Some(need) => {
-                let answer = answer(self.client.clone(), self.url.clone(), payment, need);
+                let answer = self.beside.clone().answer(payment, need);
                 State::Answering(answer.boxed())
             }
         };
@@ -243,53 +236,25 @@ impl fmt::Debug for SseStream {
     }
 }
 
-/// Answers a request for a voucher, with a top-up first if it needs one.
-async fn answer(
-    client: Client,
-    url: Url,
-    mut payment: Box<Payment>,
-    need: NeedVoucher,
-) -> (Box<Payment>, Result<(), ClientError>) {
-    let result = feed(&client, &url, &mut payment, &need).await;
-    (payment, result)
+/// Where vouchers go, beside the stream that asks for them.
+#[derive(Clone)]
+struct Beside {
+    payer: Payer,
+    site: Site,
+    resource: Resource,
 }
 
-async fn feed(
-    client: &Client,
-    url: &Url,
-    payment: &mut Payment,
-    need: &NeedVoucher,
-) -> Result<(), ClientError> {
-    payment.extend(need)?;
-    for _ in 0..MAX_LATE {
-        // Signs within the policy, and refills first when the deposit is too small.
-        client.credential(url, payment).await?;
-        let known = client.payer.known_offer(&Site::of(url)?);
-        let offer = known.unwrap_or_else(|| payment.offer().clone());
-        match client.manage(url, offer, payment).await? {
-            Managed::Done(receipt) => return payment.observe_voucher(&receipt),
-            Managed::Refused {
-                problem: Some(problem),
-                ..
-            } if is_covered(&problem, need) => return Ok(()),
-            Managed::Refused {
-                problem: Some(problem),
-                ..
-            } if problem.kind == ProblemKind::DeltaTooSmall => {}
-            Managed::Refused { status, problem } => return Err(refusal(status, problem)),
-            // It cost nothing, but the stream can not go on without it.
-            Managed::Lost(error) => return Err(ClientError::Transport(error)),
-        }
+impl Beside {
+    /// Answers a request for a voucher, with a top-up first if it needs one.
+    async fn answer(
+        mut self,
+        mut payment: Box<Payment>,
+        need: NeedVoucher,
+    ) -> (Box<Payment>, Result<(), ClientError>) {
+        let answered = self
+            .payer
+            .feed_over(&self.site, &mut self.resource, &mut payment, &need)
+            .await;
+        (payment, answered)
     }
-    Err(ClientError::Protocol(
-        "it refuses every voucher as too late",
-    ))
-}
-
-/// A higher voucher of another request has covered the need already.
-fn is_covered(problem: &Problem, need: &NeedVoucher) -> bool {
-    problem.kind == ProblemKind::DeltaTooSmall
-        && problem
-            .accepted_cumulative
-            .is_some_and(|accepted| accepted >= need.required_cumulative)
 }

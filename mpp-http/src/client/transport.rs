@@ -1,20 +1,12 @@
 //! Sending a request, and telling whether a failed one may have arrived.
 
-use mpp_client::{BuildError, ClientError, TransportError};
+use mpp_client::exchange::SendError;
+use mpp_client::{BuildError, TransportError};
 use reqwest::{Client, ClientBuilder, Request, Response, redirect::Policy};
 
 /// An HTTP client that follows no redirect.
 #[derive(Clone, Debug)]
 pub(super) struct Transport(Client);
-
-/// How sending failed.
-#[derive(Debug)]
-pub(super) enum SendError {
-    /// No connection was made: the server has seen nothing.
-    NotSent(TransportError),
-    /// The server may have seen the request.
-    MayHaveArrived(TransportError),
-}
 
 impl Transport {
     /// Builds the client.
@@ -47,16 +39,8 @@ impl Transport {
     }
 }
 
-impl From<SendError> for ClientError {
-    fn from(error: SendError) -> Self {
-        match error {
-            SendError::NotSent(error) | SendError::MayHaveArrived(error) => Self::Transport(error),
-        }
-    }
-}
-
 /// A connection that broke, or took too long, after the request was begun.
-pub(super) fn lost(error: reqwest::Error) -> TransportError {
+fn lost(error: reqwest::Error) -> TransportError {
     let what = if error.is_timeout() {
         "the answer did not come in time"
     } else {

@@ -185,9 +185,18 @@ impl PaymentLayer {
         mut response: Response<R>,
         body: RequestBody,
     ) -> Response<PaymentBody<R>> {
+        let is_known_again = grant.is_known_again();
+        let refuse = |failure: &Failure| {
+            let refusal = self.refuse(failure, body);
+            if is_known_again {
+                refusal
+            } else {
+                render::after_handler(refusal)
+            }
+        };
         if let Some(unaffordable) = response.extensions_mut().remove::<Unaffordable>() {
             grant.release().await;
-            return self.refuse(unaffordable.failure(), body);
+            return refuse(unaffordable.failure());
         }
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
@@ -208,7 +217,7 @@ impl PaymentLayer {
         };
         match grant.capture(stored).await {
             Ok(receipt) => render::served(response, &receipt),
-            Err(failure) => self.refuse(&failure, body),
+            Err(failure) => refuse(&failure),
         }
     }
 

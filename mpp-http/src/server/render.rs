@@ -45,6 +45,13 @@ pub(super) fn refusal<B>(refusal: &Refusal) -> Response<PaymentBody<B>> {
     response
 }
 
+/// A refusal after the handler has run. A request that is not known again would
+/// have it run twice, so nobody is told when to send it again.
+pub(super) fn after_handler<B>(mut refusal: Response<B>) -> Response<B> {
+    refusal.headers_mut().remove(header::RETRY_AFTER);
+    refusal
+}
+
 /// As [`refusal`], for a request with a key.
 ///
 /// These are given after a look for an earlier request with that key, and

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mpp_client::ClientError;
+use mpp_core::{Problem, ProblemKind};
 
 use crate::shop::{PRICE, Shop, does, units};
 use crate::wire::{Head, Reply};
@@ -164,4 +165,28 @@ async fn a_body_that_breaks_off_was_paid() {
     let broken = response.bytes().await;
     assert!(matches!(broken, Err(ClientError::Transport(_))));
     assert_eq!(client.channels().unwrap()[0].spent, units(2 * PRICE));
+}
+
+// It can not be sent again, so what becomes of the sending that the server is busy with is not known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streamed_body_that_the_server_is_busy_with_is_in_doubt() {
+    let shop = Shop::open().await;
+    let client = shop.client();
+    client.get(shop.at("/a")).send().await.unwrap();
+    shop.trick(does("voucher"), |shop, request| async move {
+        shop.charge(request.payload().unwrap().channel_id());
+        shop.refuse(Problem::new(ProblemKind::RequestInProgress, "wait"))
+    });
+    let pieces = [Ok::<_, std::io::Error>("one "), Ok("two")];
+    let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+    let request = client.post(shop.at("/a")).body_stream(body);
+    let error = request.send().await.unwrap_err();
+    assert!(
+        matches!(error, ClientError::Indeterminate { cumulative, .. } if cumulative == units(2 * PRICE)),
+        "{error:?}"
+    );
+    // It was charged: the next request covers both.
+    client.get(shop.at("/a")).send().await.unwrap();
+    assert_eq!(shop.only().spent, units(3 * PRICE));
+    assert_eq!(shop.only().accepted, units(3 * PRICE));
 }

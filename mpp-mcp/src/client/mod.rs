@@ -8,7 +8,6 @@
 pub(crate) mod answer;
 mod call;
 mod paying;
-mod track;
 mod wire;
 
 pub use self::{
@@ -17,9 +16,10 @@ pub use self::{
     wire::{Reply, Transport},
 };
 
+pub(crate) use self::{call::Credentials, wire::CallWire};
+
 #[cfg(feature = "rmcp")]
-pub(crate) use self::wire::unwritten;
-pub(crate) use self::{call::Credentials, track::Track};
+pub(crate) use self::wire::Caller;
 
 use mpp_client::Payer;
 

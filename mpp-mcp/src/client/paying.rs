@@ -1,13 +1,16 @@
 //! A JSON-RPC client that pays.
 
-use mpp_client::{ClientError, Origin, Payer, Site, exchange::Exchange};
+use mpp_client::{
+    ClientError, Origin, Payer, Site,
+    exchange::{Exchange, Track},
+};
 use mpp_core::{Amount, Receipt, SessionReceipt};
 use mpp_tempo::ChannelId;
 use serde_json::Value;
 
 use super::{
-    CallOptions, Credentials, Track,
-    wire::{RpcWire, Transport},
+    CallOptions, CallWire, Credentials,
+    wire::{RpcCall, Transport},
 };
 use crate::{error::RpcError, operation::Operation};
 
@@ -83,9 +86,6 @@ impl<T: Transport> PayingClient<T> {
             .key(key)
             .run()
             .await?;
-        if let Some(channel) = delivered.channel {
-            self.last.note(channel, (operation, params));
-        }
         Ok(PaidReply {
             result: delivered.content.result,
             receipt: delivered.receipt,
@@ -127,12 +127,12 @@ impl<T: Transport> PayingClient<T> {
     /// The channel that paid last.
     #[must_use]
     pub fn channel_id(&self) -> Option<ChannelId> {
-        self.last.get().map(|(channel, _)| channel)
+        self.last.last().map(|(channel, _)| channel)
     }
 
     fn last(&self) -> Result<(ChannelId, (Operation, Option<Value>)), ClientError> {
         let none = ClientError::Misuse("the client has paid for nothing yet");
-        self.last.get().ok_or(none)
+        self.last.last().ok_or(none)
     }
 
     fn site(&self, operation: &Operation) -> Site {
@@ -144,11 +144,15 @@ impl<T: Transport> PayingClient<T> {
         operation: &'a Operation,
         params: Option<&'a Value>,
         credentials: Credentials,
-    ) -> RpcWire<'a, T> {
-        RpcWire {
+    ) -> CallWire<RpcCall<'a, T>> {
+        let caller = RpcCall {
             transport: &self.transport,
             operation,
             params,
+            track: &self.last,
+        };
+        CallWire {
+            caller,
             credentials,
         }
     }

@@ -5,9 +5,10 @@ use std::{future::Future, time::Duration};
 use mpp_client::{
     TransportError,
     credential::CredentialField,
-    exchange::{Acquaintance, ManageWire, SendError, Wire},
+    exchange::{Acquaintance, ManageWire, SendError, Track, Wire},
     flow::{Answer, Probe},
 };
+use mpp_tempo::ChannelId;
 use serde_json::Value;
 
 use super::{
@@ -95,15 +96,86 @@ impl Reply {
     }
 }
 
-/// One call over a transport.
-pub(super) struct RpcWire<'a, T> {
+/// One call of a server, in the types of whoever makes it.
+pub(crate) trait Caller: Send + Sync {
+    type Reply: Send;
+
+    /// Makes the call, with these members in its metadata.
+    fn call(&self, payment: Members)
+    -> impl Future<Output = Result<Self::Reply, SendError>> + Send;
+
+    /// What a reply says about payment.
+    fn read(&self, reply: &Self::Reply) -> Answer;
+
+    /// The metadata of a reply.
+    fn meta_of<'r>(&self, reply: &'r Self::Reply) -> Option<&'r Members>;
+
+    /// Takes note of the channel that pays.
+    fn note(&self, channel: ChannelId);
+}
+
+/// One call as a wire of `mpp-client`.
+pub(crate) struct CallWire<C> {
+    pub(crate) caller: C,
+    pub(crate) credentials: Credentials,
+}
+
+impl<C: Caller> ManageWire for CallWire<C> {
+    async fn manage(
+        &mut self,
+        _: Probe,
+        field: Option<&CredentialField>,
+    ) -> Result<Answer, SendError> {
+        let payment = Credentials::management(field).map_err(SendError::Unsendable)?;
+        let reply = self.caller.call(payment).await?;
+        Ok(self.caller.read(&reply))
+    }
+}
+
+impl<C: Caller> Wire for CallWire<C> {
+    type Content = C::Reply;
+
+    async fn send(
+        &mut self,
+        field: Option<&CredentialField>,
+    ) -> Result<(Answer, C::Reply), SendError> {
+        let payment = self.credentials.content(field);
+        let payment = payment.map_err(SendError::Unsendable)?;
+        let reply = self.caller.call(payment).await?;
+        Ok((self.caller.read(&reply), reply))
+    }
+
+    async fn introduce(
+        &mut self,
+        proof: Option<&CredentialField>,
+    ) -> Result<Acquaintance, SendError> {
+        let payment = Credentials::introduction(proof).map_err(SendError::Unsendable)?;
+        let reply = self.caller.call(payment).await?;
+        let answer = self.caller.read(&reply);
+        let meta = self.caller.meta_of(&reply);
+        Ok(answer::acquaintance(answer, meta))
+    }
+
+    async fn pause(&mut self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    fn paid_by(&mut self, channel: ChannelId) {
+        self.caller.note(channel);
+    }
+}
+
+/// One call over a transport of plain messages.
+pub(super) struct RpcCall<'a, T> {
     pub(super) transport: &'a T,
     pub(super) operation: &'a Operation,
     pub(super) params: Option<&'a Value>,
-    pub(super) credentials: Credentials,
+    pub(super) track: &'a Track<(Operation, Option<Value>)>,
 }
 
-impl<T: Transport> RpcWire<'_, T> {
+impl<T: Transport> Caller for RpcCall<'_, T> {
+    type Reply = Reply;
+
     async fn call(&self, payment: Members) -> Result<Reply, SendError> {
         let mut params = self.params.cloned();
         let mut root = Members::new();
@@ -117,48 +189,17 @@ impl<T: Transport> RpcWire<'_, T> {
             .call(self.operation.method(), params, root)
             .await
     }
-}
 
-/// A credential that can not be written is not sent.
-pub(crate) fn unwritten(_: mpp_client::ClientError) -> SendError {
-    SendError::NotSent(TransportError::new("the credential can not be written"))
-}
-
-impl<T: Transport> ManageWire for RpcWire<'_, T> {
-    async fn manage(
-        &mut self,
-        _: Probe,
-        field: Option<&CredentialField>,
-    ) -> Result<Answer, SendError> {
-        let payment = Credentials::management(field).map_err(unwritten)?;
-        let reply = self.call(payment).await?;
-        Ok(reply.answer(self.operation))
-    }
-}
-
-impl<T: Transport> Wire for RpcWire<'_, T> {
-    type Content = Reply;
-
-    async fn send(
-        &mut self,
-        field: Option<&CredentialField>,
-    ) -> Result<(Answer, Reply), SendError> {
-        let payment = self.credentials.content(field).map_err(unwritten)?;
-        let reply = self.call(payment).await?;
-        Ok((reply.answer(self.operation), reply))
+    fn read(&self, reply: &Reply) -> Answer {
+        reply.answer(self.operation)
     }
 
-    async fn introduce(
-        &mut self,
-        proof: Option<&CredentialField>,
-    ) -> Result<Acquaintance, SendError> {
-        let payment = Credentials::introduction(proof).map_err(unwritten)?;
-        let reply = self.call(payment).await?;
-        let answer = reply.answer(self.operation);
-        Ok(answer::acquaintance(answer, reply.payment(self.operation)))
+    fn meta_of<'r>(&self, reply: &'r Reply) -> Option<&'r Members> {
+        reply.payment(self.operation)
     }
 
-    async fn pause(&mut self, time: Duration) {
-        tokio::time::sleep(time).await;
+    fn note(&self, channel: ChannelId) {
+        let call = (self.operation.clone(), self.params.cloned());
+        self.track.note(channel, call);
     }
 }

@@ -10,14 +10,17 @@ use ::rmcp::{
         GetPromptResult, ReadResourceRequestParams, ReadResourceResult, ServerResult,
     },
 };
-use mpp_client::{ClientError, Origin, Payer, Site, exchange::Exchange};
+use mpp_client::{
+    ClientError, Origin, Payer, Site,
+    exchange::{Exchange, Track},
+};
 use mpp_core::{Amount, Receipt, SessionReceipt};
 use mpp_tempo::ChannelId;
 
-use self::{order::Order, wire::PeerWire};
+use self::{order::Order, wire::PeerCall};
 use crate::{
     capability::PAYMENT,
-    client::{CallOptions, Credentials, Track, capability},
+    client::{CallOptions, CallWire, Credentials, capability},
 };
 
 /// What a call brought, and its receipt if it was paid.
@@ -175,7 +178,7 @@ impl PayingPeer {
     /// As [`Payer::top_up_over`].
     pub async fn top_up(&self, additional: Amount) -> Result<SessionReceipt, ClientError> {
         let (channel, order) = self.last()?;
-        let mut wire = PeerWire::new(&self.peer, &order, Credentials::none());
+        let mut wire = self.wire(&order, Credentials::none());
         self.payer
             .top_up_over(&self.site(&order), &mut wire, channel, additional)
             .await
@@ -191,7 +194,7 @@ impl PayingPeer {
     /// As [`Payer::close_over`].
     pub async fn close(&self) -> Result<SessionReceipt, ClientError> {
         let (channel, order) = self.last()?;
-        let mut wire = PeerWire::new(&self.peer, &order, Credentials::none());
+        let mut wire = self.wire(&order, Credentials::none());
         self.payer
             .close_over(&self.site(&order), &mut wire, channel)
             .await
@@ -200,7 +203,7 @@ impl PayingPeer {
     /// The channel that paid last.
     #[must_use]
     pub fn channel_id(&self) -> Option<ChannelId> {
-        self.last.get().map(|(channel, _)| channel)
+        self.last.last().map(|(channel, _)| channel)
     }
 
     async fn buy(
@@ -211,26 +214,35 @@ impl PayingPeer {
         let accept = self.payer.accept_payment();
         let credentials = Credentials::of(&order.operation(), options, accept)?;
         let (key, repeats) = (credentials.key.clone(), credentials.repeats);
-        let mut wire = PeerWire::new(&self.peer, &order, credentials);
+        let mut wire = self.wire(&order, credentials);
         let delivered = Exchange::new(&self.payer, self.site(&order), &mut wire)
             .repeats(repeats)
             .key(key)
             .run()
             .await?;
-        if let Some(channel) = delivered.channel {
-            self.last.note(channel, order);
-        }
         let result = delivered.content.map_err(CallError::Server)?;
         Ok((result, delivered.receipt))
     }
 
     fn last(&self) -> Result<(ChannelId, Order), ClientError> {
         let none = ClientError::Misuse("the client has paid for nothing yet");
-        self.last.get().ok_or(none)
+        self.last.last().ok_or(none)
     }
 
     fn site(&self, order: &Order) -> Site {
         Site::operation(self.origin.clone(), order.operation().scope())
+    }
+
+    fn wire<'a>(&'a self, order: &'a Order, credentials: Credentials) -> CallWire<PeerCall<'a>> {
+        let caller = PeerCall {
+            peer: &self.peer,
+            order,
+            track: &self.last,
+        };
+        CallWire {
+            caller,
+            credentials,
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::{
     operation::Operation,
 };
 
+/// When a call may come again, in seconds.
+const RETRY_AFTER: &str = "retryAfter";
 /// Seconds after which a call that could not be served may come again.
 const SOON: u32 = 1;
 
@@ -50,7 +52,7 @@ pub(super) fn refusal(refusal: &Refusal, looked: Looked) -> RpcError {
     | ProblemKind::RateLimited
     | ProblemKind::ServiceUnavailable = problem.kind
     {
-        data.insert("retryAfter".into(), json!(SOON));
+        data.insert(RETRY_AFTER.into(), json!(SOON));
     }
     if looked == Looked::ForKey
         && let ProblemKind::InsufficientBalance
@@ -62,6 +64,15 @@ pub(super) fn refusal(refusal: &Refusal, looked: Looked) -> RpcError {
     let written = serde_json::to_value(problem).unwrap_or_default();
     data.insert("problem".into(), written);
     RpcError::new(code, error::message(code)).with_data(Value::Object(data))
+}
+
+/// A refusal after the handler has run. A call that is not known again would
+/// have it run twice, so nobody is told when to send it again.
+pub(super) fn after_handler(mut refusal: RpcError) -> RpcError {
+    if let Some(Value::Object(data)) = &mut refusal.data {
+        data.remove(RETRY_AFTER);
+    }
+    refusal
 }
 
 /// The last part of the problem's type, which names it.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mpp_core::ChallengeId;
-use mpp_server::{Route, gate::Grant, store::StoredResponse};
+use mpp_server::{Failure, Route, gate::Grant, store::StoredResponse};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,12 +21,30 @@ const MAX_STORED: usize = 64 * 1024;
 #[derive(Debug)]
 #[must_use = "a dropped sale charges nothing"]
 pub struct Sale {
-    catalog: Catalog,
-    route: Route,
+    refuser: Refuser,
     is_mcp: bool,
     paid: Option<ChallengeId>,
     grant: Grant,
     slot: Slot,
+}
+
+/// What it takes to refuse a call whose handler has run.
+#[derive(Debug)]
+struct Refuser {
+    catalog: Catalog,
+    route: Route,
+    is_known_again: bool,
+}
+
+impl Refuser {
+    fn refuse(&self, failure: &Failure) -> RpcError {
+        let refusal = self.catalog.refuse(&self.route, failure);
+        if self.is_known_again {
+            refusal
+        } else {
+            render::after_handler(refusal)
+        }
+    }
 }
 
 /// A result, and the metadata that goes with it.
@@ -70,8 +88,11 @@ impl Sale {
         grant: Grant,
     ) -> Self {
         Self {
-            catalog,
-            route,
+            refuser: Refuser {
+                catalog,
+                route,
+                is_known_again: grant.is_known_again(),
+            },
             is_mcp,
             paid,
             grant,
@@ -103,7 +124,7 @@ impl Sale {
             None
         };
         let captured = self.grant.capture(stored).await;
-        let receipt = captured.map_err(|failure| self.catalog.refuse(&self.route, &failure))?;
+        let receipt = captured.map_err(|failure| self.refuser.refuse(&failure))?;
         let receipt = render::receipt(&receipt, self.paid.as_ref());
         let mut meta = Members::new();
         meta.insert(meta::RECEIPT.into(), receipt);
@@ -120,7 +141,7 @@ impl Sale {
     pub async fn release(self) -> Option<RpcError> {
         self.grant.release().await;
         let failure = self.slot.take()?;
-        Some(self.catalog.refuse(&self.route, &failure))
+        Some(self.refuser.refuse(&failure))
     }
 
     /// Ends the sale with what the handler answered.

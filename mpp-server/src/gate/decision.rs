@@ -173,6 +173,17 @@ impl Grant {
         }
     }
 
+    /// Whether the request, sent again, is known for the same: by its key, or
+    /// because its payment is taken once. Of another one nobody can tell
+    /// whether its handler ran before, so nobody is told to send it again.
+    #[must_use]
+    pub fn is_known_again(&self) -> bool {
+        match &self.0 {
+            Right::Paid(_) | Right::Charged(_) => true,
+            Right::Held(guard) => guard.0.is_idempotent(),
+        }
+    }
+
     /// Charges the request, which was served, and returns its receipt. Only
     /// after that may the response leave.
     ///

@@ -245,6 +245,26 @@ async fn a_tool_without_a_key_is_never_called_twice() {
     assert_eq!(session(reply.receipt).spent, Amount::new(3 * PRICE));
 }
 
+// The money is in the channel whether an answer came or not.
+#[tokio::test(start_paused = true)]
+async fn a_channel_can_be_closed_when_no_answer_came() {
+    let pair = Pair::new().await;
+    let counter = Counter::of(&pair, BOTH[1]);
+    let add = || Some(tool("add", None));
+    let first = counter.client(&pair);
+    first.call("tools/call", add()).await.unwrap();
+    // Unpaid; then the voucher.
+    let client = losing(&pair, &counter, vec![1]);
+    let lost = client.call("tools/call", add()).await;
+    assert!(
+        matches!(lost, Err(ClientError::Indeterminate { .. })),
+        "{lost:?}"
+    );
+    assert_eq!(client.channel_id(), first.channel_id());
+    let closed = client.close().await.unwrap();
+    assert_eq!(closed.spent, Amount::new(2 * PRICE));
+}
+
 /// Answers as a server that puts its challenges into results.
 struct Old(Counter, Mutex<u32>);
 

@@ -135,7 +135,10 @@ async fn a_route_without_sockets_opens_none() {
     let pair = Pair::trading(BOTH[1]).await;
     let session = pair.client().session(pair.url("/words")).unwrap();
     let refused = session.ws("/words").await.unwrap_err();
-    assert!(matches!(refused, ClientError::Transport(_)), "{refused:?}");
+    assert!(
+        matches!(refused, ClientError::Status { status: 402 }),
+        "{refused:?}"
+    );
     assert!(
         pair.client()
             .channels()
@@ -158,4 +161,18 @@ async fn an_expired_challenge_is_renewed_over_http() {
     let mut stream = open(&pair, &client).await;
     assert_eq!(texts(&mut stream).await.len(), 21);
     assert_eq!(stream.receipt().unwrap().spent, Amount::new(40 * PRICE));
+}
+
+// The challenge that opened the stream is not good for closing anymore: another one is asked for.
+#[tokio::test]
+async fn a_stream_that_outlives_its_challenge_can_be_closed() {
+    let pair = Pair::new().await;
+    pair.socket.serve(app(&pair.server, BOTH[1]));
+    let client = pair.client();
+    let mut stream = open(&pair, &client).await;
+    assert_eq!(texts(&mut stream).await.len(), 21);
+    pair.advance(10 * 60);
+    let closed = stream.close().await.unwrap();
+    assert_eq!(closed.spent, Amount::new(u128::from(WORDS) * PRICE));
+    assert!(closed.tx_hash.is_some());
 }

@@ -4,21 +4,17 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::Method;
 use mpp_client::credential::CredentialField;
 use mpp_client::exchange::{ManageWire, SendError, refusal};
 use mpp_client::flow::{Answer, Probe, ReceiptField};
 use mpp_client::{ClientError, TransportError};
 use mpp_core::{Problem, SessionReceipt};
 use mpp_tempo::wire::NeedVoucher;
-use reqwest::Request;
 use tokio_tungstenite::tungstenite::Message;
-use url::Url;
 
 use super::broken;
 use super::connect::Socket;
-use crate::client::answer::read;
-use crate::client::{Client, transport};
+use crate::client::wire::Resource;
 use crate::ws::Frame;
 
 /// Texts that may wait while something else is read.
@@ -30,8 +26,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A socket and what has come over it.
 pub(super) struct Line {
-    client: Client,
-    url: Url,
+    resource: Resource,
     socket: Socket,
     /// Content that nobody has read yet.
     pub(super) ready: VecDeque<String>,
@@ -48,10 +43,9 @@ enum Word {
 }
 
 impl Line {
-    pub(super) const fn new(client: Client, url: Url, socket: Socket) -> Self {
+    pub(super) const fn new(resource: Resource, socket: Socket) -> Self {
         Self {
-            client,
-            url,
+            resource,
             socket,
             ready: VecDeque::new(),
             need: None,
@@ -145,8 +139,7 @@ impl ManageWire for Line {
         field: Option<&CredentialField>,
     ) -> Result<Answer, SendError> {
         let Some(field) = field else {
-            let what = TransportError::new("a socket has no challenge to ask for");
-            return Err(SendError::NotSent(what));
+            return self.resource.get().await;
         };
         let word = self.ask(field).await.map_err(SendError::MayHaveArrived)?;
         Ok(match word {
@@ -160,22 +153,12 @@ impl ManageWire for Line {
                 problem: problem(&message),
                 challenges: match status {
                     // A frame has no room for a fresh challenge.
-                    402 | 410 => get(&self.client, &self.url).await?.challenges,
+                    402 | 410 => self.resource.get().await?.challenges,
                     _ => Vec::new(),
                 },
                 ..Answer::default()
             },
         })
-    }
-}
-
-/// Challenges come by a plain `GET` of the same URL (PROTOCOL 5.7).
-pub(super) async fn get(client: &Client, url: &Url) -> Result<Answer, SendError> {
-    let request = Request::new(Method::GET, url.clone());
-    match client.transport.send(request).await {
-        Ok(response) => Ok(read(response).await.0),
-        Err(transport::SendError::NotSent(error)) => Err(SendError::NotSent(error)),
-        Err(transport::SendError::MayHaveArrived(error)) => Err(SendError::MayHaveArrived(error)),
     }
 }
 

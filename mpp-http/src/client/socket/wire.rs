@@ -3,27 +3,27 @@
 use std::time::Duration;
 
 use mpp_client::credential::CredentialField;
-use mpp_client::exchange::{Acquaintance, ManageWire, SendError, Wire};
+use mpp_client::exchange::{Acquaintance, ManageWire, SendError, Track, Wire};
 use mpp_client::flow::{Answer, Probe};
-use mpp_client::{ClientError, TransportError};
+use mpp_tempo::ChannelId;
 use url::Url;
 
 use super::connect;
-use super::line::{Line, get};
-use crate::client::Client;
+use super::line::Line;
+use crate::client::wire::Resource;
 
 /// A socket that may not be open yet.
 pub(super) struct SocketWire<'a> {
-    client: &'a Client,
-    url: &'a Url,
+    resource: Resource,
+    track: &'a Track<Url>,
     line: Option<Line>,
 }
 
 impl<'a> SocketWire<'a> {
-    pub(super) const fn new(client: &'a Client, url: &'a Url) -> Self {
+    pub(super) const fn new(resource: Resource, track: &'a Track<Url>) -> Self {
         Self {
-            client,
-            url,
+            resource,
+            track,
             line: None,
         }
     }
@@ -37,9 +37,8 @@ impl<'a> SocketWire<'a> {
         let line = match self.line.take() {
             Some(line) => line,
             None => {
-                let opened = connect::open(&self.client.transport, self.url).await;
-                let socket = opened.map_err(unopened)?;
-                Line::new(self.client.clone(), self.url.clone(), socket)
+                let socket = connect::open(&self.resource).await?;
+                Line::new(self.resource.clone(), socket)
             }
         };
         Ok(self.line.insert(line))
@@ -61,7 +60,7 @@ impl Wire for SocketWire<'_> {
 
     async fn send(&mut self, field: Option<&CredentialField>) -> Result<(Answer, ()), SendError> {
         let Some(field) = field else {
-            return Ok((get(self.client, self.url).await?, ()));
+            return Ok((self.resource.get().await?, ()));
         };
         let mut answer = self.line().await?.manage(Probe::Head, Some(field)).await?;
         answer.is_stream = (200..300).contains(&answer.status);
@@ -72,17 +71,14 @@ impl Wire for SocketWire<'_> {
         &mut self,
         proof: Option<&CredentialField>,
     ) -> Result<Acquaintance, SendError> {
-        let met = self.client.introduce_by_head(self.url, proof).await;
-        met.map_err(unopened)
+        self.resource.introduce(proof).await
     }
 
     async fn pause(&mut self, time: Duration) {
         tokio::time::sleep(time).await;
     }
-}
 
-/// Nothing that pays is sent before the socket is open.
-fn unopened(error: ClientError) -> SendError {
-    let what = TransportError::caused("the socket was not opened", error);
-    SendError::NotSent(what)
+    fn paid_by(&mut self, channel: ChannelId) {
+        self.track.note(channel, self.resource.url.clone());
+    }
 }

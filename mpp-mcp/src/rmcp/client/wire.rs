@@ -1,6 +1,4 @@
-//! An rmcp peer as a wire of `mpp-client`.
-
-use std::time::Duration;
+//! Requests to an rmcp peer, for the wire of `mpp-client`.
 
 use ::rmcp::{
     Peer, RoleClient,
@@ -9,18 +7,17 @@ use ::rmcp::{
 };
 use mpp_client::{
     TransportError,
-    credential::CredentialField,
-    exchange::{Acquaintance, ManageWire, SendError, Wire},
-    flow::{Answer, Probe},
+    exchange::{SendError, Track},
+    flow::Answer,
 };
+use mpp_tempo::ChannelId;
 
 use super::order::Order;
 use crate::{
     RpcError,
     client::{
-        Credentials,
+        Caller,
         answer::{self, Verdict},
-        unwritten,
     },
     meta::Members,
 };
@@ -29,24 +26,14 @@ use crate::{
 type Reply = Result<ServerResult, ErrorData>;
 
 /// One request to a peer.
-pub(super) struct PeerWire<'a> {
-    peer: &'a Peer<RoleClient>,
-    order: &'a Order,
-    credentials: Credentials,
+pub(super) struct PeerCall<'a> {
+    pub(super) peer: &'a Peer<RoleClient>,
+    pub(super) order: &'a Order,
+    pub(super) track: &'a Track<Order>,
 }
 
-impl<'a> PeerWire<'a> {
-    pub(super) const fn new(
-        peer: &'a Peer<RoleClient>,
-        order: &'a Order,
-        credentials: Credentials,
-    ) -> Self {
-        Self {
-            peer,
-            order,
-            credentials,
-        }
-    }
+impl Caller for PeerCall<'_> {
+    type Reply = Reply;
 
     async fn call(&self, payment: Members) -> Result<Reply, SendError> {
         match self.order.with(payment).send(self.peer).await {
@@ -58,67 +45,36 @@ impl<'a> PeerWire<'a> {
             }
         }
     }
-}
 
-fn meta_of(reply: &Reply) -> Option<&Members> {
-    let meta = match reply.as_ref().ok()? {
-        ServerResult::CallToolResult(result) => result.meta.as_ref(),
-        ServerResult::ReadResourceResult(result) => result.meta.as_ref(),
-        ServerResult::GetPromptResult(result) => result.meta.as_ref(),
-        _ => None,
-    };
-    meta.map(|meta| &meta.0)
-}
-
-fn read(reply: &Reply) -> Answer {
-    let result = match reply {
-        Ok(result) => result,
-        Err(error) => return answer::of_error(&RpcError::from(error)),
-    };
-    let verdict = match result {
-        ServerResult::CallToolResult(result) if result.is_error == Some(true) => Verdict::Failure,
-        ServerResult::CallToolResult(_)
-        | ServerResult::ReadResourceResult(_)
-        | ServerResult::GetPromptResult(_) => Verdict::Success,
-        // It asks for more before there is a result.
-        _ => Verdict::Failure,
-    };
-    answer::of_result(meta_of(reply), verdict)
-}
-
-impl ManageWire for PeerWire<'_> {
-    async fn manage(
-        &mut self,
-        _: Probe,
-        field: Option<&CredentialField>,
-    ) -> Result<Answer, SendError> {
-        let payment = Credentials::management(field).map_err(unwritten)?;
-        Ok(read(&self.call(payment).await?))
-    }
-}
-
-impl Wire for PeerWire<'_> {
-    type Content = Reply;
-
-    async fn send(
-        &mut self,
-        field: Option<&CredentialField>,
-    ) -> Result<(Answer, Reply), SendError> {
-        let payment = self.credentials.content(field).map_err(unwritten)?;
-        let reply = self.call(payment).await?;
-        Ok((read(&reply), reply))
+    fn read(&self, reply: &Reply) -> Answer {
+        let result = match reply {
+            Ok(result) => result,
+            Err(error) => return answer::of_error(&RpcError::from(error)),
+        };
+        let verdict = match result {
+            ServerResult::CallToolResult(result) if result.is_error == Some(true) => {
+                Verdict::Failure
+            }
+            ServerResult::CallToolResult(_)
+            | ServerResult::ReadResourceResult(_)
+            | ServerResult::GetPromptResult(_) => Verdict::Success,
+            // It asks for more before there is a result.
+            _ => Verdict::Failure,
+        };
+        answer::of_result(self.meta_of(reply), verdict)
     }
 
-    async fn introduce(
-        &mut self,
-        proof: Option<&CredentialField>,
-    ) -> Result<Acquaintance, SendError> {
-        let payment = Credentials::introduction(proof).map_err(unwritten)?;
-        let reply = self.call(payment).await?;
-        Ok(answer::acquaintance(read(&reply), meta_of(&reply)))
+    fn meta_of<'r>(&self, reply: &'r Reply) -> Option<&'r Members> {
+        let meta = match reply.as_ref().ok()? {
+            ServerResult::CallToolResult(result) => result.meta.as_ref(),
+            ServerResult::ReadResourceResult(result) => result.meta.as_ref(),
+            ServerResult::GetPromptResult(result) => result.meta.as_ref(),
+            _ => None,
+        };
+        meta.map(|meta| &meta.0)
     }
 
-    async fn pause(&mut self, time: Duration) {
-        tokio::time::sleep(time).await;
+    fn note(&self, channel: ChannelId) {
+        self.track.note(channel, self.order.clone());
     }
 }

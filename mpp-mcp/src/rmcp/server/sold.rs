@@ -16,15 +16,69 @@ use serde_json::{Value, json};
 
 use crate::operation::Operation;
 
-/// A request whose result can be sold.
-pub(super) trait Sold: Send + Sized + 'static {
-    type Result: Serialize + DeserializeOwned + Into<Self::Response> + Send + Sync;
-    type Response: Send;
+/// What is particular to one kind of request.
+pub(super) trait Kind {
+    type Result;
 
     fn operation(&self) -> Operation;
 
     /// What tells it from another request of the same operation.
     fn arguments(&self) -> Value;
+
+    /// Whether a result says of itself that it is a failure.
+    fn is_failure(_: &Self::Result) -> bool {
+        false
+    }
+}
+
+impl Kind for CallToolRequestParams {
+    type Result = CallToolResult;
+
+    fn operation(&self) -> Operation {
+        Operation::Tool(self.name.clone().into_owned())
+    }
+
+    fn arguments(&self) -> Value {
+        json!([self.arguments, self.input_responses, self.request_state])
+    }
+
+    fn is_failure(result: &CallToolResult) -> bool {
+        result.is_error == Some(true)
+    }
+}
+
+impl Kind for ReadResourceRequestParams {
+    type Result = ReadResourceResult;
+
+    fn operation(&self) -> Operation {
+        Operation::Resource(self.uri.clone())
+    }
+
+    fn arguments(&self) -> Value {
+        json!([self.uri, self.input_responses, self.request_state])
+    }
+}
+
+impl Kind for GetPromptRequestParams {
+    type Result = GetPromptResult;
+
+    fn operation(&self) -> Operation {
+        Operation::Prompt(self.name.clone())
+    }
+
+    fn arguments(&self) -> Value {
+        json!([self.arguments, self.input_responses, self.request_state])
+    }
+}
+
+/// A request whose result can be sold.
+pub(super) trait Sold:
+    Kind<Result: Serialize + DeserializeOwned + Into<Self::Response> + Send + Sync>
+    + Send
+    + Sized
+    + 'static
+{
+    type Response: Send;
 
     fn meta_mut(&mut self) -> Option<&mut RequestMetaObject>;
 
@@ -56,152 +110,58 @@ pub(super) enum Outcome<R: Sold> {
     Unsellable,
 }
 
-impl Sold for CallToolRequestParams {
-    type Result = CallToolResult;
-    type Response = CallToolResponse;
+/// The types of rmcp for each kind have equal fields and variants, and no trait that says so.
+macro_rules! sold {
+    ($($request:ty: $run:ident -> $response:ident;)*) => {
+        $(
+            impl Sold for $request {
+                type Response = $response;
 
-    fn operation(&self) -> Operation {
-        Operation::Tool(self.name.clone().into_owned())
-    }
+                fn meta_mut(&mut self) -> Option<&mut RequestMetaObject> {
+                    self.meta.as_mut()
+                }
 
-    fn arguments(&self) -> Value {
-        json!([self.arguments, self.input_responses, self.request_state])
-    }
+                fn run<H: ServerHandler>(
+                    self,
+                    handler: &H,
+                    context: RequestContext<RoleServer>,
+                ) -> impl Future<Output = Result<$response, ErrorData>> + Send {
+                    handler.$run(self, context)
+                }
 
-    fn meta_mut(&mut self) -> Option<&mut RequestMetaObject> {
-        self.meta.as_mut()
-    }
+                fn outcome(response: $response) -> Outcome<Self> {
+                    match response {
+                        $response::Complete(result) if Self::is_failure(&result) => {
+                            Outcome::Failed(result.into())
+                        }
+                        $response::Complete(result) => Outcome::Complete(result),
+                        $response::InputRequired(_) => Outcome::Unfinished(response),
+                        _ => Outcome::Unsellable,
+                    }
+                }
 
-    fn run<H: ServerHandler>(
-        self,
-        handler: &H,
-        context: RequestContext<RoleServer>,
-    ) -> impl Future<Output = Result<CallToolResponse, ErrorData>> + Send {
-        handler.call_tool(self, context)
-    }
+                fn response_meta(response: &mut $response) -> Option<&mut MetaObject> {
+                    match response {
+                        $response::Complete(result) => result.meta.as_mut(),
+                        $response::InputRequired(result) => result.meta.as_mut(),
+                        _ => None,
+                    }
+                }
 
-    fn outcome(response: CallToolResponse) -> Outcome<Self> {
-        match response {
-            CallToolResponse::Complete(result) if result.is_error == Some(true) => {
-                Outcome::Failed(CallToolResponse::Complete(result))
+                fn result_meta(result: &mut Self::Result) -> &mut Option<MetaObject> {
+                    &mut result.meta
+                }
+
+                fn complete(result: &mut Self::Result) {
+                    result.result_type = Some(ResultType::COMPLETE);
+                }
             }
-            CallToolResponse::Complete(result) => Outcome::Complete(result),
-            CallToolResponse::InputRequired(_) => Outcome::Unfinished(response),
-            _ => Outcome::Unsellable,
-        }
-    }
-
-    fn response_meta(response: &mut CallToolResponse) -> Option<&mut MetaObject> {
-        match response {
-            CallToolResponse::Complete(result) => result.meta.as_mut(),
-            CallToolResponse::InputRequired(result) => result.meta.as_mut(),
-            _ => None,
-        }
-    }
-
-    fn result_meta(result: &mut CallToolResult) -> &mut Option<MetaObject> {
-        &mut result.meta
-    }
-
-    fn complete(result: &mut CallToolResult) {
-        result.result_type = Some(ResultType::COMPLETE);
-    }
+        )*
+    };
 }
 
-impl Sold for ReadResourceRequestParams {
-    type Result = ReadResourceResult;
-    type Response = ReadResourceResponse;
-
-    fn operation(&self) -> Operation {
-        Operation::Resource(self.uri.clone())
-    }
-
-    fn arguments(&self) -> Value {
-        json!([self.uri, self.input_responses, self.request_state])
-    }
-
-    fn meta_mut(&mut self) -> Option<&mut RequestMetaObject> {
-        self.meta.as_mut()
-    }
-
-    fn run<H: ServerHandler>(
-        self,
-        handler: &H,
-        context: RequestContext<RoleServer>,
-    ) -> impl Future<Output = Result<ReadResourceResponse, ErrorData>> + Send {
-        handler.read_resource(self, context)
-    }
-
-    fn outcome(response: ReadResourceResponse) -> Outcome<Self> {
-        match response {
-            ReadResourceResponse::Complete(result) => Outcome::Complete(result),
-            ReadResourceResponse::InputRequired(_) => Outcome::Unfinished(response),
-            _ => Outcome::Unsellable,
-        }
-    }
-
-    fn response_meta(response: &mut ReadResourceResponse) -> Option<&mut MetaObject> {
-        match response {
-            ReadResourceResponse::Complete(result) => result.meta.as_mut(),
-            ReadResourceResponse::InputRequired(result) => result.meta.as_mut(),
-            _ => None,
-        }
-    }
-
-    fn result_meta(result: &mut ReadResourceResult) -> &mut Option<MetaObject> {
-        &mut result.meta
-    }
-
-    fn complete(result: &mut ReadResourceResult) {
-        result.result_type = Some(ResultType::COMPLETE);
-    }
-}
-
-impl Sold for GetPromptRequestParams {
-    type Result = GetPromptResult;
-    type Response = GetPromptResponse;
-
-    fn operation(&self) -> Operation {
-        Operation::Prompt(self.name.clone())
-    }
-
-    fn arguments(&self) -> Value {
-        json!([self.arguments, self.input_responses, self.request_state])
-    }
-
-    fn meta_mut(&mut self) -> Option<&mut RequestMetaObject> {
-        self.meta.as_mut()
-    }
-
-    fn run<H: ServerHandler>(
-        self,
-        handler: &H,
-        context: RequestContext<RoleServer>,
-    ) -> impl Future<Output = Result<GetPromptResponse, ErrorData>> + Send {
-        handler.get_prompt(self, context)
-    }
-
-    fn outcome(response: GetPromptResponse) -> Outcome<Self> {
-        match response {
-            GetPromptResponse::Complete(result) => Outcome::Complete(result),
-            GetPromptResponse::InputRequired(_) => Outcome::Unfinished(response),
-            _ => Outcome::Unsellable,
-        }
-    }
-
-    fn response_meta(response: &mut GetPromptResponse) -> Option<&mut MetaObject> {
-        match response {
-            GetPromptResponse::Complete(result) => result.meta.as_mut(),
-            GetPromptResponse::InputRequired(result) => result.meta.as_mut(),
-            _ => None,
-        }
-    }
-
-    fn result_meta(result: &mut GetPromptResult) -> &mut Option<MetaObject> {
-        &mut result.meta
-    }
-
-    fn complete(result: &mut GetPromptResult) {
-        result.result_type = Some(ResultType::COMPLETE);
-    }
+sold! {
+    CallToolRequestParams: call_tool -> CallToolResponse;
+    ReadResourceRequestParams: read_resource -> ReadResourceResponse;
+    GetPromptRequestParams: get_prompt -> GetPromptResponse;
 }

@@ -43,66 +43,57 @@ async fn a_payment_whose_answer_was_lost_is_found_on_the_chain() {
 // The process dies between the claim and the grant; another one takes over.
 #[tokio::test(start_paused = true)]
 async fn another_server_grants_what_a_dead_one_has_claimed() {
-    let world = World::new();
-    let route = shop(offer(&world));
-    let challenge = world.challenge(&route).await;
-    let credential = Wallet::new(&world).pay(&challenge).await;
+    let sale = Sale::new().await;
+    let world = &sale.world;
     world.node.faults().set_outage(Outage::Refusing);
-    let refused = show(&world, &route, &credential).await;
+    let refused = sale.show().await;
     problem(refused, ProblemKind::ServiceUnavailable);
-    let state = record(&world, &challenge).await.unwrap().state;
+    let state = sale.state().await;
     assert!(matches!(state, ChargeState::Sent { .. }), "{state:?}");
-    assert_eq!(mined(&world), 0);
+    assert_eq!(mined(world), 0);
 
     world.node.faults().clear();
     let other = world.configured(world.store.clone());
     let there = shop(other.charge().amount("0.01"));
-    served(show_at(&other, &there, &credential).await).await;
-    assert_eq!(mined(&world), 1);
+    served(show_at(&other, &there, &sale.credential).await).await;
+    assert_eq!(mined(world), 1);
     // The first one, back again, knows it.
-    problem(
-        show(&world, &route, &credential).await,
-        ProblemKind::InvalidChallenge,
-    );
+    problem(sale.show().await, ProblemKind::InvalidChallenge);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_payment_that_was_never_mined_costs_nothing_and_can_be_made_anew() {
-    let world = World::new();
-    let route = shop(offer(&world));
-    let challenge = world.challenge(&route).await;
-    let credential = Wallet::new(&world).pay(&challenge).await;
+    let sale = Sale::new().await;
+    let world = &sale.world;
     world.node.faults().drop_transactions(Times::Once);
-    let lost = show(&world, &route, &credential).await;
+    let lost = sale.show().await;
     problem(lost, ProblemKind::ServiceUnavailable);
     // No longer valid; but a node that lags behind would not know it mined.
     world.advance(60);
-    let unknown = show(&world, &route, &credential).await;
+    let unknown = sale.show().await;
     problem(unknown, ProblemKind::ServiceUnavailable);
     // The chain has passed its end: certainly not mined.
     world.node.mine();
-    let over = show(&world, &route, &credential).await;
+    let over = sale.show().await;
     problem(over, ProblemKind::VerificationFailed);
-    let state = record(&world, &challenge).await.unwrap().state;
+    let state = sale.state().await;
     assert_eq!(state, ChargeState::Released);
     // The same challenge, another transaction.
-    let anew = Wallet::new(&world).pay(&challenge).await;
-    served(show(&world, &route, &anew).await).await;
-    assert_eq!(mined(&world), 1);
+    let anew = Wallet::new(world).pay(&sale.challenge).await;
+    served(show(world, &sale.route, &anew).await).await;
+    assert_eq!(mined(world), 1);
 }
 
 // While it can still be mined, it is sent again.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_transaction_is_sent_again_while_it_is_valid() {
-    let world = World::new();
-    let route = shop(offer(&world));
-    let challenge = world.challenge(&route).await;
-    let credential = Wallet::new(&world).pay(&challenge).await;
+    let sale = Sale::new().await;
+    let world = &sale.world;
     world.node.faults().drop_transactions(Times::Once);
-    let lost = show(&world, &route, &credential).await;
+    let lost = sale.show().await;
     problem(lost, ProblemKind::ServiceUnavailable);
-    served(show(&world, &route, &credential).await).await;
-    assert_eq!(mined(&world), 1);
+    served(sale.show().await).await;
+    assert_eq!(mined(world), 1);
 }
 
 // SECURITY-CASES A25: a reverted transaction is not believed.
@@ -164,25 +155,20 @@ async fn a_lagging_node_delays_a_payment_and_does_not_lose_it() {
 // A client that has gone: the server follows its transaction to the end.
 #[tokio::test(start_paused = true)]
 async fn a_vanished_client_finds_its_payment_later() {
-    let world = World::new();
-    let route = shop(offer(&world));
-    let challenge = world.challenge(&route).await;
-    let credential = Wallet::new(&world).pay(&challenge).await;
+    let sale = Sale::new().await;
+    let world = &sale.world;
     world
         .node
         .faults()
         .delay_transactions(Duration::from_secs(2), Times::Once);
-    let gone = tokio::time::timeout(
-        Duration::from_millis(100),
-        show(&world, &route, &credential),
-    );
+    let gone = tokio::time::timeout(Duration::from_millis(100), sale.show());
     assert!(gone.await.is_err());
     world.advance(2);
     // Tasks that are under way come to their end before this does.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let state = record(&world, &challenge).await.unwrap().state;
+    let state = sale.state().await;
     assert_eq!(state, ChargeState::Paid);
-    drop(granted(show(&world, &route, &credential).await));
+    drop(granted(sale.show().await));
 }
 
 // SECURITY-CASES A4: an unrelated transfer in the same transaction.

@@ -76,48 +76,31 @@ async fn one_transaction_pays_one_challenge() {
 
 #[tokio::test]
 async fn a_failed_handler_leaves_the_payment_to_the_same_credential() {
-    let world = World::new();
-    let route = shop(offer(&world));
-    let challenge = world.challenge(&route).await;
-    let credential = Wallet::new(&world).pay(&challenge).await;
+    let sale = Sale::new().await;
+    let world = &sale.world;
 
-    granted(show(&world, &route, &credential).await)
-        .release()
-        .await;
-    assert_eq!(
-        record(&world, &challenge).await.unwrap().state,
-        ChargeState::Paid
-    );
+    granted(sale.show().await).release().await;
+    assert_eq!(sale.state().await, ChargeState::Paid);
     // One at a time.
-    let grant = granted(show(&world, &route, &credential).await);
-    problem(
-        show(&world, &route, &credential).await,
-        ProblemKind::RequestInProgress,
-    );
+    let grant = granted(sale.show().await);
+    problem(sale.show().await, ProblemKind::RequestInProgress);
     // A client that has gone: the grant is dropped, and given back by a task.
     drop(grant);
     // Tasks that are under way come to their end before this does.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    served(show(&world, &route, &credential).await).await;
-    assert_eq!(mined(&world), 1);
+    served(sale.show().await).await;
+    assert_eq!(mined(world), 1);
 }
 
 // A payment that was made in time is not lost when its challenge expires.
 #[tokio::test]
 async fn a_paid_charge_is_served_after_its_challenge_has_expired() {
-    let world = World::new();
-    let route = shop(offer(&world));
-    let challenge = world.challenge(&route).await;
-    let credential = Wallet::new(&world).pay(&challenge).await;
-    granted(show(&world, &route, &credential).await)
-        .release()
-        .await;
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    granted(sale.show().await).release().await;
     world.advance(24 * 60 * 60);
-    served(show(&world, &route, &credential).await).await;
-    problem(
-        show(&world, &route, &credential).await,
-        ProblemKind::InvalidChallenge,
-    );
+    served(sale.show().await).await;
+    problem(sale.show().await, ProblemKind::InvalidChallenge);
 }
 
 fn repeatable(key: &str, body: &str) -> Repeatable {
@@ -146,42 +129,52 @@ fn response() -> StoredResponse {
 // PROTOCOL 5.6 and SECURITY-CASES A16, for charges.
 #[tokio::test]
 async fn an_idempotent_retry_gets_the_same_response_and_pays_nothing() {
-    let world = World::new();
-    let route = shop(offer(&world));
-    let challenge = world.challenge(&route).await;
-    let credential = Wallet::new(&world).pay(&challenge).await;
+    let sale = Sale::new().await;
+    let world = &sale.world;
     let key = repeatable("k1", "body");
-    let grant = granted(ask(&world, &route, &credential, key).await);
+    let grant = granted(ask(world, &sale.route, &sale.credential, key).await);
     assert!(grant.is_idempotent());
     let receipt = grant.capture(Some(response())).await.unwrap();
 
-    let Decision::Replay(replay) = ask(&world, &route, &credential, key).await else {
+    let Decision::Replay(replay) = ask(world, &sale.route, &sale.credential, key).await else {
         panic!("not replayed");
     };
     assert_eq!(replay.receipt, receipt);
     assert_eq!(replay.response, Some(response()));
     // A new credential of the same payer for the same request is not taken.
-    let fresh = world.challenge(&route).await;
-    let mut wallet = Wallet::new(&world);
+    let fresh = world.challenge(&sale.route).await;
+    let mut wallet = Wallet::new(world);
     wallet.context.valid_after = Some(1);
     let second = wallet.pay(&fresh).await;
     assert!(matches!(
-        ask(&world, &route, &second, key).await,
+        ask(world, &sale.route, &second, key).await,
         Decision::Replay(_)
     ));
-    assert_eq!(mined(&world), 1);
+    assert_eq!(mined(world), 1);
     problem(
-        ask(&world, &route, &credential, repeatable("k1", "other")).await,
+        ask(
+            world,
+            &sale.route,
+            &sale.credential,
+            repeatable("k1", "other"),
+        )
+        .await,
         ProblemKind::IdempotencyKeyReused,
     );
     problem(
-        ask(&world, &route, &credential, repeatable("k2", "body")).await,
+        ask(
+            world,
+            &sale.route,
+            &sale.credential,
+            repeatable("k2", "body"),
+        )
+        .await,
         ProblemKind::InvalidChallenge,
     );
     // Kept for a day by default.
     world.advance(24 * 60 * 60 + 1);
     problem(
-        ask(&world, &route, &credential, key).await,
+        ask(world, &sale.route, &sale.credential, key).await,
         ProblemKind::InvalidChallenge,
     );
 }

@@ -15,7 +15,7 @@ use mpp_tempo::{
 
 use crate::{
     ChargeOffer, Route,
-    charge::record::ChargeRecord,
+    charge::record::{ChargeRecord, ChargeState},
     gate::{Attempt, Decision, Purpose},
     testing::{World, granted, paying, route},
 };
@@ -98,6 +98,40 @@ impl<'a> Wallet<'a> {
 
     pub(crate) fn source(&self) -> String {
         format!("did:pkh:eip155:42431:{}", self.signer.address())
+    }
+}
+
+/// A challenge of a route, and a credential that pays it as it asks.
+pub(crate) struct Sale {
+    pub(crate) world: World,
+    pub(crate) route: Route,
+    pub(crate) challenge: Challenge,
+    pub(crate) credential: Credential,
+}
+
+impl Sale {
+    pub(crate) async fn new() -> Self {
+        let world = World::new();
+        let route = shop(offer(&world));
+        let challenge = world.challenge(&route).await;
+        let credential = Wallet::new(&world).pay(&challenge).await;
+        Self {
+            world,
+            route,
+            challenge,
+            credential,
+        }
+    }
+
+    /// Shows the credential to the world's server.
+    pub(crate) async fn show(&self) -> Decision {
+        show(&self.world, &self.route, &self.credential).await
+    }
+
+    /// What the server has recorded of the charge.
+    pub(crate) async fn state(&self) -> ChargeState {
+        let recorded = record(&self.world, &self.challenge).await;
+        recorded.unwrap().state
     }
 }
 
