@@ -13,6 +13,7 @@ mod crash;
 mod demo;
 mod devnet;
 mod e2e;
+mod fuzz;
 mod interop;
 mod ledger;
 mod lossy;
@@ -71,6 +72,8 @@ enum Command {
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
     },
+    /// Run the fuzz targets, each for some seconds.
+    Fuzz(fuzz::Options),
     /// Play every flow with deployed peers, both ways. Needs Node and npm.
     Interop(interop::Options),
     /// Buy through a proxy that cuts connections, and count the cents.
@@ -112,6 +115,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
         Command::Devnet { listen } => devnet::run(listen).await,
         Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Interop(options) => interop::run(&options).await,
         Command::Lossy(options) => lossy::run(&options).await,
         Command::Nginx { required } => nginx::run(required).await,

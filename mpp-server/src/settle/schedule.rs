@@ -220,8 +220,12 @@ fn judge(
         }
     }
     let is_idle = policy.idle_close.is_some_and(|limit| idle >= limit);
-    if is_idle && !standing.serving && standing.closable && !standing.unsettled.is_zero() {
-        return Some((Collect::Close, Reason::Idle));
+    let may_close = is_idle && !standing.serving && standing.closable;
+    let close = (Collect::Close, Reason::Idle);
+    // A close that costs too much stands in the way of no settlement.
+    let pays_off = || is_worth_it(standing, close.0, close.1, &policy.fees, moment);
+    if may_close && !standing.unsettled.is_zero() && pays_off() {
+        return Some(close);
     }
     if standing.collectable.is_zero() {
         return None;

@@ -165,6 +165,26 @@ fn an_idle_channel_is_closed_when_it_has_earned_something() {
     assert_eq!(close(without_voucher), []);
 }
 
+// A close costs more than a settlement, and only it may be too dear.
+#[test]
+fn an_idle_channel_that_does_not_pay_for_its_close_is_settled_all_the_same() {
+    let policy = SettlePolicy {
+        idle_close: Some(Duration::from_secs(60)),
+        age: Some(Duration::from_secs(60)),
+        ..off()
+    };
+    let idle = [standing(1, 150)];
+    assert_eq!(planned(&idle, &policy), [(1, Collect::Settle, Reason::Age)]);
+    for reason in [Reason::Demand, Reason::Shutdown] {
+        let everything = Moment {
+            occasion: Occasion::Everything(reason),
+            ..moment(at(60))
+        };
+        let settled = planned_at(&idle, &policy, &everything);
+        assert_eq!(settled, [(1, Collect::Settle, reason)]);
+    }
+}
+
 // SECURITY-CASES A12: whatever the limits say.
 #[test]
 fn a_close_request_is_answered_first_and_by_the_nearest_deadline() {

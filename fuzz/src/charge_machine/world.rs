@@ -1,0 +1,165 @@
+//! The servers, the payers, and what is under way.
+
+use std::collections::VecDeque;
+
+use mpp_core::ChargeReceipt;
+use mpp_server::charge::record::ChargeDocument;
+use mpp_server::gate::Grant;
+use mpp_server::store::codec::decode_document;
+use mpp_server::store::{ChannelStore as _, DocumentKind, DocumentPage};
+use mpp_server::{FollowPolicy, Route, SettlePolicy};
+
+use super::request::{Asked, Done};
+use crate::simulation::cashbook::Cashbook;
+use crate::simulation::site::{Process, Running, Site};
+use crate::simulation::wallet::{Wallet, ready};
+use crate::simulation::{NEVER, lock};
+
+/// What a request costs, in base units.
+pub(super) const PRICE: u128 = 10_000;
+
+/// Requests that are under way at once.
+const MAX_RUNNING: usize = 6;
+
+/// One server process and what it sells: without and with the fees.
+pub(super) struct Shop {
+    pub(super) process: Process,
+    pub(super) routes: [Route; 2],
+}
+
+/// A request that may be served.
+pub(super) struct Serving {
+    pub(super) grant: Grant,
+    pub(super) asked: Asked,
+}
+
+pub(super) struct World {
+    pub(super) site: Site,
+    pub(super) shops: Vec<Shop>,
+    pub(super) payers: [Wallet; 2],
+    pub(super) payee: Wallet,
+    /// Everything honest that was asked for, to be asked for again.
+    pub(super) asked: Vec<Asked>,
+    pub(super) serving: VecDeque<Serving>,
+    pub(super) running: VecDeque<Running<Done>>,
+    pub(super) receipts: Vec<ChargeReceipt>,
+}
+
+impl World {
+    pub(super) fn new(_: [u8; 4]) -> Self {
+        let site = Site::new();
+        let mut world = Self {
+            shops: Vec::new(),
+            payers: [1, 2].map(|account| Wallet::new(&site.node, account)),
+            payee: Wallet::new(&site.node, 0),
+            asked: Vec::new(),
+            serving: VecDeque::new(),
+            running: VecDeque::new(),
+            receipts: Vec::new(),
+            site,
+        };
+        world.shops = (0..2).map(|_| world.start()).collect();
+        world
+    }
+
+    fn start(&self) -> Shop {
+        let settlement = SettlePolicy {
+            every: NEVER,
+            ..SettlePolicy::on_demand()
+        };
+        let process = self.site.start(FollowPolicy::default(), settlement);
+        let plain = process.server.charge().amount("0.01");
+        let sponsored = process.server.charge().amount("0.01").sponsored();
+        let routes = [("/photo", plain), ("/free-of-fees", sponsored)]
+            .map(|(scope, offer)| Route::new(scope, [offer.build().unwrap()]).unwrap());
+        Shop { process, routes }
+    }
+
+    /// The process dies and another takes its place.
+    pub(super) fn restart(&mut self, shop: usize) {
+        self.shops[shop].process.life.end_after(0);
+        self.running.retain(|running| running.process != shop);
+        self.serving.retain(|serving| serving.asked.shop != shop);
+        self.shops[shop] = self.start();
+    }
+
+    /// Never more goes back than is on record, and no token is made or lost.
+    pub(super) fn check(&self) {
+        self.site.look();
+        lock(&self.site.audit).require_clean();
+        let node = &self.site.node;
+        assert_eq!(
+            node.sum_of_balances(mpp_tempo::network::PATH_USD),
+            node.total_supply(mpp_tempo::network::PATH_USD)
+        );
+        let payers = [&self.payers[0], &self.payers[1]].map(Wallet::address);
+        let back = Cashbook::sent(node, self.payee.address(), &payers);
+        let refunded = self.refunded();
+        assert!(
+            back <= refunded,
+            "{back} went back, and {refunded} on record"
+        );
+    }
+
+    /// What has gone back or is on its way, by the records.
+    fn refunded(&self) -> u128 {
+        let page = DocumentPage {
+            kind: DocumentKind::Charge,
+            after: None,
+            limit: 1_000,
+        };
+        let all = ready(self.site.truth.documents(page)).unwrap();
+        let records = all.iter().filter_map(|(_, document)| {
+            match decode_document(DocumentKind::Charge, &document.value).unwrap() {
+                ChargeDocument::Record(record) => Some(record.refunded.base_units()),
+                ChargeDocument::Belongs(_) => None,
+            }
+        });
+        records.sum()
+    }
+
+    /// Lets a server work: to the end, or so many polls for now.
+    pub(super) async fn run(
+        &mut self,
+        shop: usize,
+        work: impl Future<Output = Done> + 'static,
+        polls: Option<u8>,
+    ) {
+        let life = self.shops[shop].process.life.clone();
+        let running = Running::new(shop, life, work);
+        match polls.filter(|_| self.running.len() < MAX_RUNNING) {
+            Some(polls) => self.poll(running, polls).await,
+            None => self.finish(running).await,
+        }
+    }
+
+    /// Lets something that is under way go on.
+    pub(super) async fn go_on(&mut self, which: u8, polls: u8) {
+        let which = usize::from(which).checked_rem(self.running.len());
+        if let Some(running) = which.and_then(|which| self.running.remove(which)) {
+            self.poll(running, polls).await;
+        }
+    }
+
+    async fn poll(&mut self, running: Running<Done>, polls: u8) {
+        let shop = running.process;
+        match running.poll(polls).await {
+            Ok(done) => self.done(shop, done),
+            Err(running) => self.running.push_back(running),
+        }
+    }
+
+    pub(super) async fn finish(&mut self, running: Running<Done>) {
+        let shop = running.process;
+        let done = running.finish().await;
+        self.done(shop, done);
+    }
+
+    fn done(&mut self, shop: usize, done: Option<Done>) {
+        self.site.look();
+        match done {
+            Some(done) => self.told(done),
+            None => self.restart(shop),
+        }
+    }
+}
