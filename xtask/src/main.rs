@@ -7,6 +7,7 @@
 
 mod account;
 mod bench;
+mod contracts;
 mod counted;
 mod crash;
 mod demo;
@@ -17,6 +18,7 @@ mod ledger;
 mod lossy;
 mod node;
 mod nodes;
+mod npm;
 mod raw;
 mod rescue;
 mod shop;
@@ -40,6 +42,8 @@ struct Arguments {
 enum Command {
     /// Measure the voucher verifier and the request path against others.
     Bench(bench::Options),
+    /// Compile the escrows for nodes that do not have them. Needs Node and npm.
+    Contracts(contracts::Options),
     /// Kill a real server again and again while it is paid, and look for losses.
     Crash(crash::Options),
     /// Sell a poem word by word on a local chain, and watch it being paid.
@@ -93,6 +97,7 @@ enum Command {
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Bench(options) => bench::run(&options),
+        Command::Contracts(options) => contracts::run(&options).await,
         Command::Crash(options) => crash::run(&options).await,
         Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
         Command::Devnet { listen } => devnet::run(listen).await,
