@@ -1,6 +1,7 @@
 //! Answers have the members that those of another node have.
 
 use super::*;
+use crate::STREAM_CHANNEL;
 use alloy_primitives::U256;
 use alloy_rpc_types_eth::TransactionRequest;
 use alloy_rpc_types_eth::simulate::{SimBlock, SimulatePayload};
@@ -103,4 +104,23 @@ async fn simulations_show_events_and_revert_data() {
     assert!(done.status && done.gas_used > 0);
     assert_eq!(done.logs.len(), 1);
     assert_eq!(done.logs[0].address(), TOKEN);
+}
+
+/// The v1 escrow is a Solidity contract, the reserve a precompile.
+#[tokio::test]
+async fn only_precompiles_name_an_unknown_function() {
+    let (_node, server) = default_node().await;
+    let provider = provider(&server);
+    let data_of = async |to: Address| {
+        let request = json!([{"to": to, "input": "0x09090909"}, "latest"]);
+        let error = provider.raw_request::<_, Value>("eth_call".into(), request);
+        let error = error.await.unwrap_err();
+        error.as_error_resp().unwrap().as_revert_data().unwrap()
+    };
+    assert!(data_of(STREAM_CHANNEL).await.is_empty());
+    assert!(
+        data_of(RESERVE)
+            .await
+            .starts_with(&[0xaa, 0x4b, 0xc6, 0x9a])
+    );
 }
