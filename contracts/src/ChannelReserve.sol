@@ -117,6 +117,12 @@ contract ChannelReserve {
     error DepositOverflow();
     error PolicyForbids();
     error TransferFailed();
+    error UnknownFunctionSelector(bytes4 selector);
+
+    /// Precompiles say which function they do not have.
+    fallback() external {
+        revert UnknownFunctionSelector(msg.sig);
+    }
 
     /// Locks up a deposit of the caller.
     function open(
