@@ -72,6 +72,11 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The runtime code of a contract.
+pub(crate) fn runtime(name: &str) -> anyhow::Result<Bytes> {
+    Ok(read(&kept(name))?.runtime)
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts")
 }

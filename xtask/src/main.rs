@@ -6,6 +6,7 @@
 )]
 
 mod account;
+mod anvil;
 mod bench;
 mod contracts;
 mod counted;
@@ -21,6 +22,7 @@ mod nodes;
 mod npm;
 mod raw;
 mod rescue;
+mod rpc;
 mod shop;
 mod store;
 mod tools;
@@ -59,14 +61,7 @@ enum Command {
         listen: SocketAddr,
     },
     /// Check every flow end to end over real sockets.
-    E2e {
-        /// Use this node instead of the embedded one.
-        #[arg(long, value_name = "URL")]
-        node: Option<String>,
-        /// Run only checks whose name contains this.
-        #[arg(long, value_name = "TEXT")]
-        only: Option<String>,
-    },
+    E2e(e2e::Options),
     /// Play every flow with deployed peers, both ways. Needs Node and npm.
     Interop(interop::Options),
     /// Buy through a proxy that cuts connections, and count the cents.
@@ -101,7 +96,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Crash(options) => crash::run(&options).await,
         Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
         Command::Devnet { listen } => devnet::run(listen).await,
-        Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
+        Command::E2e(options) => e2e::run(&options).await,
         Command::Interop(options) => interop::run(&options).await,
         Command::Lossy(options) => lossy::run(&options).await,
         Command::Nodes(options) => nodes::run(&options).await,

@@ -18,7 +18,7 @@ mod volume;
 mod voucher;
 mod ws;
 
-use std::{future::Future, pin::Pin};
+use std::{convert::Infallible, future::Future, pin::Pin, str::FromStr};
 
 use alloy_primitives::Address;
 use mpp_core::Amount;
@@ -27,6 +27,40 @@ use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 
 use self::{market::Market, table::Table};
 use crate::{account, node::Node, raw, shop::Shop};
+
+/// Which checks to run, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Use the node at this URL instead of the embedded one, or start `anvil`,
+    /// which needs npm.
+    #[arg(long, value_name = "URL|anvil")]
+    node: Option<Choice>,
+    /// Run only checks whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Fail instead of saying that nothing was checked when anvil can not be
+    /// had.
+    #[arg(long)]
+    required: bool,
+}
+
+/// A node other than the embedded one.
+#[derive(Clone, Debug)]
+enum Choice {
+    Anvil,
+    At(String),
+}
+
+impl FromStr for Choice {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "anvil" => Self::Anvil,
+            url => Self::At(url.to_owned()),
+        })
+    }
+}
 
 /// One check on one protocol.
 type Check = for<'a> fn(&'a Case<'a>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
@@ -185,12 +219,21 @@ pub(crate) fn cents(count: u64) -> Amount {
     Amount::new(u128::from(count).saturating_mul(10_000))
 }
 
-/// Runs all checks, or those whose name contains `only`.
-pub(crate) async fn run(node: Option<&str>, only: Option<&str>) -> anyhow::Result<()> {
-    let node = match node {
-        Some(url) => Node::at(url).await?,
+/// Runs all checks, or those that are asked for.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let node = match &options.node {
         None => Node::embedded().await?,
+        Some(Choice::At(url)) => Node::at(url).await?,
+        Some(Choice::Anvil) => match Node::anvil().await {
+            Ok(node) => node,
+            Err(error) if options.required => return Err(error),
+            Err(error) => {
+                println!("NOT CHECKED on anvil: {error:#}");
+                return Ok(());
+            }
+        },
     };
+    let only = options.only.as_deref();
     let market = Market::open(&node).await?;
     println!("node {} chain {}", node.url, node.network()?.chain_id);
     let mut table = Table::default();

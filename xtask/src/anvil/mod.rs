@@ -1,0 +1,91 @@
+//! Foundry's anvil in Tempo mode: a real EVM with Tempo's real precompiles.
+//!
+//! It knows the network up to the fork before the channel reserve, and no contract is deployed
+//! on it. So both escrows are put there, and a proxy in front of it does what only a precompile
+//! could do.
+
+mod genesis;
+mod opening;
+mod process;
+mod proxy;
+
+use alloy_primitives::Address;
+
+use self::{process::Process, proxy::Proxy};
+use crate::{npm::Package, rpc::Rpc};
+
+/// Where the binary comes from.
+const PACKAGE: Package = Package {
+    name: "@foundry-rs/anvil",
+    version: "1.7.1",
+    folder: "anvil",
+};
+
+/// The newest it knows. Without one it would silently take the first, which has no expiring
+/// nonces.
+const FORK: &str = "T4";
+
+/// A running node; it ends when dropped.
+#[derive(Debug)]
+pub(crate) struct Anvil {
+    proxy: Proxy,
+    /// Past the proxy.
+    rpc: Rpc,
+    _process: Process,
+}
+
+impl Anvil {
+    /// Starts a node on a free port, with both escrows on it.
+    ///
+    /// # Errors
+    /// When it can not be installed, started or prepared.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let packages = PACKAGE.install().await?;
+        let process = Process::start(&packages, FORK).await?;
+        let rpc = Rpc::new(&process.url);
+        genesis::prepare(&rpc).await?;
+        let proxy = Proxy::start(rpc.clone()).await?;
+        Ok(Self {
+            proxy,
+            rpc,
+            _process: process,
+        })
+    }
+
+    /// Where clients find it.
+    pub(crate) fn url(&self) -> &str {
+        &self.proxy.url
+    }
+
+    /// Requests of clients so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.proxy.requests()
+    }
+
+    /// Answers clients with an error, or serves them again.
+    pub(crate) fn set_outage(&self, out: bool) {
+        self.proxy.set_outage(out);
+    }
+
+    /// The next transaction is taken and then forgotten.
+    pub(crate) fn drop_next(&self) {
+        self.proxy.faults().drop_next();
+    }
+
+    /// The next transaction with a call of this selector is mined and fails.
+    pub(crate) fn revert_next(&self, selector: [u8; 4]) {
+        self.proxy.faults().revert_next(selector);
+    }
+
+    /// Puts an account on the blacklist of all tokens, or takes it off.
+    pub(crate) async fn set_frozen(&self, account: Address, frozen: bool) -> anyhow::Result<()> {
+        genesis::set_frozen(&self.rpc, account, frozen).await
+    }
+
+    /// Replaces the newest block with an empty one.
+    pub(crate) async fn reorganize(&self) -> anyhow::Result<()> {
+        let depth_and_transactions = serde_json::json!([1, []]);
+        self.rpc.call("anvil_reorg", depth_and_transactions).await?;
+        Ok(())
+    }
+}
