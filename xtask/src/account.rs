@@ -1,6 +1,6 @@
 //! Accounts for demonstrations and checks, funded on the node at hand.
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256};
 use anyhow::Context as _;
 use mpp_core::{Amount, Timestamp};
 use mpp_server::clock::{Clock as _, SystemClock};
@@ -10,6 +10,7 @@ use mpp_tempo::{
     network::PATH_USD,
     tx::{FeeMode, TxContext, TxFees, UnsignedTx, build, gas},
 };
+use tempo_primitives::{AASigned, TempoTransaction};
 
 use crate::node::Node;
 
@@ -87,6 +88,19 @@ pub(crate) async fn send(
     let receipt = node.chain.send_and_wait(signed.encode()).await?;
     anyhow::ensure!(receipt.success, "transaction {} was reverted", receipt.hash);
     Ok(())
+}
+
+/// Signs any transaction, right or wrong, as 0x76.
+pub(crate) fn sign_raw(signer: &LocalSigner, transaction: TempoTransaction) -> Bytes {
+    let own = signer.sign_digest_sync(&transaction.signature_hash());
+    let signature = Signature::new(
+        U256::from_be_bytes(*own.r()),
+        U256::from_be_bytes(*own.s()),
+        own.y_is_odd(),
+    );
+    let mut encoded = Vec::new();
+    AASigned::new_unhashed(transaction, signature.into()).eip2718_encode(&mut encoded);
+    encoded.into()
 }
 
 /// The wall clock.

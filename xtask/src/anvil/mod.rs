@@ -25,6 +25,15 @@ const PACKAGE: Package = Package {
 /// nonces.
 const FORK: &str = "T4";
 
+/// Whether it can be started at this fork of the network.
+///
+/// # Errors
+/// When it can not be installed or run.
+pub(crate) async fn knows_fork(fork: &str) -> anyhow::Result<bool> {
+    let packages = PACKAGE.install().await?;
+    Ok(Process::start(&packages, fork).await.is_ok())
+}
+
 /// A running node; it ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Anvil {

@@ -1,8 +1,10 @@
 //! `cargo xtask e2e`: every flow over real sockets, sessions for both protocols.
 
+mod alike;
 mod charge;
 mod charge_client;
 mod close;
+mod defects;
 mod follow;
 mod hold;
 mod market;
@@ -26,7 +28,12 @@ use mpp_http::client::Client;
 use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 
 use self::{market::Market, table::Table};
-use crate::{account, node::Node, raw, shop::Shop};
+use crate::{
+    account,
+    node::{Node, control::Control},
+    raw,
+    shop::Shop,
+};
 
 /// Which checks to run, and where.
 #[derive(Debug, clap::Args)]
@@ -253,5 +260,9 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     market.shop.server.shutdown().await;
     charge::run(&node, only, &mut table).await?;
+    if let Ok(Control::Anvil(_)) = node.control() {
+        defects::run(&node, only, &mut table).await?;
+        alike::run(only, &mut table).await?;
+    }
     table.finish()
 }
