@@ -14,7 +14,7 @@ use tempo_primitives::{AASigned, TempoTransaction};
 
 use crate::node::Node;
 
-/// Keys of the first development accounts, which every local node funds.
+/// Key of the first development account.
 const BANK: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
 /// A key of its own for every purpose, the same in every run.
@@ -30,6 +30,13 @@ pub(crate) fn signer_for(purpose: &str) -> anyhow::Result<LocalSigner> {
 /// The first development account.
 pub(crate) fn bank() -> anyhow::Result<LocalSigner> {
     Ok(LocalSigner::from_hex(BANK)?)
+}
+
+/// A development account, which every local node funds.
+pub(crate) fn development(number: usize) -> anyhow::Result<LocalSigner> {
+    let devnet = mpp_devnet::Devnet::new(mpp_devnet::DevnetConfig::default());
+    let account = devnet.accounts().get(number).context("ten accounts")?;
+    Ok(LocalSigner::from_hex(&account.private_key.to_string())?)
 }
 
 /// Sends pathUSD from the first development account.
@@ -92,15 +99,20 @@ pub(crate) async fn send(
 
 /// Signs any transaction, right or wrong, as 0x76.
 pub(crate) fn sign_raw(signer: &LocalSigner, transaction: TempoTransaction) -> Bytes {
-    let own = signer.sign_digest_sync(&transaction.signature_hash());
-    let signature = Signature::new(
-        U256::from_be_bytes(*own.r()),
-        U256::from_be_bytes(*own.s()),
-        own.y_is_odd(),
-    );
+    let signature = sign_digest(signer, transaction.signature_hash());
     let mut encoded = Vec::new();
     AASigned::new_unhashed(transaction, signature.into()).eip2718_encode(&mut encoded);
     encoded.into()
+}
+
+/// Signs any digest.
+pub(crate) fn sign_digest(signer: &LocalSigner, digest: B256) -> Signature {
+    let own = signer.sign_digest_sync(&digest);
+    Signature::new(
+        U256::from_be_bytes(*own.r()),
+        U256::from_be_bytes(*own.s()),
+        own.y_is_odd(),
+    )
 }
 
 /// The wall clock.

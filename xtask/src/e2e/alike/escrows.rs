@@ -43,16 +43,11 @@ struct Actors {
 impl Actors {
     fn new() -> anyhow::Result<Self> {
         // Development accounts, so that all of them can pay fees.
-        let nth = |number: usize| -> anyhow::Result<LocalSigner> {
-            let devnet = mpp_devnet::Devnet::new(mpp_devnet::DevnetConfig::default());
-            let account = devnet.accounts().get(number).context("ten accounts")?;
-            Ok(LocalSigner::from_hex(&account.private_key.to_string())?)
-        };
         Ok(Self {
-            payer: nth(1)?,
-            payee: nth(2)?,
-            operator: nth(3)?,
-            stranger: nth(4)?,
+            payer: account::development(1)?,
+            payee: account::development(2)?,
+            operator: account::development(3)?,
+            stranger: account::development(4)?,
             delegate: account::signer_for("delegate")?,
         })
     }

@@ -136,7 +136,13 @@ pub(super) const KNOWN: &[Known] = &[
         why: "anvil has a code and words of its own; returnData is the same",
     },
     Known {
+        asked: &["a sponsored transfer"],
+        paths: &["/feePayer"],
+        why: "anvil's receipts always name the sender",
+    },
+    Known {
         asked: &[
+            "no such fee token",
             "of a poor sender",
             "expired",
             "of another chain",
@@ -144,6 +150,11 @@ pub(super) const KNOWN: &[Known] = &[
         ],
         paths: &["/error/code"],
         why: "anvil refuses with -32003, the embedded node with -32000; clients take both",
+    },
+    Known {
+        asked: &["an ordinary transaction of a fresh account"],
+        paths: EITHER,
+        why: "anvil asks for a native balance, which Tempo does not have",
     },
     Known {
         asked: &["with too little gas"],

@@ -9,6 +9,7 @@ mod escrows;
 mod known;
 mod pair;
 mod requests;
+mod senders;
 mod transactions;
 
 use anyhow::ensure;
@@ -38,6 +39,7 @@ pub(super) async fn run(only: Option<&str>, table: &mut Table) -> anyhow::Result
 async fn ask(pair: &mut Pair) -> anyhow::Result<()> {
     requests::ask(pair).await?;
     transactions::ask(pair).await?;
+    senders::ask(pair).await?;
     escrows::ask(pair).await
 }
 

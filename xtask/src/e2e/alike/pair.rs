@@ -33,6 +33,7 @@ pub(super) struct Pair {
 /// What the two nodes have answered.
 #[derive(Debug)]
 pub(super) struct Answers {
+    asked: String,
     pub(super) devnet: Value,
     pub(super) anvil: Value,
 }
@@ -72,6 +73,7 @@ impl Pair {
         anvil: &Value,
     ) -> anyhow::Result<Answers> {
         let answers = Answers {
+            asked: what.to_owned(),
             devnet: self.devnet.answer(method, devnet.clone()).await?,
             anvil: self.anvil.answer(method, anvil.clone()).await?,
         };
@@ -142,10 +144,10 @@ impl Answers {
 
     /// Expects the receipt of a success from both.
     pub(super) fn succeeded(&self) -> anyhow::Result<()> {
-        let [ours, theirs] = self.both("/result/status");
+        let ([ours, theirs], asked) = (self.both("/result/status"), &self.asked);
         let success = serde_json::json!("0x1");
-        anyhow::ensure!(ours == success, "it failed here: {}", self.devnet);
-        anyhow::ensure!(theirs == success, "it failed there: {}", self.anvil);
+        anyhow::ensure!(ours == success, "{asked} failed here: {}", self.devnet);
+        anyhow::ensure!(theirs == success, "{asked} failed there: {}", self.anvil);
         Ok(())
     }
 

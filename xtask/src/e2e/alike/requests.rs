@@ -46,6 +46,10 @@ async fn blocks(pair: &mut Pair) -> anyhow::Result<()> {
     let (ours, theirs) = (json!([ours, false]), json!([theirs, false]));
     pair.ask_each("a block by hash", "eth_getBlockByHash", &ours, &theirs)
         .await?;
+    for tag in ["earliest", "safe", "finalized", "pending"] {
+        let what = format!("the {tag} block");
+        pair.ask(&what, block, json!([tag, false])).await?;
+    }
     pair.ask("a block to come", block, json!(["0xffffff", false]))
         .await?;
     let unknown = json!([B256::repeat_byte(7), false]);

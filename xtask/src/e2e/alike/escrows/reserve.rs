@@ -3,18 +3,23 @@
 use alloy_primitives::{Address, B256, Bytes, aliases::U96};
 use alloy_sol_types::SolCall;
 use anyhow::Context as _;
+use mpp_core::Amount;
 use mpp_tempo::{
     ChannelTerms, LocalSigner, SessionProtocol, Signer as _,
     escrow::ITIP20ChannelReserve as v2,
     network::{CHANNEL_RESERVE as RESERVE, PATH_USD},
     tx::SignedTx,
+    voucher::VoucherVerifier,
 };
 use serde_json::json;
 
 use super::{Actors, DEPOSIT, run, spoiled, wait};
 use crate::{
     account,
-    e2e::alike::pair::{Pair, call},
+    e2e::alike::{
+        pair::{Pair, call},
+        senders::{Kind, Passkey},
+    },
 };
 
 /// More than any channel here holds.
@@ -30,6 +35,7 @@ pub(super) async fn ask(pair: &mut Pair, actors: &Actors) -> anyhow::Result<()> 
     leaving(pair, actors, &second).await?;
     let third = open(pair, actors, 3).await?;
     operated(pair, actors, &third).await?;
+    passkey(pair, actors).await?;
     views(pair, actors, &[first, second, third]).await
 }
 
@@ -322,6 +328,56 @@ async fn operated(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> any
     )
     .await?;
     Ok(())
+}
+
+/// Vouchers that a passkey signs, and the form of 64 bytes that only v1 knows.
+async fn passkey(pair: &mut Pair, actors: &Actors) -> anyhow::Result<()> {
+    let key = Passkey::new()?;
+    let opening = v2::openCall {
+        authorizedSigner: key.address(),
+        ..open_call(actors, 5)
+    };
+    let raw = pair.draft(vec![call(RESERVE, opening.abi_encode())]);
+    let raw = account::sign_raw(&actors.payer, raw);
+    pair.send("v2 open for a passkey", &raw)
+        .await?
+        .succeeded()?;
+    let mut params = actors.params(SessionProtocol::V2, 5);
+    params.authorized_signer = key.address();
+    let context = SignedTx::decode(&raw)?.expiring_nonce_hash();
+    let terms = params.terms(42_431, actors.payer.address(), context);
+    let domain = VoucherVerifier::new(&terms);
+    let settle = |amount: u64, signature: Bytes| v2::settleCall {
+        descriptor: descriptor(&terms),
+        cumulativeAmount: U96::from(amount),
+        signature,
+    };
+    for (amount, what, kind) in [
+        (100, "v2 settle over P-256", Kind::P256),
+        (200, "v2 settle over WebAuthn", Kind::WebAuthn),
+    ] {
+        let digest = domain.digest(Amount::new(amount.into()));
+        let signature = key.sign(kind, digest)?.to_bytes();
+        let signed = settle(amount, signature.clone());
+        run(pair, what, &actors.payee, RESERVE, signed.abi_encode()).await?;
+        let other = settle(amount.saturating_add(1), signature);
+        attempt(
+            pair,
+            "settle with a passkey's other amount",
+            &actors.payee,
+            other,
+        )
+        .await?;
+    }
+    let terms = open(pair, actors, 7).await?;
+    let mut compact = actors.voucher(&terms, 300).await?;
+    compact.truncate(64);
+    let settle = v2::settleCall {
+        descriptor: descriptor(&terms),
+        cumulativeAmount: U96::from(300),
+        signature: compact.into(),
+    };
+    attempt(pair, "settle, compact", &actors.payee, settle).await
 }
 
 async fn views(pair: &mut Pair, actors: &Actors, all: &[ChannelTerms]) -> anyhow::Result<()> {
