@@ -17,7 +17,10 @@ use mpp_tempo::{
 };
 use serde_json::json;
 
-use crate::{anvil::Anvil, rpc::Rpc};
+use crate::{
+    anvil::{Anvil, Mining},
+    rpc::Rpc,
+};
 
 /// A node behind JSON-RPC, started here or given by URL.
 #[derive(Debug)]
@@ -65,8 +68,8 @@ impl Node {
     ///
     /// # Errors
     /// When it can not be installed or started.
-    pub(crate) async fn anvil() -> anyhow::Result<Self> {
-        let anvil = Anvil::start().await?;
+    pub(crate) async fn anvil(mining: Mining) -> anyhow::Result<Self> {
+        let anvil = Anvil::start(mining).await?;
         let mut node = Self::at(anvil.url()).await?;
         node.backing = Backing::Anvil(Box::new(anvil));
         Ok(node)

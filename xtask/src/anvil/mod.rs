@@ -10,7 +10,10 @@ mod process;
 mod proxy;
 
 use alloy_primitives::Address;
+use anyhow::Context as _;
+use serde_json::json;
 
+pub(crate) use self::process::Mining;
 use self::{process::Process, proxy::Proxy};
 use crate::{npm::Package, rpc::Rpc};
 
@@ -31,7 +34,8 @@ const FORK: &str = "T4";
 /// When it can not be installed or run.
 pub(crate) async fn knows_fork(fork: &str) -> anyhow::Result<bool> {
     let packages = PACKAGE.install().await?;
-    Ok(Process::start(&packages, fork).await.is_ok())
+    let started = Process::start(&packages, fork, Mining::Automatic).await;
+    Ok(started.is_ok())
 }
 
 /// A running node; it ends when dropped.
@@ -48,12 +52,12 @@ impl Anvil {
     ///
     /// # Errors
     /// When it can not be installed, started or prepared.
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start(mining: Mining) -> anyhow::Result<Self> {
         let packages = PACKAGE.install().await?;
-        let process = Process::start(&packages, FORK).await?;
+        let process = Process::start(&packages, FORK, mining).await?;
         let rpc = Rpc::new(&process.url);
         genesis::prepare(&rpc).await?;
-        let proxy = Proxy::start(rpc.clone()).await?;
+        let proxy = Proxy::start(rpc.clone(), mining).await?;
         Ok(Self {
             proxy,
             rpc,
@@ -69,6 +73,11 @@ impl Anvil {
     /// Requests of clients so far.
     pub(crate) fn requests(&self) -> u64 {
         self.proxy.requests()
+    }
+
+    /// Transactions that clients have sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.proxy.sent()
     }
 
     /// Answers clients with an error, or serves them again.
@@ -91,10 +100,20 @@ impl Anvil {
         genesis::set_frozen(&self.rpc, account, frozen).await
     }
 
-    /// Replaces the newest block with an empty one.
+    /// Takes the newest transaction back: empty blocks replace its own and those after it.
     pub(crate) async fn reorganize(&self) -> anyhow::Result<()> {
-        let depth_and_transactions = serde_json::json!([1, []]);
-        self.rpc.call("anvil_reorg", depth_and_transactions).await?;
-        Ok(())
+        let newest = self.rpc.call("eth_blockNumber", json!([])).await?;
+        let newest = newest.as_str().and_then(|text| text.strip_prefix("0x"));
+        let newest = u64::from_str_radix(newest.context("no block number")?, 16)?;
+        for (depth, number) in (1_u64..).zip((1..=newest).rev()) {
+            let block = json!([format!("{number:#x}"), false]);
+            let block = self.rpc.call("eth_getBlockByNumber", block).await?;
+            if block.pointer("/transactions/0").is_some() {
+                let without_transactions = json!([depth, []]);
+                self.rpc.call("anvil_reorg", without_transactions).await?;
+                return Ok(());
+            }
+        }
+        anyhow::bail!("there is no transaction to take back")
     }
 }

@@ -14,6 +14,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What it prints before its address.
 const LISTENING: &str = "Listening on ";
 
+/// When blocks are mined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mining {
+    /// One for each transaction, at once.
+    Automatic,
+    /// One every so many seconds, as on a real network.
+    Every(u32),
+}
+
+impl Mining {
+    fn argument(self) -> Option<String> {
+        match self {
+            Self::Automatic => None,
+            Self::Every(seconds) => Some(format!("--block-time={seconds}")),
+        }
+    }
+}
+
 /// A child that is killed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -23,12 +41,13 @@ pub(super) struct Process {
 
 impl Process {
     /// Runs the binary in these packages and waits until it listens.
-    pub(super) async fn start(packages: &Path, fork: &str) -> anyhow::Result<Self> {
+    pub(super) async fn start(packages: &Path, fork: &str, mining: Mining) -> anyhow::Result<Self> {
         let binary = packages.join(format!("@foundry-rs/anvil-{}/bin/anvil", platform()?));
         let mut child = Command::new(&binary)
             .args(["--network", "tempo", "--hardfork", fork])
             .args(["--chain-id", "42431", "--base-fee", "2000000000"])
             .args(["--port", "0"])
+            .args(mining.argument())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -27,7 +27,10 @@ use tokio::{net::TcpListener, sync::RwLock, task::JoinHandle};
 
 use self::faults::Fault;
 pub(super) use self::faults::Faults;
-use super::opening::{self, Sent, Target, Word};
+use super::{
+    Mining,
+    opening::{self, Sent, Target, Word},
+};
 use crate::rpc::Rpc;
 
 /// Between taking a transaction that is lost and saying so; real nodes take longer.
@@ -44,7 +47,9 @@ pub(super) struct Proxy {
 #[derive(Debug)]
 struct Gate {
     node: Rpc,
+    mining: Mining,
     requests: AtomicU64,
+    sent: AtomicU64,
     out: AtomicBool,
     faults: Faults,
     /// Held for writing while the node behaves in an odd way for one transaction only.
@@ -53,10 +58,12 @@ struct Gate {
 
 impl Proxy {
     /// Listens on a free port.
-    pub(super) async fn start(node: Rpc) -> anyhow::Result<Self> {
+    pub(super) async fn start(node: Rpc, mining: Mining) -> anyhow::Result<Self> {
         let gate = Arc::new(Gate {
             node,
+            mining,
             requests: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
             out: AtomicBool::new(false),
             faults: Faults::default(),
             sending: RwLock::new(()),
@@ -76,6 +83,10 @@ impl Proxy {
 
     pub(super) fn requests(&self) -> u64 {
         self.gate.requests.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.gate.sent.load(Ordering::SeqCst)
     }
 
     pub(super) fn set_outage(&self, out: bool) {
@@ -130,6 +141,7 @@ impl Gate {
     }
 
     async fn send(&self, request: &Value) -> anyhow::Result<Value> {
+        self.sent.fetch_add(1, Ordering::SeqCst);
         let raw: Option<Bytes> = read(request, "/params/0");
         let Some(sent) = raw.as_ref().and_then(|raw| Sent::read(raw)) else {
             return self.node.forward(request).await;
@@ -161,7 +173,7 @@ impl Gate {
 
     /// The node takes the transaction and drops it before it can be mined.
     async fn lose(&self, request: &Value, raw: &Bytes) -> anyhow::Result<Value> {
-        self.node.call("evm_setAutomine", json!([false])).await?;
+        self.mine_at_once(false).await?;
         let taken = self
             .node
             .answer("eth_sendRawTransaction", json!([raw]))
@@ -171,7 +183,7 @@ impl Gate {
             let dropped = self.node.call("anvil_dropTransaction", json!([hash])).await;
             dropped.context("not dropped")?;
         }
-        self.node.call("evm_setAutomine", json!([true])).await?;
+        self.mine_at_once(true).await?;
         let (Some(hash), Some("eth_sendRawTransactionSync")) =
             (hash, request.get("method").and_then(Value::as_str))
         else {
@@ -182,6 +194,15 @@ impl Gate {
         let error = json!({"code": 4, "message": "no receipt in time", "data": hash});
         let id = request.get("id").cloned().unwrap_or_default();
         Ok(json!({"jsonrpc": "2.0", "id": id, "error": error}))
+    }
+
+    /// Where blocks come by the clock there is time enough to drop something before the next.
+    async fn mine_at_once(&self, at_once: bool) -> anyhow::Result<()> {
+        if self.mining == Mining::Automatic {
+            let automine = json!([at_once]);
+            self.node.call("evm_setAutomine", automine).await?;
+        }
+        Ok(())
     }
 
     /// The contract reverts whatever it is asked, for the time of one transaction.

@@ -23,6 +23,7 @@ mod ws;
 use std::{convert::Infallible, future::Future, pin::Pin, str::FromStr};
 
 use alloy_primitives::Address;
+use anyhow::ensure;
 use mpp_core::Amount;
 use mpp_http::client::Client;
 use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
@@ -30,6 +31,7 @@ use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 use self::{market::Market, table::Table};
 use crate::{
     account,
+    anvil::Mining,
     node::{Node, control::Control},
     raw,
     shop::Shop,
@@ -42,6 +44,10 @@ pub(crate) struct Options {
     /// which needs npm.
     #[arg(long, value_name = "URL|anvil")]
     node: Option<Choice>,
+    /// Let anvil mine a block every so many seconds, instead of one for each
+    /// transaction.
+    #[arg(long, value_name = "SECONDS")]
+    block_time: Option<u32>,
     /// Run only checks whose name contains this.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
@@ -49,6 +55,12 @@ pub(crate) struct Options {
     /// had.
     #[arg(long)]
     required: bool,
+}
+
+impl Options {
+    fn mining(&self) -> Mining {
+        self.block_time.map_or(Mining::Automatic, Mining::Every)
+    }
 }
 
 /// A node other than the embedded one.
@@ -228,10 +240,15 @@ pub(crate) fn cents(count: u64) -> Amount {
 
 /// Runs all checks, or those that are asked for.
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let by_clock = options.block_time.is_some();
+    ensure!(
+        !by_clock || matches!(options.node, Some(Choice::Anvil)),
+        "--block-time is for --node anvil"
+    );
     let node = match &options.node {
         None => Node::embedded().await?,
         Some(Choice::At(url)) => Node::at(url).await?,
-        Some(Choice::Anvil) => match Node::anvil().await {
+        Some(Choice::Anvil) => match Node::anvil(options.mining()).await {
             Ok(node) => node,
             Err(error) if options.required => return Err(error),
             Err(error) => {

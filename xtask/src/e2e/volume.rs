@@ -96,7 +96,7 @@ pub(super) async fn no_rpc(case: &Case<'_>) -> anyhow::Result<()> {
     // At the server on any node; at the node itself where it can be asked.
     let counted = || {
         let at_node = case.node.control().map(Control::requests).ok();
-        (case.market.chain.calls(), at_node)
+        (case.market.chain.calls(), at_node, case.node.transactions())
     };
     let before = counted();
     for number in 2..=VOUCHERS.saturating_add(1) {

@@ -31,17 +31,12 @@ impl Node {
         }
     }
 
-    /// Transactions mined so far, where nobody else sends any; the number of the newest block
-    /// stands for it on a node that mines one block for each.
-    pub(crate) async fn mined(&self) -> anyhow::Result<Option<u64>> {
-        match self.control() {
-            Ok(Control::Devnet(devnet)) => Ok(Some(devnet.transactions_mined())),
-            Ok(Control::Anvil(_)) => {
-                use mpp_tempo::chain::ChainClient as _;
-                Ok(Some(self.chain.block().await?.number))
-            }
-            Err(Uncontrolled) => Ok(None),
-        }
+    /// Transactions so far, as far as this node tells.
+    pub(crate) fn transactions(&self) -> Option<u64> {
+        self.control().ok().map(|control| match control {
+            Control::Devnet(devnet) => devnet.transactions_mined(),
+            Control::Anvil(anvil) => anvil.sent(),
+        })
     }
 }
 
@@ -54,7 +49,7 @@ impl Control<'_> {
         }
     }
 
-    /// Replaces the newest block with an empty one.
+    /// Takes back what was mined last: an empty block replaces it.
     pub(crate) async fn reorganize(self) -> anyhow::Result<()> {
         match self {
             Self::Devnet(devnet) => devnet.faults().reorg(1, Reorged::Lost),

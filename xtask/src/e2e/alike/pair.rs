@@ -13,7 +13,11 @@ use tempo_primitives::{
 };
 
 use super::difference::{Difference, differences};
-use crate::{account, anvil::Anvil, rpc::Rpc};
+use crate::{
+    account,
+    anvil::{Anvil, Mining},
+    rpc::Rpc,
+};
 
 /// Enough for any batch here; only used gas is paid for.
 const GAS: u64 = 3_000_000;
@@ -42,7 +46,7 @@ impl Pair {
     pub(super) async fn start() -> anyhow::Result<Self> {
         let devnet = Devnet::new(DevnetConfig::default());
         let server = devnet.serve(([127, 0, 0, 1], 0).into()).await?;
-        let anvil = Anvil::start().await?;
+        let anvil = Anvil::start(Mining::Automatic).await?;
         Ok(Self {
             devnet: Rpc::new(&server.url()),
             anvil: Rpc::new(anvil.url()),
