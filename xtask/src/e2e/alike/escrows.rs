@@ -16,6 +16,7 @@ use mpp_tempo::{
     voucher::sign_voucher,
 };
 use serde_json::json;
+use tempo_primitives::{TempoTransaction, transaction::Call};
 
 use super::pair::{Pair, call};
 use crate::account;
@@ -85,16 +86,33 @@ impl Actors {
     }
 }
 
+/// What is done, and the gas limit that clients and servers set for it.
+type Task = (&'static str, u64);
+
 /// Sends one call to an escrow, which has to succeed.
 async fn run(
     pair: &mut Pair,
-    what: &str,
+    task: Task,
     signer: &LocalSigner,
     escrow: Address,
     input: Vec<u8>,
 ) -> anyhow::Result<()> {
-    let calls = vec![call(escrow, input)];
-    pair.run(what, signer, calls).await?.succeeded()
+    send(pair, task, signer, vec![call(escrow, input)]).await
+}
+
+/// Sends calls, which have to succeed.
+async fn send(
+    pair: &mut Pair,
+    (what, gas_limit): Task,
+    signer: &LocalSigner,
+    calls: Vec<Call>,
+) -> anyhow::Result<()> {
+    let draft = TempoTransaction {
+        gas_limit,
+        ..pair.draft(calls)
+    };
+    let raw = account::sign_raw(signer, draft);
+    pair.send(what, &raw).await?.succeeded()
 }
 
 /// The grace period passes on both.

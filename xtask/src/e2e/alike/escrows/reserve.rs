@@ -8,10 +8,11 @@ use mpp_tempo::{
     ChannelTerms, LocalSigner, SessionProtocol, Signer as _,
     escrow::ITIP20ChannelReserve as v2,
     network::{CHANNEL_RESERVE as RESERVE, PATH_USD},
-    tx::SignedTx,
+    tx::{SignedTx, gas},
     voucher::VoucherVerifier,
 };
 use serde_json::json;
+use tempo_primitives::TempoTransaction;
 
 use super::{Actors, DEPOSIT, run, spoiled, wait};
 use crate::{
@@ -53,7 +54,11 @@ fn open_call(actors: &Actors, salt: u8) -> v2::openCall {
 
 async fn open(pair: &mut Pair, actors: &Actors, salt: u8) -> anyhow::Result<ChannelTerms> {
     let calls = vec![call(RESERVE, open_call(actors, salt).abi_encode())];
-    let raw = account::sign_raw(&actors.payer, pair.draft(calls));
+    let draft = TempoTransaction {
+        gas_limit: gas::open(SessionProtocol::V2),
+        ..pair.draft(calls)
+    };
+    let raw = account::sign_raw(&actors.payer, draft);
     pair.send("v2 open", &raw).await?.succeeded()?;
     let context = SignedTx::decode(&raw)?.expiring_nonce_hash();
     let params = actors.params(SessionProtocol::V2, salt);
@@ -165,20 +170,41 @@ async fn deposits(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> any
     let request = v2::requestCloseCall {
         descriptor: descriptor(terms),
     };
-    run(pair, "v2 request", payer, RESERVE, request.abi_encode()).await?;
     run(
         pair,
-        "v2 request again",
+        ("v2 request", gas::REQUEST_CLOSE),
+        payer,
+        RESERVE,
+        request.abi_encode(),
+    )
+    .await?;
+    run(
+        pair,
+        ("v2 request again", gas::REQUEST_CLOSE),
         payer,
         RESERVE,
         request.abi_encode(),
     )
     .await?;
     let more = top_up(terms, U96::from(7)).abi_encode();
-    run(pair, "v2 top-up", payer, RESERVE, more).await?;
-    run(pair, "v2 request", payer, RESERVE, request.abi_encode()).await?;
+    run(pair, ("v2 top-up", gas::TOP_UP), payer, RESERVE, more).await?;
+    run(
+        pair,
+        ("v2 request", gas::REQUEST_CLOSE),
+        payer,
+        RESERVE,
+        request.abi_encode(),
+    )
+    .await?;
     let nothing = top_up(terms, U96::ZERO).abi_encode();
-    run(pair, "v2 cancelled with zero", payer, RESERVE, nothing).await?;
+    run(
+        pair,
+        ("v2 cancelled with zero", gas::TOP_UP),
+        payer,
+        RESERVE,
+        nothing,
+    )
+    .await?;
     Ok(())
 }
 
@@ -211,7 +237,7 @@ async fn payouts(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyh
     .await?;
     run(
         pair,
-        "v2 settle",
+        ("v2 settle", gas::SETTLE),
         payee,
         RESERVE,
         settle(500, &good).abi_encode(),
@@ -273,7 +299,7 @@ async fn closing(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyh
     .await?;
     run(
         pair,
-        "v2 close",
+        ("v2 close", gas::CLOSE),
         payee,
         RESERVE,
         close(900, 800, &good).abi_encode(),
@@ -298,7 +324,14 @@ async fn leaving(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyh
     )
     .await?;
     attempt(pair, "withdraw without a request", payer, withdraw.clone()).await?;
-    run(pair, "v2 request", payer, RESERVE, request.abi_encode()).await?;
+    run(
+        pair,
+        ("v2 request", gas::REQUEST_CLOSE),
+        payer,
+        RESERVE,
+        request.abi_encode(),
+    )
+    .await?;
     attempt(pair, "withdraw too early", payer, withdraw.clone()).await?;
     wait(pair).await?;
     attempt(
@@ -308,7 +341,14 @@ async fn leaving(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyh
         withdraw.clone(),
     )
     .await?;
-    run(pair, "v2 withdraw", payer, RESERVE, withdraw.abi_encode()).await?;
+    run(
+        pair,
+        ("v2 withdraw", gas::WITHDRAW),
+        payer,
+        RESERVE,
+        withdraw.abi_encode(),
+    )
+    .await?;
     attempt(pair, "withdraw again", payer, withdraw).await
 }
 
@@ -321,7 +361,7 @@ async fn operated(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> any
     };
     run(
         pair,
-        "v2 settle by the operator",
+        ("v2 settle by the operator", gas::SETTLE),
         &actors.operator,
         RESERVE,
         settle.abi_encode(),
@@ -359,7 +399,14 @@ async fn passkey(pair: &mut Pair, actors: &Actors) -> anyhow::Result<()> {
         let digest = domain.digest(Amount::new(amount.into()));
         let signature = key.sign(kind, digest)?.to_bytes();
         let signed = settle(amount, signature.clone());
-        run(pair, what, &actors.payee, RESERVE, signed.abi_encode()).await?;
+        run(
+            pair,
+            (what, gas::SETTLE),
+            &actors.payee,
+            RESERVE,
+            signed.abi_encode(),
+        )
+        .await?;
         let other = settle(amount.saturating_add(1), signature);
         attempt(
             pair,

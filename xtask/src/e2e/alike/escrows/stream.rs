@@ -6,9 +6,10 @@ use mpp_tempo::{
     ChannelTerms, LocalSigner, SessionProtocol, Signer as _,
     escrow::{IStreamChannel as v1, ITIP20},
     network::{Network, PATH_USD},
+    tx::gas,
 };
 
-use super::{Actors, DEPOSIT, run, spoiled, wait};
+use super::{Actors, DEPOSIT, run, send, spoiled, wait};
 use crate::e2e::alike::pair::{Pair, call};
 
 const ESCROW: Address = Network::MODERATO.stream_channel;
@@ -48,9 +49,13 @@ async fn open(pair: &mut Pair, actors: &Actors, salt: u8) -> anyhow::Result<Chan
         call(PATH_USD, approve.abi_encode()),
         call(ESCROW, open_call(actors, salt).abi_encode()),
     ];
-    pair.run("v1 open", &actors.payer, calls)
-        .await?
-        .succeeded()?;
+    send(
+        pair,
+        ("v1 open", gas::open(SessionProtocol::V1)),
+        &actors.payer,
+        calls,
+    )
+    .await?;
     let params = actors.params(SessionProtocol::V1, salt);
     Ok(params.terms(42_431, actors.payer.address(), B256::ZERO))
 }
@@ -144,10 +149,17 @@ async fn deposits(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> any
     attempt(pair, "top-up beyond all", payer, top_up(id, U256::MAX)).await?;
     attempt(pair, "top-up unapproved", payer, top_up(id, one)).await?;
     let request = v1::requestCloseCall { channelId: id };
-    run(pair, "v1 request", payer, ESCROW, request.abi_encode()).await?;
     run(
         pair,
-        "v1 request again",
+        ("v1 request", gas::REQUEST_CLOSE),
+        payer,
+        ESCROW,
+        request.abi_encode(),
+    )
+    .await?;
+    run(
+        pair,
+        ("v1 request again", gas::REQUEST_CLOSE),
         payer,
         ESCROW,
         request.abi_encode(),
@@ -166,7 +178,7 @@ async fn deposits(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> any
         call(ESCROW, top_up(id, U256::from(7)).abi_encode()),
         call(ESCROW, narrow.abi_encode()),
     ];
-    pair.run("v1 top-ups", payer, calls).await?.succeeded()
+    send(pair, ("v1 top-ups", gas::TOP_UP), payer, calls).await
 }
 
 async fn payouts(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyhow::Result<()> {
@@ -199,7 +211,7 @@ async fn payouts(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyh
     .await?;
     run(
         pair,
-        "v1 settle",
+        ("v1 settle", gas::SETTLE),
         payee,
         ESCROW,
         settle(500, &good).abi_encode(),
@@ -236,7 +248,7 @@ async fn closing(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyh
     attempt(pair, "close at what is settled", payee, close(500, &[])).await?;
     run(
         pair,
-        "v1 close",
+        ("v1 close", gas::CLOSE),
         payee,
         ESCROW,
         close(900, &good).abi_encode(),
@@ -268,7 +280,14 @@ async fn leaving(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyh
     )
     .await?;
     attempt(pair, "withdraw without a request", payer, withdraw.clone()).await?;
-    run(pair, "v1 request", payer, ESCROW, request.abi_encode()).await?;
+    run(
+        pair,
+        ("v1 request", gas::REQUEST_CLOSE),
+        payer,
+        ESCROW,
+        request.abi_encode(),
+    )
+    .await?;
     attempt(pair, "withdraw too early", payer, withdraw.clone()).await?;
     wait(pair).await?;
     attempt(
@@ -278,7 +297,14 @@ async fn leaving(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyh
         withdraw.clone(),
     )
     .await?;
-    run(pair, "v1 withdraw", payer, ESCROW, withdraw.abi_encode()).await?;
+    run(
+        pair,
+        ("v1 withdraw", gas::WITHDRAW),
+        payer,
+        ESCROW,
+        withdraw.abi_encode(),
+    )
+    .await?;
     attempt(pair, "withdraw again", payer, withdraw).await
 }
 
@@ -296,7 +322,7 @@ async fn compact(pair: &mut Pair, actors: &Actors, terms: &ChannelTerms) -> anyh
     };
     run(
         pair,
-        "v1 settle, compact",
+        ("v1 settle, compact", gas::SETTLE),
         &actors.payee,
         ESCROW,
         settle.abi_encode(),
