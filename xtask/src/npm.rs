@@ -32,7 +32,10 @@ impl Package {
         // A binary comes as a package of its own for each system, so that no script has to run.
         let end = Command::new("npm")
             .args(["install", "--no-save", "--ignore-scripts"])
-            .args(["--no-audit", "--no-fund", "--loglevel", "error", "--prefix"])
+            .args(["--no-audit", "--no-fund", "--loglevel", "error"])
+            // Without a network it would try for minutes.
+            .args(["--fetch-retries", "1", "--fetch-timeout", "60000"])
+            .arg("--prefix")
             .arg(&folder)
             .arg(format!("{}@{}", self.name, self.version))
             .stdin(Stdio::null())

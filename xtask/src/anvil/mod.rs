@@ -9,6 +9,8 @@ mod opening;
 mod process;
 mod proxy;
 
+use std::path::PathBuf;
+
 use alloy_primitives::Address;
 use anyhow::Context as _;
 use serde_json::json;
@@ -28,12 +30,20 @@ const PACKAGE: Package = Package {
 /// nonces.
 const FORK: &str = "T4";
 
+/// Gets the binary.
+///
+/// # Errors
+/// Without npm, or when the package can not be had, as without a network.
+pub(crate) async fn install() -> anyhow::Result<PathBuf> {
+    PACKAGE.install().await
+}
+
 /// Whether it can be started at this fork of the network.
 ///
 /// # Errors
 /// When it can not be installed or run.
 pub(crate) async fn knows_fork(fork: &str) -> anyhow::Result<bool> {
-    let packages = PACKAGE.install().await?;
+    let packages = install().await?;
     let started = Process::start(&packages, fork, Mining::Automatic).await;
     Ok(started.is_ok())
 }
@@ -53,7 +63,7 @@ impl Anvil {
     /// # Errors
     /// When it can not be installed, started or prepared.
     pub(crate) async fn start(mining: Mining) -> anyhow::Result<Self> {
-        let packages = PACKAGE.install().await?;
+        let packages = install().await?;
         let process = Process::start(&packages, FORK, mining).await?;
         let rpc = Rpc::new(&process.url);
         genesis::prepare(&rpc).await?;

@@ -31,7 +31,7 @@ use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 use self::{market::Market, table::Table};
 use crate::{
     account,
-    anvil::Mining,
+    anvil::{self, Mining},
     node::{Node, control::Control},
     raw,
     shop::Shop,
@@ -248,14 +248,16 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let node = match &options.node {
         None => Node::embedded().await?,
         Some(Choice::At(url)) => Node::at(url).await?,
-        Some(Choice::Anvil) => match Node::anvil(options.mining()).await {
-            Ok(node) => node,
-            Err(error) if options.required => return Err(error),
-            Err(error) => {
-                println!("NOT CHECKED on anvil: {error:#}");
-                return Ok(());
-            }
-        },
+        Some(Choice::Anvil) => {
+            match anvil::install().await {
+                Err(error) if !options.required => {
+                    println!("NOT CHECKED on anvil: {error:#}");
+                    return Ok(());
+                }
+                installed => installed?,
+            };
+            Node::anvil(options.mining()).await?
+        }
     };
     let only = options.only.as_deref();
     let market = Market::open(&node).await?;

@@ -162,3 +162,37 @@ pub(super) const KNOWN: &[Known] = &[
         why: "anvil takes it and never mines it",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::e2e::alike::difference::differences;
+
+    const ENTRY: Known = Known {
+        asked: &["one", "two"],
+        paths: &["/code"],
+        why: "it is a test",
+    };
+
+    #[test]
+    fn an_entry_covers_what_it_names_and_nothing_else() {
+        let found = |asked: &str, member: &str| {
+            let differs = differences(asked, &json!({ member: true }), &json!({ member: false }));
+            ENTRY.covers(differs.first().unwrap())
+        };
+        assert!(found("one", "code"));
+        assert!(!found("one", "data"));
+        assert!(!found("three", "code"));
+    }
+
+    #[test]
+    fn an_entry_is_stale_where_nothing_differs_any_more() {
+        let mut found = differences("one", &json!({"code": true}), &json!({"code": false}));
+        assert_eq!(ENTRY.stale(&found), ["two"]);
+        assert_eq!(ENTRY.stale(&[]), ["one", "two", "/code"]);
+        found.extend(differences("two", &json!({"code": true}), &json!({})));
+        assert!(ENTRY.stale(&found).is_empty());
+    }
+}
