@@ -1,6 +1,6 @@
 //! Accounts for demonstrations and checks, funded on the node at hand.
 
-use alloy_primitives::{Address, B256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256};
 use anyhow::Context as _;
 use mpp_core::{Amount, Timestamp};
 use mpp_server::clock::{Clock as _, SystemClock};
@@ -10,10 +10,11 @@ use mpp_tempo::{
     network::PATH_USD,
     tx::{FeeMode, TxContext, TxFees, UnsignedTx, build, gas},
 };
+use tempo_primitives::{AASigned, TempoTransaction};
 
 use crate::node::Node;
 
-/// Keys of the first development accounts, which every local node funds.
+/// Key of the first development account.
 const BANK: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
 /// A key of its own for every purpose, the same in every run.
@@ -29,6 +30,13 @@ pub(crate) fn signer_for(purpose: &str) -> anyhow::Result<LocalSigner> {
 /// The first development account.
 pub(crate) fn bank() -> anyhow::Result<LocalSigner> {
     Ok(LocalSigner::from_hex(BANK)?)
+}
+
+/// A development account, which every local node funds.
+pub(crate) fn development(number: usize) -> anyhow::Result<LocalSigner> {
+    let devnet = mpp_devnet::Devnet::new(mpp_devnet::DevnetConfig::default());
+    let account = devnet.accounts().get(number).context("ten accounts")?;
+    Ok(LocalSigner::from_hex(&account.private_key.to_string())?)
 }
 
 /// Sends pathUSD from the first development account.
@@ -87,6 +95,24 @@ pub(crate) async fn send(
     let receipt = node.chain.send_and_wait(signed.encode()).await?;
     anyhow::ensure!(receipt.success, "transaction {} was reverted", receipt.hash);
     Ok(())
+}
+
+/// Signs any transaction, right or wrong, as 0x76.
+pub(crate) fn sign_raw(signer: &LocalSigner, transaction: TempoTransaction) -> Bytes {
+    let signature = sign_digest(signer, transaction.signature_hash());
+    let mut encoded = Vec::new();
+    AASigned::new_unhashed(transaction, signature.into()).eip2718_encode(&mut encoded);
+    encoded.into()
+}
+
+/// Signs any digest.
+pub(crate) fn sign_digest(signer: &LocalSigner, digest: B256) -> Signature {
+    let own = signer.sign_digest_sync(&digest);
+    Signature::new(
+        U256::from_be_bytes(*own.r()),
+        U256::from_be_bytes(*own.s()),
+        own.y_is_odd(),
+    )
 }
 
 /// The wall clock.

@@ -15,7 +15,7 @@ use mpp_tempo::{LocalSigner, Signer as _};
 use self::screen::{Money, Screen, short, usd};
 use crate::{
     account,
-    node::Node,
+    node::{Node, control::Control},
     shop::{self, Scratch, Shop},
 };
 
@@ -193,8 +193,8 @@ fn report(receipt: &SessionReceipt, vouchers: u32, node: &Node) -> anyhow::Resul
     println!("accepted     {}", usd(receipt.accepted_cumulative));
     println!("spent        {}", usd(receipt.spent));
     println!("vouchers     {vouchers} signed, none of them on chain");
-    if let Some(node) = &node.embedded {
-        println!("blocks       {}", node.block_number());
+    if let Ok(Control::Devnet(devnet)) = node.control() {
+        println!("blocks       {}", devnet.block_number());
     }
     println!();
     Ok(())

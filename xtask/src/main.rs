@@ -6,8 +6,10 @@
 )]
 
 mod account;
+mod anvil;
 mod api;
 mod bench;
+mod contracts;
 mod counted;
 mod crash;
 mod demo;
@@ -20,8 +22,10 @@ mod lossy;
 mod nginx;
 mod node;
 mod nodes;
+mod npm;
 mod raw;
 mod rescue;
+mod rpc;
 mod shop;
 mod store;
 mod tools;
@@ -49,6 +53,8 @@ enum Command {
     },
     /// Measure the voucher verifier and the request path against others.
     Bench(bench::Options),
+    /// Compile the escrows for nodes that do not have them. Needs Node and npm.
+    Contracts(contracts::Options),
     /// Kill a real server again and again while it is paid, and look for losses.
     Crash(crash::Options),
     /// Sell a poem word by word on a local chain, and watch it being paid.
@@ -64,14 +70,7 @@ enum Command {
         listen: SocketAddr,
     },
     /// Check every flow end to end over real sockets.
-    E2e {
-        /// Use this node instead of the embedded one.
-        #[arg(long, value_name = "URL")]
-        node: Option<String>,
-        /// Run only checks whose name contains this.
-        #[arg(long, value_name = "TEXT")]
-        only: Option<String>,
-    },
+    E2e(e2e::Options),
     /// Run the fuzz targets, each for some seconds.
     Fuzz(fuzz::Options),
     /// Play every flow with deployed peers, both ways. Needs Node and npm.
@@ -111,11 +110,12 @@ async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Api { bless } => api::run(bless),
         Command::Bench(options) => bench::run(&options),
+        Command::Contracts(options) => contracts::run(&options).await,
         Command::Crash(options) => crash::run(&options).await,
         Command::Demo { pace } => demo::run(std::time::Duration::from_millis(pace)).await,
         Command::Devnet { listen } => devnet::run(listen).await,
-        Command::E2e { node, only } => e2e::run(node.as_deref(), only.as_deref()).await,
         Command::Fuzz(options) => fuzz::run(&options),
+        Command::E2e(options) => e2e::run(&options).await,
         Command::Interop(options) => interop::run(&options).await,
         Command::Lossy(options) => lossy::run(&options).await,
         Command::Nginx { required } => nginx::run(required).await,

@@ -1,5 +1,7 @@
 //! The chain that demonstrations and checks run on.
 
+pub(crate) mod control;
+
 use std::{
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -13,21 +15,35 @@ use mpp_tempo::{
     chain::{ChainClient as _, rpc::RpcChain},
     network::PATH_USD,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
-/// A node behind JSON-RPC, embedded or given by URL.
+use crate::{
+    anvil::{Anvil, Mining},
+    rpc::Rpc,
+};
+
+/// A node behind JSON-RPC, started here or given by URL.
 #[derive(Debug)]
 pub(crate) struct Node {
     /// Where it listens.
     pub(crate) url: String,
     /// The client everything here uses.
     pub(crate) chain: RpcChain,
-    /// The embedded node, for what only it can tell.
-    pub(crate) embedded: Option<Devnet>,
     /// Seconds by which the chain's clock was moved ahead.
     ahead: AtomicU32,
-    http: reqwest::Client,
-    _server: Option<DevnetServer>,
+    rpc: Rpc,
+    backing: Backing,
+}
+
+/// Who runs a node.
+#[derive(Debug)]
+enum Backing {
+    Devnet {
+        devnet: Devnet,
+        _server: DevnetServer,
+    },
+    Anvil(Box<Anvil>),
+    Elsewhere,
 }
 
 impl Node {
@@ -41,8 +57,21 @@ impl Node {
         let devnet = Devnet::new(config);
         let server = devnet.serve(([127, 0, 0, 1], 0).into()).await?;
         let mut node = Self::at(&server.url()).await?;
-        node.embedded = Some(devnet);
-        node._server = Some(server);
+        node.backing = Backing::Devnet {
+            devnet,
+            _server: server,
+        };
+        Ok(node)
+    }
+
+    /// Starts anvil on a free port.
+    ///
+    /// # Errors
+    /// When it can not be installed or started.
+    pub(crate) async fn anvil(mining: Mining) -> anyhow::Result<Self> {
+        let anvil = Anvil::start(mining).await?;
+        let mut node = Self::at(anvil.url()).await?;
+        node.backing = Backing::Anvil(Box::new(anvil));
         Ok(node)
     }
 
@@ -54,10 +83,9 @@ impl Node {
         Ok(Self {
             url: url.to_owned(),
             chain,
-            embedded: None,
             ahead: AtomicU32::new(0),
-            http: reqwest::Client::new(),
-            _server: None,
+            rpc: Rpc::new(url),
+            backing: Backing::Elsewhere,
         })
     }
 
@@ -73,16 +101,16 @@ impl Node {
 
     /// Lets time pass on the chain.
     pub(crate) async fn advance(&self, seconds: u32) -> anyhow::Result<()> {
-        self.call("evm_increaseTime", json!([seconds])).await?;
+        self.rpc.call("evm_increaseTime", json!([seconds])).await?;
         self.ahead.fetch_add(seconds, Ordering::SeqCst);
-        self.call("evm_mine", json!([])).await?;
+        self.rpc.call("evm_mine", json!([])).await?;
         Ok(())
     }
 
     /// Puts the chain's clock back to the present.
     pub(crate) async fn return_to_present(&self) -> anyhow::Result<()> {
         let now = crate::account::now().as_secs();
-        self.call("anvil_setTime", json!([now])).await?;
+        self.rpc.call("anvil_setTime", json!([now])).await?;
         self.ahead.store(0, Ordering::SeqCst);
         Ok(())
     }
@@ -92,21 +120,5 @@ impl Node {
         let ahead = Duration::from_secs(self.ahead.load(Ordering::SeqCst).into());
         let now = crate::account::now();
         now.checked_add(ahead).unwrap_or(now)
-    }
-
-    async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
-        let request = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let answer: Value = self
-            .http
-            .post(&self.url)
-            .json(&request)
-            .send()
-            .await?
-            .json()
-            .await?;
-        match answer.get("error") {
-            Some(error) => anyhow::bail!("{method}: {error}"),
-            None => Ok(answer.get("result").cloned().unwrap_or_default()),
-        }
     }
 }

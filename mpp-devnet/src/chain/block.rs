@@ -4,8 +4,9 @@ use crate::chain::candidate::Candidate;
 use crate::chain::gas::BLOCK_LIMIT;
 use crate::chain::receipt::DevReceipt;
 use crate::chain::state::Mark;
-use alloy_consensus::constants::{EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH};
+use alloy_consensus::constants::{EMPTY_OMMER_ROOT_HASH, EMPTY_ROOT_HASH, EMPTY_WITHDRAWALS};
 use alloy_consensus::{Header, Sealable};
+use alloy_eips::eip7685::EMPTY_REQUESTS_HASH;
 use alloy_primitives::{B256, Bloom, Log, keccak256};
 use tempo_primitives::TempoHeader;
 
@@ -65,6 +66,12 @@ impl Block {
             timestamp: seed.timestamp,
             extra_data: seed.fork.to_be_bytes().into(),
             base_fee_per_gas: Some(seed.base_fee),
+            // Members of forks whose features Tempo does not have.
+            withdrawals_root: Some(EMPTY_WITHDRAWALS),
+            blob_gas_used: Some(0),
+            excess_blob_gas: Some(0),
+            parent_beacon_block_root: Some(B256::ZERO),
+            requests_hash: Some(EMPTY_REQUESTS_HASH),
             ..Header::default()
         };
         let header = TempoHeader {

@@ -247,25 +247,24 @@ impl Node {
         }
         let count = u64::try_from(mined.len()).unwrap_or(u64::MAX);
         self.mined_count = self.mined_count.saturating_add(count);
-        let seed = Seed {
-            parent: self
-                .blocks
-                .last()
-                .map(|block| block.hash)
-                .unwrap_or_default(),
-            number,
-            timestamp,
-            millis: self
-                .clock
-                .now_millis()
-                .checked_rem(1000)
-                .unwrap_or_default(),
-            base_fee: self.rules.base_fee,
-            fork: self.fork,
-        };
+        let seed = self.seed(timestamp);
         self.blocks.push(Block::seal(&seed, mined, before));
         self.next_timestamp = None;
         self.floor = timestamp;
         self.heads.send_replace(number);
+    }
+
+    /// What the next block's header starts from.
+    pub(crate) fn seed(&self, timestamp: u64) -> Seed {
+        let parent = self.blocks.last().map(|block| block.hash);
+        let millis = self.clock.now_millis().checked_rem(1000);
+        Seed {
+            parent: parent.unwrap_or_default(),
+            number: self.height().saturating_add(1),
+            timestamp,
+            millis: millis.unwrap_or_default(),
+            base_fee: self.rules.base_fee,
+            fork: self.fork,
+        }
     }
 }

@@ -6,7 +6,7 @@ mod payout;
 mod store;
 mod voucher;
 
-use super::revert::Outcome;
+use super::revert::{Outcome, Revert};
 use super::{CLOSE_GRACE_SECS, Env, decode};
 use crate::chain::state::StreamChannel;
 use abi::IStreamEscrow::{self, IStreamEscrowCalls as Calls};
@@ -15,7 +15,8 @@ use alloy_sol_types::SolCall;
 
 /// Runs one call to the escrow.
 pub(crate) fn call(env: &mut Env<'_>, caller: Address, input: &[u8]) -> Outcome {
-    match decode::<Calls>(input)? {
+    // A contract says nothing about a function that it does not have, unlike a precompile.
+    match decode::<Calls>(input).map_err(|_| Revert::empty())? {
         Calls::open(c) => {
             let id = deposit::open(env, caller, &c)?;
             Ok(IStreamEscrow::openCall::abi_encode_returns(&id).into())

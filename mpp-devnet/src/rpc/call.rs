@@ -3,7 +3,9 @@
 use super::error::{Answer, RpcError};
 use super::params::{Params, dry_run};
 use super::render;
+use crate::chain::block::{Block, Seed};
 use crate::chain::node::Node;
+use crate::chain::simulate::DryRun;
 use serde_json::{Value, json};
 
 pub(crate) fn call(node: &mut Node, params: &Params) -> Answer {
@@ -28,33 +30,30 @@ pub(crate) fn simulate(node: &mut Node, params: &Params) -> Answer {
     let request = params.raw(0);
     let blocks = request.get("blockStateCalls").and_then(Value::as_array);
     let blocks = blocks.ok_or_else(|| RpcError::invalid_params("no blockStateCalls"))?;
-    // What succeeded before is what the next call sees.
-    let (mut before, mut sender) = (Vec::new(), None);
+    let blocks: Vec<Vec<DryRun>> = blocks.iter().map(calls_of).collect::<Result<_, _>>()?;
+    let runs = blocks.concat();
+    let from = runs.first().map(|run| run.from).unwrap_or_default();
+    if runs.iter().any(|run| run.from != from) {
+        return Err(RpcError::invalid_params("calls of more than one sender"));
+    }
+    let timestamp = node.pending_timestamp();
+    let mut seed = node.seed(timestamp);
+    let mut simulated = node.simulate(from, &runs, number).into_iter();
     let mut answers = Vec::new();
     for block in blocks {
-        let calls = block.get("calls").and_then(Value::as_array);
-        let mut results = Vec::new();
-        for call in calls.into_iter().flatten() {
-            let mut run = dry_run(call.clone())?;
-            if *sender.get_or_insert(run.from) != run.from {
-                return Err(RpcError::invalid_params("calls of more than one sender"));
-            }
-            let own = std::mem::take(&mut run.calls);
-            run.calls = before.iter().chain(&own).cloned().collect();
-            results.push(match node.dry_run(&run, number) {
-                Ok(output) => {
-                    before.extend(own);
-                    json!({"status": "0x1", "returnData": output, "logs": []})
-                }
-                Err(revert) => json!({
-                    "status": "0x0",
-                    "returnData": "0x",
-                    "logs": [],
-                    "error": {"code": 3, "message": format!("execution reverted: {}", revert.0)},
-                }),
-            });
-        }
-        answers.push(json!({ "calls": results }));
+        let calls: Vec<_> = simulated.by_ref().take(block.len()).collect();
+        let sealed = Block::seal(&seed, Vec::new(), node.state.mark());
+        answers.push(render::simulated(&sealed, &calls));
+        seed = Seed {
+            parent: sealed.hash,
+            number: seed.number.saturating_add(1),
+            ..seed
+        };
     }
     Ok(Value::Array(answers))
+}
+
+fn calls_of(block: &Value) -> Result<Vec<DryRun>, RpcError> {
+    let calls = block.get("calls").and_then(Value::as_array);
+    calls.into_iter().flatten().cloned().map(dry_run).collect()
 }

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// Characters of a hash with its prefix, more than any number has.
+const HASH_LENGTH: usize = 66;
+
 /// The parameter list of one call. Missing trailing parameters read as null.
 #[derive(Debug)]
 pub(crate) struct Params(Vec<Value>);
@@ -39,9 +42,12 @@ impl Params {
         quantity(&self.raw(index))
     }
 
-    /// The block number a tag, a number or an EIP-1898 object stands for; `None` when there is no such block.
+    /// The block number a tag, a number, a hash or an EIP-1898 object stands for; `None` when there is no such block.
     pub(crate) fn block(&self, index: usize, node: &Node) -> Result<Option<u64>, RpcError> {
         let tag = self.raw(index);
+        if tag.as_str().is_some_and(|text| text.len() == HASH_LENGTH) {
+            return Ok(by_hash(node, self.required(index, "block hash")?));
+        }
         if let Some(hash) = tag.get("blockHash") {
             let hash: B256 = serde_json::from_value(hash.clone())
                 .map_err(|_| RpcError::invalid_params("block hash"))?;

@@ -1,7 +1,9 @@
 //! Blocks, transactions, receipts and logs as JSON-RPC objects.
 
+use super::error::RpcError;
 use crate::chain::block::{Block, Mined};
 use crate::chain::receipt::{DevLog, DevReceipt};
+use crate::chain::simulate::Simulated;
 use alloy_consensus::Transaction;
 use alloy_primitives::{B256, Bloom, U64, U128, U256};
 use serde_json::{Map, Value, json};
@@ -34,6 +36,7 @@ pub(crate) fn block(block: &Block, full: bool) -> Value {
         ("size", hex(0)),
         ("timestampMillis", hex(block.header.timestamp_millis())),
         ("uncles", json!([])),
+        ("withdrawals", json!([])),
         ("transactions", json!(transactions)),
     ];
     object.extend(fields.map(|(name, value)| (name.to_owned(), value)));
@@ -102,6 +105,58 @@ pub(crate) fn receipt(receipt: &DevReceipt) -> Value {
         "feeToken": receipt.fee_token,
         "feePayer": receipt.fee_payer,
     })
+}
+
+/// A block that was only tried, with what its calls did.
+pub(crate) fn simulated(block: &Block, calls: &[Simulated]) -> Value {
+    let gas = calls.iter().map(|call| call.gas_used);
+    let gas_used = gas.fold(0, u64::saturating_add);
+    let bloom: Bloom = calls.iter().flat_map(|call| &call.logs).collect();
+    let mut results = Vec::with_capacity(calls.len());
+    let mut log_index = 0_u64;
+    for (tx_index, call) in (0_u64..).zip(calls) {
+        let mut logs = Vec::with_capacity(call.logs.len());
+        for event in &call.logs {
+            logs.push(log(&DevLog {
+                log: event.clone(),
+                block_number: block.number(),
+                block_hash: block.hash,
+                timestamp: block.timestamp(),
+                tx_hash: B256::ZERO,
+                tx_index,
+                log_index,
+            }));
+            log_index = log_index.saturating_add(1);
+        }
+        results.push(simulated_call(call, logs));
+    }
+    let mut object = object(Ok(self::block(block, false)));
+    let fields = [
+        ("gasUsed", hex(gas_used)),
+        ("logsBloom", json!(bloom)),
+        ("calls", Value::Array(results)),
+    ];
+    object.extend(fields.map(|(name, value)| (name.to_owned(), value)));
+    Value::Object(object)
+}
+
+fn simulated_call(call: &Simulated, logs: Vec<Value>) -> Value {
+    let gas_used = hex(call.gas_used);
+    match &call.outcome {
+        Ok(output) => json!({
+            "status": "0x1",
+            "returnData": output,
+            "gasUsed": gas_used,
+            "logs": logs,
+        }),
+        Err(revert) => json!({
+            "status": "0x0",
+            "returnData": revert.0,
+            "gasUsed": gas_used,
+            "logs": logs,
+            "error": RpcError::from(revert.clone()).into_json(),
+        }),
+    }
 }
 
 /// An event.

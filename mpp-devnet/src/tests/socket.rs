@@ -1,5 +1,6 @@
 //! Unmodified alloy clients over a real socket.
 
+mod answers;
 mod clients;
 mod protocol;
 mod reads;

@@ -1,8 +1,10 @@
 //! `cargo xtask e2e`: every flow over real sockets, sessions for both protocols.
 
+mod alike;
 mod charge;
 mod charge_client;
 mod close;
+mod defects;
 mod follow;
 mod hold;
 mod market;
@@ -18,15 +20,66 @@ mod volume;
 mod voucher;
 mod ws;
 
-use std::{future::Future, pin::Pin};
+use std::{convert::Infallible, future::Future, pin::Pin, str::FromStr};
 
 use alloy_primitives::Address;
+use anyhow::ensure;
 use mpp_core::Amount;
 use mpp_http::client::Client;
 use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 
 use self::{market::Market, table::Table};
-use crate::{account, node::Node, raw, shop::Shop};
+use crate::{
+    account,
+    anvil::{self, Mining},
+    node::{Node, control::Control},
+    raw,
+    shop::Shop,
+};
+
+/// Which checks to run, and where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Use the node at this URL instead of the embedded one, or start `anvil`,
+    /// which needs npm.
+    #[arg(long, value_name = "URL|anvil")]
+    node: Option<Choice>,
+    /// Let anvil mine a block every so many seconds, instead of one for each
+    /// transaction.
+    #[arg(long, value_name = "SECONDS")]
+    block_time: Option<u32>,
+    /// Run only checks whose name contains this.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Fail instead of saying that nothing was checked when anvil can not be
+    /// had.
+    #[arg(long)]
+    required: bool,
+}
+
+impl Options {
+    fn mining(&self) -> Mining {
+        self.block_time.map_or(Mining::Automatic, Mining::Every)
+    }
+}
+
+/// A node other than the embedded one.
+#[derive(Clone, Debug)]
+enum Choice {
+    Anvil,
+    At(String),
+}
+
+impl FromStr for Choice {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text {
+            "anvil" => Self::Anvil,
+            url => Self::At(url.to_owned()),
+        })
+    }
+}
 
 /// One check on one protocol.
 type Check = for<'a> fn(&'a Case<'a>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
@@ -185,12 +238,28 @@ pub(crate) fn cents(count: u64) -> Amount {
     Amount::new(u128::from(count).saturating_mul(10_000))
 }
 
-/// Runs all checks, or those whose name contains `only`.
-pub(crate) async fn run(node: Option<&str>, only: Option<&str>) -> anyhow::Result<()> {
-    let node = match node {
-        Some(url) => Node::at(url).await?,
+/// Runs all checks, or those that are asked for.
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let by_clock = options.block_time.is_some();
+    ensure!(
+        !by_clock || matches!(options.node, Some(Choice::Anvil)),
+        "--block-time is for --node anvil"
+    );
+    let node = match &options.node {
         None => Node::embedded().await?,
+        Some(Choice::At(url)) => Node::at(url).await?,
+        Some(Choice::Anvil) => {
+            match anvil::install().await {
+                Err(error) if !options.required => {
+                    println!("NOT CHECKED on anvil: {error:#}");
+                    return Ok(());
+                }
+                installed => installed?,
+            };
+            Node::anvil(options.mining()).await?
+        }
     };
+    let only = options.only.as_deref();
     let market = Market::open(&node).await?;
     println!("node {} chain {}", node.url, node.network()?.chain_id);
     let mut table = Table::default();
@@ -210,5 +279,9 @@ pub(crate) async fn run(node: Option<&str>, only: Option<&str>) -> anyhow::Resul
     }
     market.shop.server.shutdown().await;
     charge::run(&node, only, &mut table).await?;
+    if let Ok(Control::Anvil(_)) = node.control() {
+        defects::run(&node, only, &mut table).await?;
+        alike::run(only, &mut table).await?;
+    }
     table.finish()
 }

@@ -51,12 +51,6 @@ fn only_channel(client: &Client) -> anyhow::Result<ChannelId> {
     Ok(channel.channel_id)
 }
 
-/// Transactions on the node in process; on any other node only the ids tell.
-fn mined(case: &Case<'_>) -> Option<u64> {
-    let node = case.node.embedded.as_ref();
-    node.map(|node| node.transactions_mined())
-}
-
 /// Each start of the client goes on with the channel of the first.
 pub(super) async fn restarts(case: &Case<'_>) -> anyhow::Result<()> {
     let (signer, folder) = (case.payer().await?, Folder::new());
@@ -64,14 +58,14 @@ pub(super) async fn restarts(case: &Case<'_>) -> anyhow::Result<()> {
     ensure!(buy(case, &client).await? == cents(1));
     let channel = only_channel(&client)?;
     drop(client);
-    let before = mined(case);
+    let before = case.node.transactions();
     for number in 2..=4 {
         let client = start(case, &signer, &folder.0)?;
         let spent = buy(case, &client).await?;
         ensure!(spent == cents(number), "start {number}: spent {spent}");
         ensure!(only_channel(&client)? == channel, "another channel");
     }
-    ensure!(mined(case) == before, "a transaction was sent");
+    ensure!(case.node.transactions() == before, "a transaction was sent");
     let record = case.shop().server.channel(channel).await?;
     ensure!(record.spent == cents(4) && record.accepted() == cents(4));
     Ok(())
@@ -88,7 +82,7 @@ pub(super) async fn book_lost(case: &Case<'_>) -> anyhow::Result<()> {
     let channel = only_channel(&client)?;
     drop((client, lost));
 
-    let (before, found) = (mined(case), Folder::new());
+    let (before, found) = (case.node.transactions(), Folder::new());
     let client = start(case, &signer, &found.0)?;
     let spent = buy(case, &client).await?;
     if case.protocol == SessionProtocol::V1 {
@@ -101,7 +95,7 @@ pub(super) async fn book_lost(case: &Case<'_>) -> anyhow::Result<()> {
     }
     ensure!(spent == cents(2), "spent {spent}");
     ensure!(only_channel(&client)? == channel, "another channel");
-    ensure!(mined(case) == before, "a transaction was sent");
+    ensure!(case.node.transactions() == before, "a transaction was sent");
     // It is in the new book for good, and closes like any other.
     drop(client);
     let client = start(case, &signer, &found.0)?;

@@ -6,14 +6,12 @@ use anyhow::{Context as _, bail, ensure};
 use axum::{Router, routing::get};
 use mpp_client::{Policy, TopUpPolicy};
 use mpp_core::Amount;
-use mpp_devnet::Times;
 use mpp_http::server::{Paid, PaymentLayer};
 use mpp_server::{
     EmbeddedStore, PaymentServer, Route, SettlePolicy, session::record::Phase, settle::OnShutdown,
 };
 use mpp_tempo::{
     ChannelId, LocalSigner, SessionProtocol, Signer as _,
-    chain::ChainClient as _,
     tx::{build, gas},
 };
 
@@ -272,18 +270,16 @@ async fn reopened<T>(open: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> 
     opened.context("the file is still in use")
 }
 
-/// Only the embedded node can be told to lose or revert transactions.
+/// A settlement that fails and one that gets lost are made again.
 pub(super) async fn repeated(case: &Case<'_>) -> anyhow::Result<()> {
-    let Some(devnet) = &case.node.embedded else {
-        return Ok(());
-    };
+    let chain = case.node.control()?;
     let selector = match case.protocol {
         SessionProtocol::V1 => SETTLE_V1,
         SessionProtocol::V2 => SETTLE_V2,
     };
     let stall = Stall::open(case, SettlePolicy::on_demand()).await?;
     let (_, id) = stall.sell("buyer", 3).await?;
-    devnet.faults().revert_calls(selector, Times::Once);
+    chain.revert_next(selector);
     let collected = stall.shop.server.settle().await?;
     ensure!(
         collected.failed == 1 && collected.done == 0,
@@ -295,37 +291,34 @@ pub(super) async fn repeated(case: &Case<'_>) -> anyhow::Result<()> {
     );
     // Another payer's settlement is lost on the way, and sent again.
     let (_, other) = stall.sell("other", 2).await?;
-    devnet.faults().drop_transactions(Times::Once);
+    chain.drop_next();
     stall.shop.server.settle().await?;
     stall.until_settled(other, cents(2)).await?;
-    ensure!(case.node.chain.chain_id() == devnet.config().chain_id);
     stall.shop.server.shutdown().await;
     Ok(())
 }
 
 /// One payer's account is frozen; the others' money arrives all the same.
 pub(super) async fn frozen(case: &Case<'_>) -> anyhow::Result<()> {
-    let Some(devnet) = &case.node.embedded else {
-        return Ok(());
-    };
-    // The v1 contract pays the payee whatever becomes of the payer.
-    if case.protocol == SessionProtocol::V1 {
-        return Ok(());
-    }
+    let chain = case.node.control()?;
     let stall = Stall::open(case, SettlePolicy::on_demand()).await?;
     let mut channels = Vec::new();
     for number in 0..5 {
         channels.push(stall.sell(&format!("buyer {number}"), 2).await?);
     }
     let (frozen, frozen_id) = channels.swap_remove(2);
-    devnet.freeze(frozen.address());
+    chain.freeze(frozen.address()).await?;
     stall.shop.server.settle().await?;
     for (_, id) in &channels {
         stall.until_settled(*id, cents(2)).await?;
     }
-    ensure!(stall.settled(frozen_id).await?.is_zero());
-    devnet.unfreeze(frozen.address());
-    let earned = cents(8);
+    let (from_frozen, earned) = match case.protocol {
+        // The v1 contract pays the payee whatever becomes of the payer.
+        SessionProtocol::V1 => (cents(2), cents(10)),
+        SessionProtocol::V2 => (Amount::ZERO, cents(8)),
+    };
+    ensure!(stall.settled(frozen_id).await? == from_frozen);
+    chain.unfreeze(frozen.address()).await?;
     // The batch of all, its halves, and what they were split into.
     stall.check_earnings(earned, 9).await?;
     stall.shop.server.shutdown().await;

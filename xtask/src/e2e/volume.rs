@@ -14,6 +14,7 @@ use super::{
     Case, cents, dollars,
     raw::{self, Raw},
 };
+use crate::node::control::Control;
 
 /// A $1 deposit buys exactly 100 photos of $0.01.
 pub(super) async fn hundred(case: &Case<'_>) -> anyhow::Result<()> {
@@ -94,9 +95,8 @@ pub(super) async fn no_rpc(case: &Case<'_>) -> anyhow::Result<()> {
     let (challenge, terms) = payer.open_channel(case.node, &url, dollars(15)).await?;
     // At the server on any node; at the node itself where it can be asked.
     let counted = || {
-        let node = case.node.embedded.as_ref();
-        let at_node = node.map(|node| (node.rpc_calls(), node.transactions_mined()));
-        (case.market.chain.calls(), at_node)
+        let at_node = case.node.control().map(Control::requests).ok();
+        (case.market.chain.calls(), at_node, case.node.transactions())
     };
     let before = counted();
     for number in 2..=VOUCHERS.saturating_add(1) {

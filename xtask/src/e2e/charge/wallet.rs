@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use alloy_sol_types::SolCall as _;
 use anyhow::Context as _;
 use mpp_core::{Challenge, ChargeReceipt, Credential, Receipt, header, source::DidPkh};
@@ -15,7 +15,7 @@ use mpp_tempo::{
 };
 use reqwest::{Method, Response};
 use tempo_primitives::{
-    AASigned, TempoTransaction,
+    TempoTransaction,
     transaction::{Call, FEE_PAYER_SIGNATURE_MARKER, TEMPO_EXPIRING_NONCE_KEY},
 };
 
@@ -78,18 +78,7 @@ impl<'a> Wallet<'a> {
 
     /// Signs any transaction, with a placeholder where a fee payer is wanted.
     pub(super) fn sign_raw(&self, transaction: TempoTransaction) -> Bytes {
-        let own = self
-            .raw
-            .signer
-            .sign_digest_sync(&transaction.signature_hash());
-        let signature = Signature::new(
-            U256::from_be_bytes(*own.r()),
-            U256::from_be_bytes(*own.s()),
-            own.y_is_odd(),
-        );
-        let mut encoded = Vec::new();
-        AASigned::new_unhashed(transaction, signature.into()).eip2718_encode(&mut encoded);
-        encoded.into()
+        account::sign_raw(&self.raw.signer, transaction)
     }
 
     /// A fresh challenge, answered as it asks.
