@@ -17,6 +17,8 @@
 #[cfg(test)]
 mod conservation;
 #[cfg(test)]
+mod folder;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod link;
@@ -25,9 +27,11 @@ mod logs;
 #[cfg(test)]
 mod mcp;
 #[cfg(test)]
-mod musts;
-#[cfg(test)]
 mod pair;
+#[cfg(test)]
+mod requirements;
+#[cfg(test)]
+mod security;
 #[cfg(test)]
 mod session;
 #[cfg(test)]
