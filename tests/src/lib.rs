@@ -24,6 +24,8 @@ mod budget;
 #[cfg(test)]
 mod conservation;
 #[cfg(test)]
+mod folder;
+#[cfg(test)]
 mod fragile;
 #[cfg(test)]
 mod http;
@@ -34,9 +36,11 @@ mod logs;
 #[cfg(test)]
 mod mcp;
 #[cfg(test)]
-mod musts;
-#[cfg(test)]
 mod pair;
+#[cfg(test)]
+mod requirements;
+#[cfg(test)]
+mod security;
 #[cfg(test)]
 mod session;
 #[cfg(test)]

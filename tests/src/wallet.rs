@@ -1,9 +1,12 @@
 //! A payer that does exactly what it is told, right or wrong.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicU8, Ordering},
+};
 
 use alloy_primitives::{Address, B256};
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, extract::ConnectInfo};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use mpp_core::{
@@ -14,10 +17,15 @@ use mpp_devnet::Devnet;
 use mpp_tempo::{
     ChannelTerms, LocalSigner, SessionProtocol, SignedVoucher, Signer as _,
     chain::ChainClient as _,
+    charge::{AttributionMemo, Transfers},
     network::PATH_USD,
-    tx::{FeeMode, TxContext, TxFees, build, build::OpenParams, gas},
+    tx::{
+        FeeMode, TxContext, TxFees, build,
+        build::{OpenParams, Transfer},
+        gas,
+    },
     voucher::sign_voucher,
-    wire::{SessionPayload, SessionRequest},
+    wire::{ChargePayload, ChargeRequest, SessionPayload, SessionRequest},
 };
 use tower::ServiceExt as _;
 
@@ -134,6 +142,28 @@ impl Wallet {
         }
     }
 
+    /// A credential that pays what `asked` asks for, under the challenge
+    /// `shown`, by a transaction that the server is to send.
+    pub(crate) async fn charge(&self, asked: &Challenge, shown: &Challenge) -> String {
+        let request: ChargeRequest = asked.request.decode().unwrap();
+        let transfers = Transfers::try_from(&request).unwrap();
+        // The memo is the right one, so that only the dispatch can refuse it.
+        let memo = AttributionMemo::new(shown.realm.as_str(), None, shown.id.as_str());
+        let made: Vec<_> = transfers
+            .with_attribution(memo)
+            .iter()
+            .map(|one| Transfer::of_charge(request.currency, one))
+            .collect();
+        let mut context = self.context(gas::transfers(made.len()));
+        if request.method_details.fee_payer == Some(true) {
+            context.fee_mode = FeeMode::Sponsored;
+        }
+        let unsigned = build::transfer(&context, &made).unwrap();
+        let transaction = unsigned.sign(&self.signer).await.unwrap().encode();
+        let payload = serde_json::to_value(ChargePayload::Transaction { transaction }).unwrap();
+        credential::encode(&Credential::new(shown.clone(), payload)).unwrap()
+    }
+
     /// What a self-paid transaction of the present needs.
     pub(crate) fn context(&self, gas_limit: u64) -> TxContext {
         TxContext {
@@ -194,6 +224,17 @@ impl Ask {
 
     pub(crate) fn streamed(mut self, body: Body) -> Self {
         self.body = body;
+        self
+    }
+
+    /// Says where the request comes from, as a server that knows its peers does.
+    pub(crate) fn peer(self, address: SocketAddr) -> Self {
+        self.extension(ConnectInfo(address))
+    }
+
+    /// Adds what a server knows of the request beside its head.
+    pub(crate) fn extension<T: Clone + Send + Sync + 'static>(mut self, fact: T) -> Self {
+        self.parts = self.parts.extension(fact);
         self
     }
 

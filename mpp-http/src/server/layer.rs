@@ -22,6 +22,7 @@ use super::socket;
 use super::{
     PaymentBody,
     body::{self, Unreadable},
+    encryption::Encryption,
     extract::PaidBy,
     idempotency, render,
     request::Presented,
@@ -62,6 +63,7 @@ pub struct PaymentLayer {
     pub(super) server: PaymentServer,
     pub(super) route: Route,
     limits: Limits,
+    encryption: Option<Encryption>,
     #[cfg(feature = "ws")]
     sockets: Sockets,
 }
@@ -103,9 +105,27 @@ impl PaymentLayer {
                 bound: 1024 * 1024,
                 response: 64 * 1024,
             },
+            encryption: None,
             #[cfg(feature = "ws")]
             sockets: Sockets::Refused,
         }
+    }
+
+    /// Answers only requests that came over an encrypted connection; others
+    /// get `403`, and no challenge that would call for a credential.
+    ///
+    /// Default: any request, because the layer does not see connections.
+    /// Behind a proxy, or with TLS of your own, say so here.
+    #[must_use]
+    pub fn require_tls(mut self, encryption: Encryption) -> Self {
+        self.encryption = Some(encryption);
+        self
+    }
+
+    /// Whether the request came in a way that the route allows.
+    fn admits<B>(&self, request: &Request<B>) -> bool {
+        let required = self.encryption.as_ref();
+        required.is_none_or(|encryption| encryption.covers(request))
     }
 
     /// Serves the route's metered stream also over WebSockets, on the same
@@ -281,6 +301,12 @@ where
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let layer = self.layer.clone();
         Box::pin(async move {
+            if !layer.admits(&request) {
+                return Ok(render::plain(
+                    StatusCode::FORBIDDEN,
+                    "payments are taken over encrypted connections only",
+                ));
+            }
             #[cfg(feature = "ws")]
             if layer.sockets == Sockets::Served && socket::is_asked_for(&request) {
                 return Ok(socket::upgrade(layer, inner, request).await);

@@ -5,6 +5,7 @@
 //! durable; management requests never reach it, whatever their method.
 
 mod body;
+mod encryption;
 mod extract;
 mod idempotency;
 mod layer;
@@ -18,6 +19,7 @@ pub mod usage;
 
 pub use self::{
     body::PaymentBody,
+    encryption::{Encrypted, Encryption},
     extract::{NotPaid, Paid, PaidSession, VerifiedPayer},
     layer::{PaymentLayer, PaymentService},
     reserve::Unaffordable,

@@ -198,6 +198,66 @@ async fn a_servers_text_is_escaped_in_errors_and_events() {
     assert!(!shown.unwrap().contains('\u{1b}'));
 }
 
+/// A problem that never ends.
+fn endless() -> Reply {
+    let (pieces, body) = tokio::sync::mpsc::channel(1);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ends when the client has hung up"
+    )]
+    tokio::spawn(async move {
+        let start = br#"{"type":"about:blank","detail":""#.to_vec();
+        let mut sent = pieces.send(start).await;
+        while sent.is_ok() {
+            sent = pieces.send(vec![b'x'; 16 * 1024]).await;
+        }
+    });
+    let head = Head::new(402).with("content-type", "application/problem+json");
+    Reply::Pieces(head, body)
+}
+
+// A7: what a server has to say about a refusal is bounded; the rest is not waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_problem_is_not_read_to_its_end() {
+    let shop = Shop::open().await;
+    let client = shop.client();
+    client.get(shop.at("/a")).send().await.unwrap();
+    shop.trick(does("voucher"), |_, _| async { endless() });
+    let refused = client.get(shop.at("/a")).send().await;
+    assert!(
+        matches!(refused, Err(ClientError::Unpayable(_))),
+        "{refused:?}"
+    );
+    // And the channel goes on.
+    let response = client.get(shop.at("/a")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+// A7: 20 bytes that stand for one; of a bomb they would be a thousandth.
+const GZIP: [u8; 21] = [
+    0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xab, 0x00, 0x00, 0x83, 0x16, 0xdc,
+    0x8c, 0x01, 0x00, 0x00, 0x00,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_inflated() {
+    let shop = Shop::open().await;
+    let client = shop.client();
+    client.get(shop.at("/a")).send().await.unwrap();
+    shop.trick(does("voucher"), |shop, request| async move {
+        let id = request.payload().unwrap().channel_id();
+        shop.charge(id);
+        let field = receipt::encode(&Receipt::Session(shop.receipt(id)));
+        let head = Head::new(200).with("payment-receipt", field);
+        Reply::Full(head.with("content-encoding", "gzip"), GZIP.to_vec())
+    });
+    let response = client.get(shop.at("/a")).send().await.unwrap();
+    assert_eq!(response.bytes().await.unwrap(), GZIP.as_slice());
+    for request in shop.log() {
+        assert_eq!(request.header("accept-encoding"), None);
+    }
+}
+
 // A20: no credential in what a program may log.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_credential_shows_in_debug() {

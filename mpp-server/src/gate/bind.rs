@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use mpp_core::{
@@ -15,6 +16,12 @@ use serde_json::Value;
 
 use super::{Gate, Late, Offer, Purpose, RequestBody, Route, attempt::Presented, issuer::Model};
 use crate::error::Rejection;
+
+/// How far the clock that a challenge was issued by may have been ahead.
+///
+/// Servers that share a secret disagree by less; a clock that was set back by
+/// more would otherwise keep its challenges alive for as long.
+const SKEW: Duration = Duration::from_secs(60);
 
 /// A credential whose challenge this server issued for this route, in time.
 ///
@@ -325,16 +332,33 @@ fn check_echo<'r>(
     // price, currency, recipient, chain, unit and protocol.
     let offer = offers_of_method(route, echoed, asked.purpose)
         .find(|offer| *offer.request() == echoed.request);
+    // A payment that was made is looked for whenever its challenge was issued.
+    let is_late = offer.is_some_and(|offer| offer.late() == Late::Shown);
+    if let Ok(expires) = expires
+        && !is_late
+        && is_from_the_future(gate, expires, asked.now)
+    {
+        return Err(Rejection::InvalidChallenge(
+            "the challenge is from the future",
+        ));
+    }
     match (offer, expires) {
-        (Some(offer), Ok(expires)) if asked.now < expires || offer.late() == Late::Shown => {
-            Ok(offer)
-        }
+        (Some(offer), Ok(expires)) if asked.now < expires || is_late => Ok(offer),
         (None, Ok(expires)) if asked.now < expires => Err(Rejection::InvalidChallenge(
             "the terms of this route have changed",
         )),
         // Missing or malformed fails closed; equal to now has expired.
         (_, Ok(_) | Err(_)) => Err(Rejection::ChallengeExpired),
     }
+}
+
+/// Whether a challenge expires later than one that is issued now could
+/// (SECURITY-CASES A26).
+fn is_from_the_future(gate: &Gate, expires: Timestamp, now: Timestamp) -> bool {
+    let latest = now
+        .checked_add(gate.challenge_lifetime)
+        .and_then(|latest| latest.checked_add(SKEW));
+    latest.is_some_and(|latest| expires > latest)
 }
 
 /// The offers that a credential of this method and intent can be for. Proofs

@@ -182,6 +182,22 @@ async fn a_challenge_expires_at_its_moment() {
     problem(decision, ProblemKind::PaymentExpired);
 }
 
+// SECURITY-CASES A26: a clock that was ahead does not leave challenges that live on.
+#[tokio::test]
+async fn a_challenge_of_a_clock_that_was_ahead_is_refused() {
+    let house = house();
+    // Servers may disagree by a minute.
+    for (expires, is_taken) in [(300, true), (360, true), (361, false), (86_400, false)] {
+        let challenge = bound(|draft| draft.expires = Some(at(expires)));
+        let decision = house.pay(&route("/poem"), challenge).await;
+        if is_taken {
+            assert!(is_grant(&decision), "{expires}");
+        } else {
+            problem(decision, ProblemKind::InvalidChallenge);
+        }
+    }
+}
+
 /// A challenge that our own key has bound to other contents.
 fn bound(change: impl FnOnce(&mut ChallengeDraft)) -> Challenge {
     let mut draft = ChallengeDraft::new(

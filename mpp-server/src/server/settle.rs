@@ -102,13 +102,14 @@ impl PaymentServer {
                 tracing::warn!("not everything could be settled before the end");
             }
         }
+        // A timer that ran once more would lead again.
+        inner.tasks.shutdown().await;
         if let Err(fault) = inner.engine.stop_leading().await {
             tracing::warn!(
                 error = &fault as &dyn std::error::Error,
                 "the lease could not be given up; it ends by itself"
             );
         }
-        inner.tasks.shutdown().await;
     }
 
     /// Settles, and follows what was begun to its end.

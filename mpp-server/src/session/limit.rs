@@ -1,7 +1,7 @@
 //! Bad signatures cost the sender's quota before they cost ours.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     num::NonZeroUsize,
     sync::{Mutex, PoisonError},
 };
@@ -33,6 +33,8 @@ impl Default for BadSignatureLimit {
 ///
 /// Only failures count, and they count per channel *and* sender: a stranger
 /// who floods a channel can not make its owner wait (SECURITY-CASES A8).
+///
+/// Behind a proxy that the server takes for the sender, all its clients are one.
 #[derive(Debug)]
 pub(crate) struct BadSignatures {
     limit: BadSignatureLimit,
@@ -61,14 +63,14 @@ impl BadSignatures {
     pub(crate) fn admits(&self, channel: ChannelId, peer: Option<IpAddr>, now: Timestamp) -> bool {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         senders
-            .get_mut(&(channel, peer))
+            .get_mut(&(channel, peer.map(network)))
             .is_none_or(|bucket| self.refilled(bucket, now) < self.limit.burst)
     }
 
     /// Counts a failed check.
     pub(crate) fn failed(&self, channel: ChannelId, peer: Option<IpAddr>, now: Timestamp) {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = senders.get_or_insert_mut((channel, peer), || Bucket {
+        let bucket = senders.get_or_insert_mut((channel, peer.map(network)), || Bucket {
             failures: 0,
             since: now,
         });
@@ -85,6 +87,17 @@ impl BadSignatures {
         bucket
             .failures
             .saturating_sub(u32::try_from(forgiven.max(0)).unwrap_or(u32::MAX))
+    }
+}
+
+/// Who has one IPv6 address has all of its /64.
+fn network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(peer) => peer.into(),
+        IpAddr::V6(peer) => {
+            let [a, b, c, d, ..] = peer.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
     }
 }
 
@@ -121,5 +134,24 @@ mod tests {
         assert!(!limit.admits(channel, stranger, at(0)));
         assert!(limit.admits(channel, Some(IpAddr::from([192, 0, 2, 2])), at(0)));
         assert!(limit.admits(ChannelId::repeat_byte(2), stranger, at(0)));
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share_a_quota() {
+        let limit = BadSignatures::new(BadSignatureLimit::default());
+        let channel = ChannelId::repeat_byte(1);
+        let peer = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        for host in 1..=20 {
+            let peer = peer(&format!("2001:db8::{host:x}"));
+            assert!(limit.admits(channel, peer, at(0)));
+            limit.failed(channel, peer, at(0));
+        }
+        assert!(!limit.admits(channel, peer("2001:db8::ffff:1"), at(0)));
+        assert!(limit.admits(channel, peer("2001:db8:0:1::1"), at(0)));
+        // The two ways to write an IPv4 address are one.
+        for _ in 0..20 {
+            limit.failed(channel, peer("::ffff:192.0.2.1"), at(0));
+        }
+        assert!(!limit.admits(channel, peer("192.0.2.1"), at(0)));
     }
 }

@@ -1,10 +1,6 @@
 //! Sessions that survive restarts of both sides, and the loss of the client's book (PROTOCOL 5.8).
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -21,7 +17,7 @@ use mpp_core::{
     header::{challenge, credential, names, session},
 };
 use mpp_http::client::Client;
-use mpp_server::{EmbeddedStore, PaymentServer};
+use mpp_server::PaymentServer;
 use mpp_tempo::{
     LocalSigner, SessionProtocol, Signer as _,
     charge::ProofTerms,
@@ -30,27 +26,12 @@ use mpp_tempo::{
 use serde_json::{Value, json};
 
 use crate::{
+    folder::{Folder, opened},
     pair::{BOTH, DEPOSIT, PRICE, Pair},
     wallet::{Answer, Ask},
 };
 
 const V2: SessionProtocol = SessionProtocol::V2;
-
-/// A directory for a book that is gone with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("mpp-tests-{name}-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
 
 fn policy() -> Policy {
     Policy::new(Amount::new(1_000_000))
@@ -117,17 +98,6 @@ async fn restarts_of_either_side_and_of_both_continue_on_the_channel() {
         let record = server.channel(channel).await.unwrap();
         assert_eq!(record.settled.base_units(), 4 * PRICE);
     }
-}
-
-/// The store in a file, as soon as the server before has let go of it.
-async fn opened(file: &Path) -> EmbeddedStore {
-    for _ in 0..500 {
-        if let Ok(store) = EmbeddedStore::open(file) {
-            return store;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the store is not closed");
 }
 
 // What a server has acknowledged is in its file, and all that the next one needs.

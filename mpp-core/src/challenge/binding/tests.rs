@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use zeroize::ZeroizeOnDrop;
 
-use super::{BindingError, KeyRing, KeyState};
+use super::{BindingError, KeyRing, KeyState, Midstate, Tag};
 use crate::challenge::{Challenge, ChallengeDraft, CredentialHeader, EncodedJson, SecretKey};
 use crate::encoding::base64url;
 use crate::testing::{self, cases, text};
-use crate::{BodyDigest, IntentName, MethodName, Realm, Timestamp};
+use crate::{BodyDigest, ChallengeId, IntentName, MethodName, Realm, Timestamp};
 
 fn ring(seed: u8) -> KeyRing {
     KeyRing::new(secret(seed))
@@ -240,4 +240,28 @@ proptest! {
         prop_assert_eq!(ring(seed).verify(&bound), Ok(()));
         prop_assert_eq!(ring(seed.wrapping_add(1)).verify(&bound), Err(BindingError));
     }
+}
+
+/// Tells whether a type can be compared with `==`: the constant of the type itself goes before the
+/// one of the trait.
+trait Incomparable {
+    const COMPARABLE: bool = false;
+}
+
+impl<T> Incomparable for T {}
+
+struct Probe<T>(core::marker::PhantomData<T>);
+
+impl<T: PartialEq> Probe<T> {
+    const COMPARABLE: bool = true;
+}
+
+// SECURITY-CASES A21: what takes another time for another mistake does not compile.
+#[test]
+fn macs_and_secrets_can_not_be_compared_by_accident() {
+    const { assert!(Probe::<ChallengeId>::COMPARABLE) };
+    const { assert!(!Probe::<Tag>::COMPARABLE) };
+    const { assert!(!Probe::<Midstate>::COMPARABLE) };
+    const { assert!(!Probe::<KeyRing>::COMPARABLE) };
+    const { assert!(!Probe::<SecretKey>::COMPARABLE) };
 }

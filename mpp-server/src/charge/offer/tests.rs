@@ -70,3 +70,24 @@ async fn the_request_says_what_is_to_be_paid() {
     let again = world.challenge(&route).await;
     assert_ne!(challenge.id, again.id, "{:?}", ProblemKind::PaymentRequired);
 }
+
+// Draft-tempo-charge-00, Submission Modes: a server that takes one of them says so.
+#[tokio::test]
+async fn modes_are_named_where_one_is_missing() {
+    let world = World::new();
+    let modes = |configure: fn(ChargeOffer) -> ChargeOffer| {
+        let offer = configure(world.server.charge().amount("1"))
+            .build()
+            .unwrap();
+        let request: serde_json::Value = offer.request().decode().unwrap();
+        request["methodDetails"]["supportedModes"].clone()
+    };
+    assert_eq!(modes(|offer| offer), json!(null));
+    let pull = json!(["pull"]);
+    assert_eq!(modes(|offer| offer.modes([ChargeMode::Pull])), pull);
+    assert_eq!(modes(|offer| offer.memo(B256::repeat_byte(1))), pull);
+    let push = json!(["push"]);
+    assert_eq!(modes(|offer| offer.modes([ChargeMode::Push])), push);
+    // Where the server pays the fees, the client knows that only pull is left.
+    assert_eq!(modes(ChargeOffer::sponsored), json!(null));
+}

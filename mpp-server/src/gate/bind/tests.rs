@@ -58,7 +58,7 @@ fn route(scope: &str, price: &str) -> Route {
 fn gate_with(realm: &str, keys: KeyRing) -> Gate {
     Gate {
         issuer: Issuer::new(Realm::new(realm).unwrap(), keys),
-        challenge_lifetime: core::time::Duration::from_secs(300),
+        challenge_lifetime: Duration::from_secs(300),
         clock: SharedClock::new(ManualClock::new(now())),
         events: Events::new(16),
         service: crate::tasks::Service::default(),
@@ -190,6 +190,9 @@ fn a_known_challenge_is_checked_for_all_that_can_change() {
     assert!(both(&gate, &poem, &value, at(299)).0.is_ok());
     assert_eq!(refused(&gate, &poem, at(300)), Rejection::ChallengeExpired);
     let invalid = |rejection| matches!(rejection, Rejection::InvalidChallenge(_));
+    // The clock was set back, by a minute at most.
+    assert!(both(&gate, &poem, &value, at(-60)).0.is_ok());
+    assert!(invalid(refused(&gate, &poem, at(-61))));
     assert!(invalid(refused(&gate, &route("/photo", "5"), now())));
     assert!(invalid(refused(&gate, &route("/poem", "6"), now())));
     // Another realm and other keys are another issuer, which knows nothing yet.

@@ -60,9 +60,27 @@ impl<S: ChannelStore> SessionContext<S> {
             Why::Refused if tracked.effect.items.len() > 1 && tracked.effect.attempts.len() > 1 => {
                 self.split(&tracked, guard).await
             }
-            Why::Expired | Why::Refused => self.replace(tracked, guard).await,
+            Why::Refused => {
+                self.note_refusals(&tracked, guard).await?;
+                self.pause(&tracked.effect);
+                self.replace(tracked, guard).await
+            }
+            // Its validity was the pause. What expired in a longer one, before
+            // it was sent, goes out at once.
+            Why::Expired => self.replace(tracked, guard).await,
             Why::Reverted(_) if tracked.effect.items.len() > 1 => self.split(&tracked, guard).await,
             Why::Reverted(_) => self.blame(&tracked, guard).await,
+        }
+    }
+
+    /// What a node refuses again is not collected for now, as when the token
+    /// that pays the fee stands still: until it is, little more is sold
+    /// (SECURITY-CASES A29). It is tried on as before.
+    async fn note_refusals(&self, tracked: &Tracked, guard: Guard) -> Result<(), Fault> {
+        let is_repeated = tracked.effect.attempts.len() > 1;
+        match tracked.effect.items.as_slice() {
+            [item] if is_repeated && guard == Guard::Leader => self.block(item).await,
+            _ => Ok(()),
         }
     }
 
@@ -76,12 +94,12 @@ impl<S: ChannelStore> SessionContext<S> {
         let attempt = self.sign(&tracked.effect.items, earlier).await?;
         self.advance(&mut tracked, Fact::Replaced(attempt), guard)
             .await?;
-        self.pause(&tracked.effect, earlier);
         Ok(())
     }
 
     /// The next transaction waits a little longer each time.
-    fn pause(&self, effect: &Effect, failures: usize) {
+    fn pause(&self, effect: &Effect) {
+        let failures = effect.attempts.len();
         // A favor is done again only when the payer has asked the chain, too.
         let longest = if effect.reason.is_urgent() || effect.is_favor() {
             LONGEST_URGENT

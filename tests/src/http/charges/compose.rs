@@ -1,41 +1,11 @@
 //! Several offers on one route: each credential pays for its own (SECURITY-CASES A3).
 
 use alloy_primitives::B256;
-use mpp_core::{Challenge, Credential, ProblemKind, header};
+use mpp_core::{Credential, ProblemKind, header};
 use mpp_server::Offer;
-use mpp_tempo::{
-    charge::{AttributionMemo, Transfers},
-    tx::{
-        FeeMode,
-        build::{self, Transfer},
-        gas,
-    },
-    wire::{ChargePayload, ChargeRequest},
-};
 
 use super::*;
-use crate::wallet::{Ask, Wallet};
-
-/// A credential that pays what `asked` asks for, under the challenge `shown`.
-async fn paying(wallet: &Wallet, asked: &Challenge, shown: &Challenge) -> String {
-    let request: ChargeRequest = asked.request.decode().unwrap();
-    let transfers = Transfers::try_from(&request).unwrap();
-    // The memo is the right one, so that only the dispatch can refuse it.
-    let memo = AttributionMemo::new(shown.realm.as_str(), None, shown.id.as_str());
-    let made: Vec<_> = transfers
-        .with_attribution(memo)
-        .iter()
-        .map(|one| Transfer::of_charge(request.currency, one))
-        .collect();
-    let mut context = wallet.context(gas::transfers(made.len()));
-    if request.method_details.fee_payer == Some(true) {
-        context.fee_mode = FeeMode::Sponsored;
-    }
-    let unsigned = build::transfer(&context, &made).unwrap();
-    let transaction = unsigned.sign(&wallet.signer).await.unwrap().encode();
-    let payload = serde_json::to_value(ChargePayload::Transaction { transaction }).unwrap();
-    header::credential::encode(&Credential::new(shown.clone(), payload)).unwrap()
-}
+use crate::wallet::Ask;
 
 /// Offers that differ from the first one in one member each.
 fn relatives(pair: &Pair) -> Vec<Offer> {
@@ -71,7 +41,7 @@ async fn a_credential_pays_for_the_offer_of_its_challenge_and_for_no_other() {
             if place == other || is_generous {
                 continue;
             }
-            let value = paying(&wallet, asked, shown).await;
+            let value = wallet.charge(asked, shown).await;
             let ask = Ask::get("/photo").header("authorization", &value);
             let answer = ask.send(&app).await;
             assert_eq!(answer.status, 402, "{place} under {other}: {answer:?}");
@@ -82,7 +52,7 @@ async fn a_credential_pays_for_the_offer_of_its_challenge_and_for_no_other() {
     assert_eq!(visits.count(), 0);
     // Each pays for its own.
     for (place, asked) in challenges.iter().enumerate() {
-        let value = paying(&wallet, asked, asked).await;
+        let value = wallet.charge(asked, asked).await;
         let ask = Ask::get("/photo").header("authorization", &value);
         let answer = ask.send(&app).await;
         assert_eq!(answer.status, 200, "{place}: {answer:?}");
@@ -102,7 +72,7 @@ async fn a_challenge_of_a_cheap_route_buys_nothing_on_a_dear_one() {
     ));
     let wallet = pair.wallet();
     let challenge = crate::wallet::challenge_of(&app, "/photo").await;
-    let value = paying(&wallet, &challenge, &challenge).await;
+    let value = wallet.charge(&challenge, &challenge).await;
     let ask = Ask::get("/poster").header("authorization", &value);
     let answer = ask.send(&app).await;
     assert_eq!(answer.problem().kind, ProblemKind::InvalidChallenge);
