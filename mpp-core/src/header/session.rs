@@ -44,7 +44,7 @@ pub fn parse_channel(value: &str) -> Result<String, HeaderError> {
 #[must_use]
 pub fn encode_snapshot(snapshot: &Value) -> String {
     let mut text = json::to_text(snapshot);
-    while text.len() % 3 != 0 {
+    while !text.len().is_multiple_of(3) {
         text.push(' ');
     }
     base64url::encode(text.as_bytes())
