@@ -65,12 +65,23 @@ impl RpcError {
 
 impl From<Refusal> for RpcError {
     fn from(refusal: Refusal) -> Self {
-        let code = if matches!(refusal, Refusal::Undecodable(_)) {
-            -32602
-        } else {
-            -32000
+        // Tempo's nodes name what is wrong with a fee token for programs to read.
+        let fee_token = match &refusal {
+            Refusal::UnknownFeeToken(token) => Some(("FeeTokenNotTip20Error", token)),
+            Refusal::FeeTokenPaused(token) => Some(("FeeTokenPausedError", token)),
+            _ => None,
         };
-        Self::new(code, refusal.to_string())
+        let code = match (&refusal, fee_token) {
+            (Refusal::Undecodable(_), _) => -32602,
+            (_, Some(_)) => -32003,
+            (_, None) => -32000,
+        };
+        Self {
+            code,
+            message: refusal.to_string(),
+            data: fee_token
+                .map(|(name, token)| json!({"name": name, "token": token.to_checksum(None)})),
+        }
     }
 }
 

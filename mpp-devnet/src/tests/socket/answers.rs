@@ -124,3 +124,24 @@ async fn only_precompiles_name_an_unknown_function() {
             .starts_with(&[0xaa, 0x4b, 0xc6, 0x9a])
     );
 }
+
+#[tokio::test]
+async fn refusals_name_a_fee_token_that_is_none() {
+    let (node, server) = default_node().await;
+    let provider = provider(&server);
+    let refused = async |fee_token: Address| {
+        let mut transaction = transaction(&node, vec![call(RESERVE, &open_call(&node))]);
+        transaction.fee_token = Some(fee_token);
+        let raw = Bytes::from(raw(transaction, &actor(&node, 2)));
+        let error = provider.raw_request::<_, Value>("eth_sendRawTransaction".into(), [raw]);
+        let error = error.await.unwrap_err().as_error_resp().unwrap().clone();
+        let data: Value = serde_json::from_str(error.data.unwrap().get()).unwrap();
+        assert_eq!(error.code, -32003);
+        assert_eq!(data["token"], fee_token.to_checksum(None));
+        data["name"].clone()
+    };
+    let nothing = Address::repeat_byte(0xab);
+    assert_eq!(refused(nothing).await, "FeeTokenNotTip20Error");
+    node.pause(TOKEN);
+    assert_eq!(refused(TOKEN).await, "FeeTokenPausedError");
+}

@@ -136,13 +136,17 @@ pub(super) const KNOWN: &[Known] = &[
         why: "anvil has a code and words of its own; returnData is the same",
     },
     Known {
+        asked: &["no such fee token"],
+        paths: &["/error/data"],
+        why: "Tempo's nodes name the token for programs to read, anvil does not",
+    },
+    Known {
         asked: &["a sponsored transfer"],
         paths: &["/feePayer"],
         why: "anvil's receipts always name the sender",
     },
     Known {
         asked: &[
-            "no such fee token",
             "of a poor sender",
             "expired",
             "of another chain",

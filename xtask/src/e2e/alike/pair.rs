@@ -89,13 +89,19 @@ impl Pair {
 
     /// Sends the same bytes to both, at the same time on both chains.
     pub(super) async fn send(&mut self, what: &str, raw: &Bytes) -> anyhow::Result<Answers> {
-        self.now = self.now.saturating_add(1);
+        self.now = self.moment().saturating_add(1);
         for node in [&self.devnet, &self.anvil] {
             let time = json!([self.now]);
             node.call("evm_setNextBlockTimestamp", time).await?;
         }
         self.ask(what, "eth_sendRawTransactionSync", json!([raw]))
             .await
+    }
+
+    /// Chain time, which never falls behind the clock on the wall.
+    fn moment(&self) -> u64 {
+        let wall = u64::try_from(account::now().as_secs());
+        wall.map_or(self.now, |wall| wall.max(self.now))
     }
 
     /// Calls a contract without a transaction.
@@ -121,7 +127,7 @@ impl Pair {
             calls,
             nonce_key: TEMPO_EXPIRING_NONCE_KEY,
             nonce: 0,
-            valid_before: NonZeroU64::new(self.now.saturating_add(25)),
+            valid_before: NonZeroU64::new(self.moment().saturating_add(25)),
             ..TempoTransaction::default()
         }
     }
