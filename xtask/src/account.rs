@@ -11,7 +11,7 @@ use mpp_tempo::{
     tx::{FeeMode, TxContext, TxFees, UnsignedTx, build, gas},
 };
 
-use crate::node::Node;
+use crate::{log_scan, node::Node};
 
 /// Keys of the first development accounts, which every local node funds.
 const BANK: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
@@ -23,12 +23,16 @@ pub(crate) fn key_for(purpose: &str) -> B256 {
 
 /// What signs with that key.
 pub(crate) fn signer_for(purpose: &str) -> anyhow::Result<LocalSigner> {
-    LocalSigner::from_bytes(&key_for(purpose).0).context("key")
+    let key = key_for(purpose);
+    log_scan::secret("private key", key.as_slice());
+    LocalSigner::from_bytes(&key.0).context("key")
 }
 
 /// The first development account.
 pub(crate) fn bank() -> anyhow::Result<LocalSigner> {
-    Ok(LocalSigner::from_hex(BANK)?)
+    let key: B256 = BANK.parse()?;
+    log_scan::secret("private key", key.as_slice());
+    Ok(LocalSigner::from_bytes(&key.0)?)
 }
 
 /// Sends pathUSD from the first development account.

@@ -14,6 +14,7 @@ mod devnet;
 mod e2e;
 mod interop;
 mod ledger;
+mod log_scan;
 mod lossy;
 mod node;
 mod nodes;

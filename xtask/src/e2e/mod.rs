@@ -26,7 +26,13 @@ use mpp_http::client::Client;
 use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 
 use self::{market::Market, table::Table};
-use crate::{account, node::Node, raw, shop::Shop};
+use crate::{
+    account,
+    log_scan::{LogScan, Watched},
+    node::Node,
+    raw,
+    shop::Shop,
+};
 
 /// One check on one protocol.
 type Check = for<'a> fn(&'a Case<'a>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;
@@ -168,7 +174,7 @@ impl Case<'_> {
         policy: mpp_client::Policy,
     ) -> anyhow::Result<Client> {
         Ok(Client::builder()
-            .signer(signer)
+            .signer(Watched(signer))
             .chain(self.node.chain.clone())
             .policy(policy)
             .build()?)
@@ -187,6 +193,7 @@ pub(crate) fn cents(count: u64) -> Amount {
 
 /// Runs all checks, or those whose name contains `only`.
 pub(crate) async fn run(node: Option<&str>, only: Option<&str>) -> anyhow::Result<()> {
+    let scan = LogScan::start()?;
     let node = match node {
         Some(url) => Node::at(url).await?,
         None => Node::embedded().await?,
@@ -210,5 +217,9 @@ pub(crate) async fn run(node: Option<&str>, only: Option<&str>) -> anyhow::Resul
     }
     market.shop.server.shutdown().await;
     charge::run(&node, only, &mut table).await?;
+    let scanned = scan.finish()?;
+    table.add_once("the log scan finds what is planted", scanned.control);
+    let name = format!("no secret in {} log lines", scanned.lines);
+    table.add_once(&name, scanned.leaks);
     table.finish()
 }
