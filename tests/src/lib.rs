@@ -43,4 +43,6 @@ mod stream;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod vectors;
+#[cfg(test)]
 mod wallet;
