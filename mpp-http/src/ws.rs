@@ -3,11 +3,12 @@
 //! Every message is one JSON object. Content only ever travels as the `data`
 //! of a message frame, so no content can forge the others.
 
-use std::fmt;
+use std::{fmt, future::Future};
 
 use mpp_core::{encoding::json, receipt::SessionReceipt};
 use mpp_tempo::wire::NeedVoucher;
 use serde::{Deserialize, Serialize};
+use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 /// The largest frame that a server takes, in bytes: one that holds the largest
 /// credential, and no more.
@@ -15,6 +16,12 @@ pub const MAX_INBOUND: usize = 64 * 1024;
 
 /// The largest frame that a client takes, in bytes.
 pub const MAX_CONTENT: usize = 1024 * 1024;
+
+/// Reads or writes a frame, heard by nobody: what tungstenite would log of it
+/// is all of it, credentials included (SECURITY-CASES A20).
+pub(crate) fn unheard<F: Future>(frame: F) -> impl Future<Output = F::Output> {
+    frame.with_subscriber(Dispatch::none())
+}
 
 /// One message.
 ///

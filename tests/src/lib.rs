@@ -52,6 +52,8 @@ mod stream;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+mod vectors;
+#[cfg(test)]
 mod wallet;
 #[cfg(test)]
 mod withheld;

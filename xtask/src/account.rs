@@ -12,7 +12,7 @@ use mpp_tempo::{
 };
 use tempo_primitives::{AASigned, TempoTransaction};
 
-use crate::node::Node;
+use crate::{log_scan, node::Node};
 
 /// Key of the first development account.
 const BANK: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
@@ -24,12 +24,16 @@ pub(crate) fn key_for(purpose: &str) -> B256 {
 
 /// What signs with that key.
 pub(crate) fn signer_for(purpose: &str) -> anyhow::Result<LocalSigner> {
-    LocalSigner::from_bytes(&key_for(purpose).0).context("key")
+    let key = key_for(purpose);
+    log_scan::secret("private key", key.as_slice());
+    LocalSigner::from_bytes(&key.0).context("key")
 }
 
 /// The first development account.
 pub(crate) fn bank() -> anyhow::Result<LocalSigner> {
-    Ok(LocalSigner::from_hex(BANK)?)
+    let key: B256 = BANK.parse()?;
+    log_scan::secret("private key", key.as_slice());
+    Ok(LocalSigner::from_bytes(&key.0)?)
 }
 
 /// A development account, which every local node funds.

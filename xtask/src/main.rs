@@ -18,6 +18,7 @@ mod e2e;
 mod fuzz;
 mod interop;
 mod ledger;
+mod log_scan;
 mod lossy;
 mod nginx;
 mod node;
@@ -29,6 +30,7 @@ mod rpc;
 mod shop;
 mod store;
 mod tools;
+mod vectors;
 mod watch_sim;
 
 use std::net::SocketAddr;
@@ -101,6 +103,8 @@ enum Command {
         #[command(subcommand)]
         command: store::Command,
     },
+    /// Compute the test data that is computed, or compare it.
+    Vectors(vectors::Options),
     /// Simulate close requests while everything fails, and look at the clock.
     WatchSim(watch_sim::Options),
 }
@@ -124,6 +128,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Rescue { command } => rescue::run(command).await,
         Command::ServeTools(options) => tools::serve(&options).await,
         Command::Store { command } => store::run(command),
+        Command::Vectors(options) => vectors::run(&options).await,
         Command::WatchSim(options) => watch_sim::run(&options).await,
     }
 }

@@ -14,7 +14,7 @@ use mpp_tempo::{
 };
 use reqwest::{Method, Response};
 
-use crate::{account, node::Node};
+use crate::{account, log_scan::Watched, node::Node};
 
 /// A payer without judgment.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ impl Raw {
         terms: &ChannelTerms,
         cumulative: Amount,
     ) -> anyhow::Result<SignedVoucher> {
-        Ok(sign_voucher(&self.signer, terms, cumulative).await?)
+        let signer = Watched(self.signer.clone());
+        Ok(sign_voucher(&signer, terms, cumulative).await?)
     }
 
     /// A voucher of this payer for anybody's channel.

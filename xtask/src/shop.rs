@@ -11,7 +11,7 @@ use mpp_server::{Builder, EmbeddedStore, PaymentServer};
 use mpp_tempo::LocalSigner;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::{account, node::Node};
+use crate::{account, log_scan, node::Node};
 
 /// A listening server; stops when dropped.
 #[derive(Debug)]
@@ -33,7 +33,9 @@ impl Shop {
         router: impl FnOnce(&PaymentServer) -> anyhow::Result<Router>,
     ) -> anyhow::Result<Self> {
         use axum::serve::ListenerExt as _;
-        let app = router(&server)?.into_make_service_with_connect_info::<SocketAddr>();
+        let app = router(&server)?
+            .layer(axum::middleware::from_fn(log_scan::overhear))
+            .into_make_service_with_connect_info::<SocketAddr>();
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let listener = listener.tap_io(|stream| {
@@ -48,6 +50,8 @@ impl Shop {
             reason = "the shop owns and ends this task"
         )]
         let task = tokio::spawn(serve);
+        #[expect(clippy::disallowed_methods, reason = "ends with the server's events")]
+        tokio::spawn(log_scan::overhear_events(server.subscribe()));
         Ok(Self {
             server,
             url,
@@ -96,6 +100,7 @@ pub(crate) fn configure(
     scratch: &Scratch,
 ) -> anyhow::Result<Builder<EmbeddedStore>> {
     let secret = alloy_primitives::B256::random();
+    log_scan::secret("server secret", secret.as_slice());
     Ok(PaymentServer::builder()
         .realm(Realm::new("shop.example")?)
         .secret_key(SecretKey::from_bytes(secret.as_slice())?)

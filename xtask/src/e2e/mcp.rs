@@ -22,6 +22,7 @@ use tokio::process::{Child, Command};
 
 use super::{Case, cents, dollars};
 use crate::{
+    log_scan::Watched,
     raw::{Raw, voucher},
     tools::ACCOUNT,
 };
@@ -87,7 +88,7 @@ impl Tools {
 
 fn payer(case: &Case<'_>, signer: LocalSigner, policy: Policy) -> anyhow::Result<Payer> {
     Ok(Payer::builder()
-        .signer(signer)
+        .signer(Watched(signer))
         .chain(case.node.chain.clone())
         .policy(policy)
         .build()?)
@@ -270,7 +271,7 @@ pub(super) async fn together(case: &Case<'_>) -> anyhow::Result<()> {
     let book = std::sync::Arc::new(mpp_client::MemoryBook::default());
     let signer = case.payer().await?;
     let client = mpp_http::client::Client::builder()
-        .signer(signer.clone())
+        .signer(Watched(signer.clone()))
         .chain(case.node.chain.clone())
         .policy(Policy::new(dollars(1)))
         .book(std::sync::Arc::clone(&book) as _)
@@ -287,7 +288,7 @@ pub(super) async fn together(case: &Case<'_>) -> anyhow::Result<()> {
         text?;
     }
     let payer = Payer::builder()
-        .signer(signer)
+        .signer(Watched(signer))
         .chain(case.node.chain.clone())
         .policy(Policy::new(dollars(1)))
         .book(book)

@@ -32,6 +32,7 @@ use self::{market::Market, table::Table};
 use crate::{
     account,
     anvil::{self, Mining},
+    log_scan::{LogScan, Watched},
     node::{Node, control::Control},
     raw,
     shop::Shop,
@@ -221,7 +222,7 @@ impl Case<'_> {
         policy: mpp_client::Policy,
     ) -> anyhow::Result<Client> {
         Ok(Client::builder()
-            .signer(signer)
+            .signer(Watched(signer))
             .chain(self.node.chain.clone())
             .policy(policy)
             .build()?)
@@ -245,6 +246,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         !by_clock || matches!(options.node, Some(Choice::Anvil)),
         "--block-time is for --node anvil"
     );
+    let scan = LogScan::start()?;
     let node = match &options.node {
         None => Node::embedded().await?,
         Some(Choice::At(url)) => Node::at(url).await?,
@@ -279,6 +281,10 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     }
     market.shop.server.shutdown().await;
     charge::run(&node, only, &mut table).await?;
+    let scanned = scan.finish()?;
+    table.add_once("the log scan finds what is planted", scanned.control);
+    let name = format!("no secret in {} log lines", scanned.lines);
+    table.add_once(&name, scanned.leaks);
     if let Ok(Control::Anvil(_)) = node.control() {
         defects::run(&node, only, &mut table).await?;
         alike::run(only, &mut table).await?;

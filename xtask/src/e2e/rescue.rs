@@ -14,6 +14,7 @@ use super::{
     follow::{Stall, payee},
     raw::Raw,
 };
+use crate::log_scan::Watched;
 
 /// A server with an empty store adopts what the chain shows, and its payer's
 /// next voucher goes on.
@@ -64,7 +65,7 @@ pub(super) async fn empty_book(case: &Case<'_>) -> anyhow::Result<()> {
     let book = std::sync::Arc::new(mpp_client::MemoryBook::default());
     let start = || {
         Payer::builder()
-            .signer(signer.clone())
+            .signer(Watched(signer.clone()))
             .chain(case.node.chain.clone())
             .policy(Policy::new(dollars(5)))
             .book(book.clone())

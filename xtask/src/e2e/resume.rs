@@ -9,6 +9,7 @@ use mpp_http::client::Client;
 use mpp_tempo::{ChannelId, LocalSigner, SessionProtocol};
 
 use super::{Case, cents, dollars, raw};
+use crate::log_scan::Watched;
 
 /// A directory for a channel book that is gone with the check.
 struct Folder(PathBuf);
@@ -29,7 +30,7 @@ impl Drop for Folder {
 /// A client as it starts, with the book in a directory.
 fn start(case: &Case<'_>, signer: &LocalSigner, book: &Path) -> anyhow::Result<Client> {
     Ok(Client::builder()
-        .signer(signer.clone())
+        .signer(Watched(signer.clone()))
         .chain(case.node.chain.clone())
         .policy(Policy::new(dollars(1)))
         .book_at(book)

@@ -14,7 +14,7 @@ use super::{
     Case, cents, dollars,
     raw::{self, Raw},
 };
-use crate::node::control::Control;
+use crate::{log_scan::Watched, node::control::Control};
 
 /// A $1 deposit buys exactly 100 photos of $0.01.
 pub(super) async fn hundred(case: &Case<'_>) -> anyhow::Result<()> {
@@ -58,7 +58,7 @@ pub(super) async fn concurrent(case: &Case<'_>) -> anyhow::Result<()> {
     let book: Arc<dyn ChannelBook> = Arc::new(MemoryBook::default());
     let client = || {
         Client::builder()
-            .signer(signer.clone())
+            .signer(Watched(signer.clone()))
             .chain(case.node.chain.clone())
             .policy(Policy::new(dollars(1)))
             .book(Arc::clone(&book))

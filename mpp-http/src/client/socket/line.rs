@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::broken;
 use super::connect::Socket;
 use crate::client::wire::Resource;
-use crate::ws::Frame;
+use crate::ws::{Frame, unheard};
 
 /// Texts that may wait while something else is read.
 const MAX_READY: usize = 1024;
@@ -72,7 +72,7 @@ impl Line {
 
     pub(super) async fn hang_up(&mut self) {
         // Who does not answer is left alone.
-        let _late = tokio::time::timeout(FAREWELL, self.socket.close(None)).await;
+        let _late = tokio::time::timeout(FAREWELL, unheard(self.socket.close(None))).await;
     }
 
     /// Sends a credential, and reads on to the answer.
@@ -93,12 +93,12 @@ impl Line {
 
     async fn say(&mut self, frame: &Frame) -> Result<(), TransportError> {
         let text = Message::Text(frame.to_json().into());
-        self.socket.send(text).await.map_err(broken)
+        unheard(self.socket.send(text)).await.map_err(broken)
     }
 
     /// Reads one frame, and keeps it unless it is an answer.
     async fn frame(&mut self) -> Result<Option<Word>, TransportError> {
-        let text = match self.socket.next().await {
+        let text = match unheard(self.socket.next()).await {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Close(_))) | None => {
                 return Err(TransportError::new("the server has closed the socket"));

@@ -16,7 +16,7 @@ use tower_service::Service;
 use super::{Handed, Seller, writer::Order};
 use crate::{
     server::{PaymentBody, extract::PaidBy, reserve::Unaffordable},
-    ws::Frame,
+    ws::{Frame, unheard},
 };
 
 /// How long a client may take to its first authorization.
@@ -63,7 +63,7 @@ where
         let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
         loop {
             let next = tokio::select! {
-                next = source.next() => next,
+                next = unheard(source.next()) => next,
                 () = &mut patience, if self.stage == Stage::Waiting => {
                     return self.close(POLICY).await;
                 }

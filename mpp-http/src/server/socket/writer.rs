@@ -11,7 +11,7 @@ use futures_util::{SinkExt as _, StreamExt as _, stream::SplitSink};
 use mpp_server::session::meter::{self, MeteredStream};
 use tokio::sync::mpsc;
 
-use crate::ws::Frame;
+use crate::ws::{Frame, unheard};
 
 /// Idle time after which the client gets a sign of life.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -97,7 +97,7 @@ impl Writer {
                         return self.close(NORMAL).await;
                     }
                 }
-                self.sink.send(Message::Ping(Bytes::new())).await?;
+                unheard(self.sink.send(Message::Ping(Bytes::new()))).await?;
             }
         }
         Ok(None)
@@ -119,14 +119,14 @@ impl Writer {
     }
 
     async fn say(&mut self, frame: &Frame) -> Result<(), Error> {
-        self.sink.send(Message::Text(frame.to_json().into())).await
+        unheard(self.sink.send(Message::Text(frame.to_json().into()))).await
     }
 
     async fn close(&mut self, code: u16) -> Result<Option<u16>, Error> {
         let reason = axum::extract::ws::Utf8Bytes::from_static("");
         let farewell = Message::Close(Some(CloseFrame { code, reason }));
         // Who does not take it is left alone.
-        let sent = tokio::time::timeout(FAREWELL, self.sink.send(farewell)).await;
+        let sent = tokio::time::timeout(FAREWELL, unheard(self.sink.send(farewell))).await;
         sent.unwrap_or(Ok(()))?;
         Ok(Some(code))
     }

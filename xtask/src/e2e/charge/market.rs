@@ -20,6 +20,7 @@ use super::super::dollars;
 use crate::{
     account,
     counted::Counted,
+    log_scan,
     node::Node,
     shop::{Scratch, Shop},
 };
@@ -57,6 +58,7 @@ impl Market {
         let scratch = Scratch::new()?;
         let store = EmbeddedStore::open(scratch.path().join("charges.store"))?;
         let secret = alloy_primitives::B256::random();
+        log_scan::secret("server secret", secret.as_slice());
         let build = |lifetime: Duration| -> anyhow::Result<PaymentServer> {
             Ok(PaymentServer::builder()
                 .realm(Realm::new("shop.example")?)
