@@ -150,9 +150,9 @@ impl World {
     }
 
     pub(super) async fn finish(&mut self, running: Running<Done>) {
-        let shop = running.process;
-        let done = running.finish().await;
-        self.done(shop, done);
+        for (shop, done) in running.finish(&mut self.running).await {
+            self.done(shop, done);
+        }
     }
 
     fn done(&mut self, shop: usize, done: Option<Done>) {
