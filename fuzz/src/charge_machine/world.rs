@@ -150,7 +150,8 @@ impl World {
     }
 
     pub(super) async fn finish(&mut self, running: Running<Done>) {
-        for (shop, done) in running.finish(&mut self.running).await {
+        let ended = running.finish(&mut self.running, &self.site).await;
+        for (shop, done) in ended {
             self.done(shop, done);
         }
     }
