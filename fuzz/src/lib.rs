@@ -4,6 +4,8 @@
 //! binaries in `fuzz_targets` hand them to libFuzzer; the test in
 //! `tests/corpus.rs` runs them over the committed corpus.
 
+#![forbid(unsafe_code)]
+
 pub mod accept;
 pub mod answer;
 pub mod chain_log;

@@ -205,7 +205,8 @@ impl Place {
         }
         fs::create_dir_all(&merged)?;
         let mut command = self.command(target);
-        command.arg("-merge=1").args([&merged, &corpus, &found]);
+        command.args(["-set_cover_merge=1", "-use_counters=0"]);
+        command.args([&merged, &corpus, &found]);
         let output = command
             .output()
             .with_context(|| format!("{target} can not be run"))?;

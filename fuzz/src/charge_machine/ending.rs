@@ -1,6 +1,6 @@
 //! The end of a story: what was paid is served, once.
 
-use mpp_server::charge::record::ChargeState;
+use mpp_server::charge::record::{ChargeRecord, ChargeState};
 
 use super::world::World;
 use crate::simulation::lock;
@@ -55,12 +55,10 @@ impl World {
             }
             ChargeState::Claimed { .. } | ChargeState::Sent { .. } | ChargeState::Released => {
                 let after = server.charge_of(&asked.challenge.id).await.unwrap();
-                let is_open = after.as_ref().is_some_and(|after| {
-                    matches!(
-                        after.state,
-                        ChargeState::Claimed { .. } | ChargeState::Sent { .. }
-                    )
-                });
+                // A claim that has lapsed and was never sent is as good as none.
+                let is_sent =
+                    |after: &ChargeRecord| matches!(after.state, ChargeState::Sent { .. });
+                let is_open = after.as_ref().is_some_and(is_sent);
                 assert!(!is_open, "it is still under way: {after:#?}");
             }
         }

@@ -188,9 +188,10 @@ impl World {
     }
 
     pub(super) async fn finish(&mut self, running: Running<Done>) {
-        let shop = running.process;
-        let done = running.finish().await;
-        self.done(shop, done);
+        let ended = running.finish(&mut self.running, &self.site).await;
+        for (shop, done) in ended {
+            self.done(shop, done);
+        }
     }
 
     fn done(&mut self, shop: usize, done: Option<Done>) {

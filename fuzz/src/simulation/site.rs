@@ -1,5 +1,6 @@
 //! What all processes share, and how one begins and ends.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -16,6 +17,15 @@ use super::life::{Life, step};
 use super::store::{Store, WriteFault};
 use super::wallet::key;
 use super::{NEVER, START, lock};
+
+/// So often something is polled alone.
+const PATIENCE: u8 = 100;
+
+/// Seconds between blocks, for whoever waits for them.
+const BLOCK_TIME: u32 = 5;
+
+/// Nothing takes longer.
+const MAX_BLOCKS: usize = 1_000;
 
 /// The account that pays fees for others.
 const SPONSOR: usize = 3;
@@ -151,11 +161,13 @@ impl Site {
         self.look();
     }
 
-    /// Nothing fails any more, and a clock that went back is put right.
+    /// Nothing fails any more, and all clocks show the later time.
     pub(crate) fn mend(&self) {
         self.node.faults().clear();
         let behind = self.node.now() as i64 - self.clock.now().as_secs();
         self.clock.advance(behind.max(0));
+        self.node
+            .advance_time(Duration::from_secs((-behind).max(0) as u64));
     }
 }
 
@@ -201,10 +213,48 @@ impl<T> Running<T> {
         Err(self)
     }
 
-    pub(crate) async fn finish(self) -> Option<T> {
-        let limit = Duration::from_secs(100_000);
-        let done = tokio::time::timeout(limit, self.work).await;
-        done.expect("it never ends")
+    /// Works to the end. What waits for others that are half way, such as for a
+    /// lock, lets them go on; those that end thereby are returned, too. What
+    /// waits for blocks gets them.
+    pub(crate) async fn finish(
+        self,
+        others: &mut VecDeque<Self>,
+        site: &Site,
+    ) -> Vec<(usize, Option<T>)> {
+        let process = self.process;
+        let mut running = match self.poll(PATIENCE).await {
+            Ok(done) => return vec![(process, done)],
+            Err(running) => running,
+        };
+        let mut ended = Vec::new();
+        let mut working = std::future::poll_fn(|context| {
+            if let Poll::Ready(done) = running.work.as_mut().poll(context) {
+                return Poll::Ready(done);
+            }
+            let mut place = 0;
+            while let Some(other) = others.get_mut(place) {
+                match other.work.as_mut().poll(context) {
+                    Poll::Ready(done) => ended.push((other.process, done)),
+                    Poll::Pending => {
+                        place += 1;
+                        continue;
+                    }
+                }
+                drop(others.remove(place));
+            }
+            Poll::Pending
+        });
+        let pause = Duration::from_secs(BLOCK_TIME.into());
+        for _ in 0..MAX_BLOCKS {
+            match tokio::time::timeout(pause, &mut working).await {
+                Ok(done) => {
+                    ended.push((process, done));
+                    return ended;
+                }
+                Err(_) => site.pass(BLOCK_TIME),
+            }
+        }
+        panic!("it never ends");
     }
 }
 
