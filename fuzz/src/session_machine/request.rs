@@ -101,14 +101,10 @@ impl World {
 
     fn decided(&mut self, decision: Decision, asked: Asked) {
         if asked.kind == Kind::Hostile {
-            // Whoever asks for the close of a channel that is closed is told so.
-            let is_over = lock(&self.site.audit)
-                .books
-                .shown(asked.channel)
-                .is_finalized;
-            let is_told = is_over && matches!(decision, Decision::Respond(_));
-            let is_refused = matches!(decision, Decision::Refuse(_));
-            assert!(is_told || is_refused, "taken: {asked:?}, {decision:?}");
+            assert!(
+                matches!(decision, Decision::Refuse(_)),
+                "taken: {asked:?}, {decision:?}"
+            );
             return;
         }
         match decision {

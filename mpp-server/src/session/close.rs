@@ -44,17 +44,21 @@ impl<S: ChannelStore> Request<'_, S> {
         let signed = payload.voucher().ok_or_else(missing_voucher)?;
         let (record, _) = context.driver.load(channel_id).await?;
         self.check_channel(&record, payload.descriptor())?;
+        let is_begun = matches!(record.phase, Phase::Closing { .. } | Phase::Closed { .. });
+        if !is_begun {
+            screen_close(&record, &signed)?;
+        }
+        // Only the payer may end a channel, or be told how it ended.
+        let voucher = context.verify(&record, &signed, self.visit.peer).await?;
+        self.check_close_signature(payload, &record)?;
+        if !is_begun {
+            context
+                .run(channel_id, Command::BeginClose(voucher))
+                .await?;
+        }
         let closed = match &record.phase {
             Phase::Closed { .. } => record,
-            phase => {
-                if !matches!(phase, Phase::Closing { .. }) {
-                    screen_close(&record, &signed)?;
-                    let voucher = context.verify(&record, &signed, self.visit.peer).await?;
-                    self.check_close_signature(payload, &record)?;
-                    context
-                        .run(channel_id, Command::BeginClose(voucher))
-                        .await?;
-                }
+            _ => {
                 let follower = Arc::clone(context);
                 context
                     .tasks

@@ -70,6 +70,19 @@ async fn a_close_pays_exactly_what_was_spent() {
     }
 }
 
+// SECURITY-CASES A11: what was spent and settled is told to the payer alone.
+#[tokio::test(start_paused = true)]
+async fn nobody_else_is_told_how_a_channel_ended() {
+    for protocol in BOTH {
+        let (world, route, terms) = spent_three_of_five(protocol).await;
+        let payload = close_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+        managed(world.manage(&route, &payload).await);
+        let forged = close_payload(&terms, &sign(&world.stranger, &terms, 3 * PRICE));
+        let decision = world.manage(&route, &forged).await;
+        problem(decision, ProblemKind::SignerMismatch);
+    }
+}
+
 // PROTOCOL 5.4: one close in flight per channel.
 #[tokio::test(start_paused = true)]
 async fn concurrent_closes_send_one_transaction() {
