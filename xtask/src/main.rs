@@ -31,6 +31,7 @@ mod shop;
 mod store;
 mod tools;
 mod vectors;
+mod wallet;
 mod watch_sim;
 
 use std::net::SocketAddr;

@@ -1,9 +1,11 @@
 //! `cargo xtask nodes`: two server processes over one PostgreSQL.
 //!
-//! Many clients buy from the same channels at both, more than there is: every
-//! unit is sold once. Then a stream waits at one node for vouchers that come
+//! One charge is shown to both at once, a hundred times: it is served once. Many
+//! clients buy from the same channels at both, more than there is: every unit is
+//! sold once. Then a stream waits at one node for vouchers that come
 //! to the other, and the time until it goes on is measured.
 
+mod copies;
 mod process;
 mod resume;
 mod rush;
@@ -60,6 +62,7 @@ async fn check(setup: &Setup, options: &Options) -> anyhow::Result<()> {
     ];
     println!("nodes {} and {}", nodes[0].url, nodes[1].url);
     let store = PostgresStore::connect(&setup.schema.config()?).await?;
+    copies::run(setup, &nodes).await?;
     rush::run(setup, &nodes, &store, options.clients).await?;
     resume::run(setup, &nodes, &store).await
 }

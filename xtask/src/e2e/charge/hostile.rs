@@ -23,7 +23,8 @@ use tempo_primitives::{
     transaction::{Call, FEE_PAYER_SIGNATURE_MARKER},
 };
 
-use super::{Case, market::OTHER_TOKEN, wallet::Wallet, wallet::call};
+use super::{Case, market::OTHER_TOKEN};
+use crate::wallet::{Wallet, call};
 use crate::{account, raw::refused};
 
 /// What is bent of an honest credential before it is sent.

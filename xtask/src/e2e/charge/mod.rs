@@ -4,7 +4,6 @@ mod hostile;
 mod market;
 mod once;
 mod paying;
-mod wallet;
 
 use std::{future::Future, pin::Pin};
 
@@ -12,9 +11,9 @@ use alloy_primitives::Address;
 use mpp_core::Amount;
 use mpp_tempo::{Signer as _, network::PATH_USD};
 
-use self::{market::Market, wallet::Wallet};
+use self::market::Market;
 use super::{dollars, table::Table};
-use crate::{account, node::Node};
+use crate::{account, node::Node, wallet::Wallet};
 
 /// One check.
 type Check = for<'a> fn(&'a Case<'a>) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + 'a>>;

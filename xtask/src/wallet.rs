@@ -22,25 +22,25 @@ use tempo_primitives::{
 use crate::{account, node::Node, raw::Raw};
 
 /// A payer without judgment.
-pub(super) struct Wallet<'a> {
-    pub(super) node: &'a Node,
-    pub(super) raw: Raw,
+pub(crate) struct Wallet<'a> {
+    pub(crate) node: &'a Node,
+    pub(crate) raw: Raw,
 }
 
 impl<'a> Wallet<'a> {
-    pub(super) fn new(node: &'a Node, signer: LocalSigner) -> Self {
+    pub(crate) fn new(node: &'a Node, signer: LocalSigner) -> Self {
         Self {
             node,
             raw: Raw::new(signer),
         }
     }
 
-    pub(super) fn address(&self) -> Address {
+    pub(crate) fn address(&self) -> Address {
         self.raw.signer.address()
     }
 
     /// The transaction that an honest client makes for a challenge.
-    pub(super) async fn transaction(
+    pub(crate) async fn transaction(
         &self,
         challenge: &Challenge,
     ) -> anyhow::Result<TempoTransaction> {
@@ -72,23 +72,23 @@ impl<'a> Wallet<'a> {
     }
 
     /// Signs any transaction, as 0x76 or as the 0x78 envelope.
-    pub(super) fn sign(&self, transaction: TempoTransaction) -> anyhow::Result<SignedTx> {
+    pub(crate) fn sign(&self, transaction: TempoTransaction) -> anyhow::Result<SignedTx> {
         Ok(SignedTx::decode(&self.sign_raw(transaction))?)
     }
 
     /// Signs any transaction, with a placeholder where a fee payer is wanted.
-    pub(super) fn sign_raw(&self, transaction: TempoTransaction) -> Bytes {
+    pub(crate) fn sign_raw(&self, transaction: TempoTransaction) -> Bytes {
         account::sign_raw(&self.raw.signer, transaction)
     }
 
     /// A fresh challenge, answered as it asks.
-    pub(super) async fn pay(&self, url: &str) -> anyhow::Result<Credential> {
+    pub(crate) async fn pay(&self, url: &str) -> anyhow::Result<Credential> {
         let challenge = self.raw.challenge(url).await?;
         let signed = self.sign(self.transaction(&challenge).await?)?;
         self.pull(&challenge, &signed)
     }
 
-    pub(super) fn pull(
+    pub(crate) fn pull(
         &self,
         challenge: &Challenge,
         signed: &SignedTx,
@@ -97,12 +97,12 @@ impl<'a> Wallet<'a> {
         self.credential(challenge, &ChargePayload::Transaction { transaction })
     }
 
-    pub(super) fn push(&self, challenge: &Challenge, hash: B256) -> anyhow::Result<Credential> {
+    pub(crate) fn push(&self, challenge: &Challenge, hash: B256) -> anyhow::Result<Credential> {
         self.credential(challenge, &ChargePayload::Hash { hash })
     }
 
     /// A payload with the challenge it answers, from this payer.
-    pub(super) fn credential(
+    pub(crate) fn credential(
         &self,
         challenge: &Challenge,
         payload: &ChargePayload,
@@ -111,13 +111,13 @@ impl<'a> Wallet<'a> {
         Ok(credential.with_source(self.source()?))
     }
 
-    pub(super) fn source(&self) -> anyhow::Result<String> {
+    pub(crate) fn source(&self) -> anyhow::Result<String> {
         let address = format!("{:#x}", self.address());
         let chain_id = self.node.network()?.chain_id;
         Ok(DidPkh::new(chain_id, &address)?.to_string())
     }
 
-    pub(super) async fn show(
+    pub(crate) async fn show(
         &self,
         url: &str,
         credential: &Credential,
@@ -126,7 +126,7 @@ impl<'a> Wallet<'a> {
     }
 
     /// Shows a credential that must be served.
-    pub(super) async fn buy(
+    pub(crate) async fn buy(
         &self,
         url: &str,
         credential: &Credential,
@@ -142,7 +142,7 @@ impl<'a> Wallet<'a> {
 }
 
 /// A transfer as the call of a transaction.
-pub(super) fn call(token: Address, transfer: &ChargeTransfer) -> Call {
+pub(crate) fn call(token: Address, transfer: &ChargeTransfer) -> Call {
     let (to, amount) = (transfer.to, U256::from(transfer.amount.base_units()));
     let input = match transfer.memo {
         None => ITIP20::transferCall { to, amount }.abi_encode(),
@@ -156,7 +156,7 @@ pub(super) fn call(token: Address, transfer: &ChargeTransfer) -> Call {
 }
 
 /// The charge receipt of a response.
-pub(super) fn receipt(response: &Response) -> anyhow::Result<ChargeReceipt> {
+pub(crate) fn receipt(response: &Response) -> anyhow::Result<ChargeReceipt> {
     let value = response.headers().get("payment-receipt");
     let value = value.with_context(|| format!("no receipt on a {}", response.status()))?;
     match header::receipt::parse(value.to_str()?)? {
