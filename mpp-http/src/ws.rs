@@ -3,12 +3,11 @@
 //! Every message is one JSON object. Content only ever travels as the `data`
 //! of a message frame, so no content can forge the others.
 
-use std::{fmt, future::Future};
+use std::fmt;
 
 use mpp_core::{encoding::json, receipt::SessionReceipt};
 use mpp_tempo::wire::NeedVoucher;
 use serde::{Deserialize, Serialize};
-use tracing::{Dispatch, instrument::WithSubscriber as _};
 
 /// The largest frame that a server takes, in bytes: one that holds the largest
 /// credential, and no more.
@@ -19,8 +18,10 @@ pub const MAX_CONTENT: usize = 1024 * 1024;
 
 /// Reads or writes a frame, heard by nobody: what tungstenite would log of it
 /// is all of it, credentials included (SECURITY-CASES A20).
+#[cfg(any(feature = "client", feature = "server"))]
 pub(crate) fn unheard<F: Future>(frame: F) -> impl Future<Output = F::Output> {
-    frame.with_subscriber(Dispatch::none())
+    use tracing::instrument::WithSubscriber as _;
+    frame.with_subscriber(tracing::Dispatch::none())
 }
 
 /// One message.
