@@ -2,7 +2,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use alloy_primitives::{Address, Log, LogData, U256};
+use alloy_primitives::{Address, B256, Log, LogData, U256};
 use alloy_sol_types::SolEvent;
 use mpp_core::Amount;
 
@@ -85,6 +85,13 @@ impl Entry {
             address: log.address,
             data: LogData::new(log.topics.clone(), log.data.clone())?,
         };
+        // No token writes anything before an address; whoever does is not believed.
+        let is_address = |topic: &B256| Address::from_word(*topic).into_word() == *topic;
+        let parties = log.topics().iter().skip(1).take(2);
+        parties
+            .copied()
+            .all(|topic| is_address(&topic))
+            .then_some(())?;
         let transfer = |to, amount: U256, memo| {
             let amount = Amount::new(u128::try_from(amount).ok()?);
             Some(ChargeTransfer { to, amount, memo })

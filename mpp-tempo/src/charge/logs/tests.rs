@@ -126,6 +126,16 @@ fn transfers_of_others_tokens_and_challenges_pay_nothing() {
 }
 
 #[test]
+fn an_address_behind_anything_else_is_none() {
+    let attributed = with_memo(PAYER, 1, 10, memo("c1"));
+    for place in [1, 2] {
+        let mut split = plain(PAYER, 1, 10);
+        split.topics[place].0[0] = 1;
+        assert!(paid(&[&attributed, &[split]]).is_err());
+    }
+}
+
+#[test]
 fn logs_that_are_no_transfers_are_passed_over() {
     let mut odd = plain(PAYER, 1, 10);
     odd.topics.pop();
