@@ -40,7 +40,7 @@ pub(super) enum Kind {
 /// What became of something that a server was asked for.
 pub(super) enum Done {
     Decided(Box<Decision>, Asked),
-    Captured(Result<Receipt, Failure>, Asked),
+    Captured(Result<Receipt, Failure>, Asked, u64),
     /// Something that only the books judge.
     Worked,
 }
@@ -91,9 +91,9 @@ impl World {
         match done {
             Done::Worked => {}
             Done::Decided(decision, asked) => self.decided(*decision, asked),
-            Done::Captured(captured, asked) => {
+            Done::Captured(captured, asked, units) => {
                 if let Ok(Receipt::Session(receipt)) = captured {
-                    self.served(&asked, receipt, 1);
+                    self.served(&asked, receipt, units);
                 }
             }
         }

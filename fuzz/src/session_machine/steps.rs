@@ -260,7 +260,9 @@ impl World {
         let is_stream = how & 2 != 0;
         let access = grant.access();
         let told = asked.clone();
-        let work = async move { Done::Captured(grant.capture(None).await, told) };
+        // The unit that a stream begins with is handed over by the stream.
+        let units = u64::from(!is_stream);
+        let work = async move { Done::Captured(grant.capture(None).await, told, units) };
         self.run(shop, work, patience(how)).await;
         if let (true, Access::Session(tab)) = (is_stream, access)
             && !self.shops[shop].process.life.is_over()
