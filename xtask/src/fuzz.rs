@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// So many targets run at once.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Only play the committed inputs again, which is the same every time.
+    #[arg(long, conflicts_with_all = ["seconds", "merge"])]
+    replay: bool,
     /// Afterwards keep the inputs that find more than the committed ones.
     #[arg(long)]
     merge: bool,
@@ -83,7 +86,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 while let Some(target) = targets.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let report = place.fuzz(target, options.seconds);
+                    let report = match options.replay {
+                        true => place.replay(target),
+                        false => place.explore(target, options.seconds),
+                    };
                     let mut all = reports.lock().unwrap_or_else(PoisonError::into_inner);
                     all.push(report);
                 }
@@ -169,17 +175,29 @@ impl Place {
         command
     }
 
-    fn fuzz(&self, target: &str, seconds: u32) -> anyhow::Result<Report> {
+    /// Plays the committed inputs.
+    fn replay(&self, target: &str) -> anyhow::Result<Report> {
+        let mut command = self.command(target);
+        command.arg("-runs=0").arg(self.corpus(target));
+        self.report(target, command)
+    }
+
+    /// Looks for inputs that break a rule, from those that are known.
+    fn explore(&self, target: &str, seconds: u32) -> anyhow::Result<Report> {
+        let mut command = self.command(target);
+        command.arg(format!("-max_total_time={seconds}"));
+        command.arg(self.found(target)?).arg(self.corpus(target));
+        self.report(target, command)
+    }
+
+    fn report(&self, target: &str, mut command: Command) -> anyhow::Result<Report> {
         let artifacts = self.workspace.join("target/artifacts").join(target);
         fs::create_dir_all(&artifacts)?;
-        let mut command = self.command(target);
         command.args([
-            &format!("-max_total_time={seconds}"),
             &format!("-artifact_prefix={}/", artifacts.display()),
             "-timeout=20",
             "-print_final_stats=1",
         ]);
-        command.arg(self.found(target)?).arg(self.corpus(target));
         let output = command.stdout(Stdio::null()).output();
         let output = output.with_context(|| format!("{target} can not be run"))?;
         let told = String::from_utf8_lossy(&output.stderr);

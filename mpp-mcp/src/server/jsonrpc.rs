@@ -40,11 +40,12 @@ impl Message {
             return Err(Value::Null);
         };
         let id = members.remove("id");
-        let known = id.clone().unwrap_or_default();
         let is_id = matches!(
             id,
             None | Some(Value::Null | Value::String(_) | Value::Number(_))
         );
+        // What is no id is not repeated: it may hold anything, a credential too.
+        let known = id.clone().filter(|_| is_id).unwrap_or_default();
         let is_version = members.get("jsonrpc") == Some(&json!("2.0"));
         let Some(Value::String(method)) = members.remove("method") else {
             return Err(known);
@@ -52,7 +53,7 @@ impl Message {
         let params = members.remove("params");
         let is_params = matches!(params, None | Some(Value::Object(_) | Value::Array(_)));
         if !is_id || !is_version || !is_params {
-            return Err(if is_id { known } else { Value::Null });
+            return Err(known);
         }
         let meta = match members.remove(META) {
             Some(Value::Object(meta)) => meta,

@@ -85,7 +85,9 @@ impl Entry {
             address: log.address,
             data: LogData::new(log.topics.clone(), log.data.clone())?,
         };
-        // No token writes anything before an address; whoever does is not believed.
+        // No token writes anything before an address or behind an amount; whoever does is not
+        // believed.
+        (log.data.data.len() == 32).then_some(())?;
         let is_address = |topic: &B256| Address::from_word(*topic).into_word() == *topic;
         let parties = log.topics().iter().skip(1).take(2);
         parties

@@ -15,6 +15,7 @@ fn an_invalid_request_is_answered_under_its_id_if_that_can_be_read() {
     invalid_id(json!([]), &Value::Null);
     invalid_id(json!({"id": 1}), &json!(1));
     invalid_id(json!({"id": 1, "method": "a"}), &json!(1));
+    invalid_id(json!({"id": {"_meta": "secret"}}), &Value::Null);
     invalid_id(
         json!({"jsonrpc": "2.0", "id": {}, "method": "a"}),
         &Value::Null,

@@ -126,13 +126,16 @@ fn transfers_of_others_tokens_and_challenges_pay_nothing() {
 }
 
 #[test]
-fn an_address_behind_anything_else_is_none() {
+fn logs_with_more_than_a_transfer_pay_nothing() {
     let attributed = with_memo(PAYER, 1, 10, memo("c1"));
     for place in [1, 2] {
         let mut split = plain(PAYER, 1, 10);
         split.topics[place].0[0] = 1;
         assert!(paid(&[&attributed, &[split]]).is_err());
     }
+    let mut longer = plain(PAYER, 1, 10);
+    longer.data = [&longer.data[..], &[0]].concat().into();
+    assert!(paid(&[&attributed, &[longer]]).is_err());
 }
 
 #[test]
