@@ -446,8 +446,7 @@ impl<'a, W: Wire> Exchange<'a, W> {
                 Ok(delivered(content, Some(receipt), None))
             }
             Booking::Replayed(receipt) => {
-                payment.confirm_open()?;
-                payment.release();
+                payment.replayed(&receipt)?;
                 let receipt = Receipt::Session(*receipt);
                 if is_gone {
                     return Err(already(receipt));

@@ -102,8 +102,8 @@ pub enum Booking {
     Once(Box<ChargeReceipt>),
     /// A stream begins; its last event says what was charged. Peers send the first receipt or not.
     Stream(Option<Box<SessionReceipt>>),
-    /// The answer of an earlier request with the same key, which was charged and is accounted
-    /// for: this one cost nothing.
+    /// The answer of an earlier request with the same key: this one cost nothing, and the receipt
+    /// says what that one was charged.
     Replayed(Box<SessionReceipt>),
     /// The resource failed: it should not have been charged.
     Dismiss,

@@ -134,13 +134,10 @@ async fn settle(shop: &Shop, clients: &[Client], ledger: &[Entry]) -> anyhow::Re
                 "channel {id}: {spent} spent, {accepted} accepted, {} deposited",
                 record.deposit
             );
-            // A client that lost its last answer, and got the stored one when it
-            // asked again, still holds that cent in doubt.
             ensure!(
-                channel.spent <= spent && spent <= channel.signed,
-                "channel {id}: the client knows of {} spent of {}, the server of {spent}",
-                channel.spent,
-                channel.signed
+                channel.spent == spent,
+                "channel {id}: the client knows of {} spent, the server of {spent}",
+                channel.spent
             );
             let text = id.to_string();
             let own = ledger.iter().filter(|entry| entry.channel_id == text);

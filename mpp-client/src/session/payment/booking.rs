@@ -5,7 +5,7 @@ use mpp_core::{Amount, SessionReceipt};
 use super::Payment;
 use crate::error::{ClientError, TransportError};
 use crate::event::ClientEvent;
-use crate::session::book;
+use crate::session::book::{self, BookError};
 use crate::session::ledger::Reservation;
 
 impl Payment {
@@ -48,6 +48,35 @@ impl Payment {
         })?;
         seen.map_err(|discrepancy| self.payer.report(self.channel, discrepancy))?;
         self.confirm_open()
+    }
+
+    /// The answer is that of an earlier request with the same key: this one cost nothing, and the
+    /// receipt tells what that one did.
+    ///
+    /// # Errors
+    /// As [`Payment::confirm`], without the doubt: the server itself says that it charged nothing
+    /// this time.
+    pub fn replayed(mut self, receipt: &SessionReceipt) -> Result<(), ClientError> {
+        let ours = self.channel;
+        // A key may be older than the channel. A receipt of another one says nothing of ours.
+        let paid = receipt.channel_id.parse().unwrap_or(ours);
+        let totals = self.payer.totals(paid, receipt)?;
+        let limit = self.payer.policy().unaccounted_limit();
+        if paid == ours {
+            self.confirm_open()?;
+        }
+        self.sent = false;
+        let payer = self.payer.clone();
+        // Given back first: what this request may cost explains nothing that an earlier one did.
+        drop(self);
+        let seen = book::update(payer.book(), &paid, |record| {
+            record.ledger.observe(None, totals, limit)
+        });
+        match seen {
+            // The book keeps channels only as long as they hold money.
+            Err(BookError::Unknown) if paid != ours => Ok(()),
+            seen => seen?.map_err(|discrepancy| payer.report(paid, discrepancy)),
+        }
     }
 
     /// The server serves the channel: others may use it while this request goes on.

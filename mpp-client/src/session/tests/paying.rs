@@ -86,6 +86,59 @@ async fn a_lost_answer_is_indeterminate_and_stays_covered() {
     assert_eq!(presented(&mut next).await, units(3_000));
 }
 
+// PROTOCOL 5.6: the stored answer of a lost request says what that one was charged.
+#[tokio::test]
+async fn a_replayed_answer_tells_what_the_lost_request_was_charged() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let mut lost = bench.begin(&offer()).await;
+    send(&mut lost).await;
+    lost.lose(TransportError::new("the connection broke"));
+    let mut repeat = bench.begin(&offer()).await;
+    send(&mut repeat).await;
+    repeat.replayed(&receipt(id, 2_000, 2_000)).unwrap();
+    let ledger = bench.record(id).ledger;
+    assert_eq!(ledger.spent(), units(2_000));
+    assert_eq!(ledger.expected(), units(2_000));
+    assert!(!ledger.is_busy());
+    // The voucher that went out with the repetition is not spent yet, so the next presents it.
+    let mut next = bench.begin(&offer()).await;
+    assert_eq!(presented(&mut next).await, units(3_000));
+}
+
+#[tokio::test]
+async fn a_replayed_answer_of_another_channel_does_not_open_this_one() {
+    let bench = Bench::new();
+    let mut opening = bench.begin(&offer()).await;
+    send(&mut opening).await;
+    let id = opening.channel_id();
+    let other = receipt(ChannelId::repeat_byte(7), 1_000, 1_000);
+    opening.replayed(&other).unwrap();
+    let record = bench.record(id);
+    assert!(record.open.is_some());
+    assert_eq!(record.ledger.spent(), Amount::ZERO);
+    let mut again = bench.begin(&offer()).await;
+    let (payload, _) = send(&mut again).await;
+    assert!(matches!(payload, SessionPayload::Open { .. }));
+}
+
+// SECURITY-CASES A27: a replay explains no more than what was ordered before it.
+#[tokio::test]
+async fn a_replayed_answer_of_more_than_was_ordered_is_refused() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let mut request = bench.begin(&offer()).await;
+    send(&mut request).await;
+    let refused = request.replayed(&receipt(id, 2_000, 2_000));
+    assert!(matches!(
+        refused,
+        Err(ClientError::Discrepancy(Discrepancy::Unexplained { .. }))
+    ));
+    let ledger = bench.record(id).ledger;
+    assert_eq!(ledger.spent(), units(1_000));
+    assert!(!ledger.is_busy());
+}
+
 #[tokio::test]
 async fn a_lost_open_names_its_transaction() {
     let bench = Bench::new();
