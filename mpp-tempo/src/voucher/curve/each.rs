@@ -17,26 +17,30 @@ pub(super) fn verify(
     verdicts: &mut [Verdict],
     combine: impl Fn(&Digits, &SignerTable) -> XyzzPoint,
 ) {
+    if claims.len() == 1 {
+        return verify_sharing::<1>(claims, verdicts, &combine);
+    }
     for (claims, verdicts) in claims.chunks(SHARED).zip(verdicts.chunks_mut(SHARED)) {
-        verify_sharing(claims, verdicts, &combine);
+        verify_sharing::<SHARED>(claims, verdicts, &combine);
     }
 }
 
+/// Judges up to `N` claims.
 #[inline(always)]
-fn verify_sharing(
+fn verify_sharing<const N: usize>(
     claims: &[Claim<'_>],
     verdicts: &mut [Verdict],
     combine: &impl Fn(&Digits, &SignerTable) -> XyzzPoint,
 ) {
     let count = claims.len();
-    let mut inverses = [Scalar::ONE; SHARED];
+    let mut inverses = [Scalar::ONE; N];
     for (inverse, claim) in inverses.iter_mut().zip(claims) {
         *inverse = claim.s;
     }
-    scalar::invert_all(&mut inverses[..count], &mut [Scalar::ONE; SHARED][..count]);
+    scalar::invert_all(&mut inverses[..count], &mut [Scalar::ONE; N][..count]);
 
-    let mut sums = [XyzzPoint::from_affine(&point::GENERATOR); SHARED];
-    let mut depths = [FieldElement::ONE; SHARED];
+    let mut sums = [XyzzPoint::from_affine(&point::GENERATOR); N];
+    let mut depths = [FieldElement::ONE; N];
     for (index, claim) in claims.iter().enumerate() {
         let u1 = claim.message.mul(&inverses[index]);
         let u2 = claim.r.mul(&inverses[index]);
@@ -45,10 +49,7 @@ fn verify_sharing(
             depths[index] = sums[index].zzz;
         }
     }
-    point::invert_all(
-        &mut depths[..count],
-        &mut [FieldElement::ONE; SHARED][..count],
-    );
+    point::invert_all(&mut depths[..count], &mut [FieldElement::ONE; N][..count]);
 
     for (index, (claim, verdict)) in claims.iter().zip(verdicts).enumerate() {
         *verdict = judge(claim, &sums[index], &depths[index]);

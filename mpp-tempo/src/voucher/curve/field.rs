@@ -106,6 +106,7 @@ impl FieldElement {
     }
 
     /// The inverse; zero for zero. Not constant time: everything here is public.
+    #[inline(always)]
     pub(super) fn invert(&self) -> Self {
         Self(safegcd::invert(&self.normalize().0, &safegcd::FIELD))
     }

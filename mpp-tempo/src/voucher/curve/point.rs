@@ -193,8 +193,13 @@ impl XyzzPoint {
 /// Inverts all elements with one inversion (Montgomery's trick).
 ///
 /// None may be zero; `prefixes` is scratch space of the same length.
+#[inline(always)]
 pub(super) fn invert_all(elements: &mut [FieldElement], prefixes: &mut [FieldElement]) {
     debug_assert_eq!(elements.len(), prefixes.len());
+    if let [only] = elements {
+        *only = only.invert();
+        return;
+    }
     let mut product = FieldElement::ONE;
     for (element, prefix) in elements.iter().zip(prefixes.iter_mut()) {
         *prefix = product;

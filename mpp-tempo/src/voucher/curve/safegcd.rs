@@ -49,6 +49,9 @@ struct Transition {
 }
 
 /// The inverse of `x` below the modulus; zero for zero.
+///
+/// Always inlined: a caller for a certain CPU has it compiled for that CPU.
+#[inline(always)]
 pub(super) fn invert(x: &Limbs, modulus: &Modulus) -> Limbs {
     let mut d = [0; 5];
     let mut e = [1, 0, 0, 0, 0];

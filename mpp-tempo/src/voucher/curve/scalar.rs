@@ -71,6 +71,7 @@ impl Scalar {
     }
 
     /// The inverse; zero for zero. Not constant time: everything here is public.
+    #[inline(always)]
     pub(super) fn invert(&self) -> Self {
         Self(safegcd::invert(&self.0, &safegcd::ORDER))
     }
@@ -79,8 +80,13 @@ impl Scalar {
 /// Replaces every scalar by its inverse with one inversion in all (Montgomery's trick).
 ///
 /// All must be nonzero; `prefixes` is scratch space of the same length.
+#[inline(always)]
 pub(super) fn invert_all(scalars: &mut [Scalar], prefixes: &mut [Scalar]) {
     debug_assert_eq!(scalars.len(), prefixes.len());
+    if let [only] = scalars {
+        *only = only.invert();
+        return;
+    }
     let mut product = Scalar::ONE;
     for (scalar, prefix) in scalars.iter().zip(prefixes.iter_mut()) {
         *prefix = product;

@@ -13,7 +13,7 @@ use super::words::{Mask, zero};
 use super::{MAX_BATCH, recode};
 
 /// Judges at most [`MAX_BATCH`] claims.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 pub(super) fn verify(claims: &[Claim<'_>], verdicts: &mut [Verdict]) {
     debug_assert!(claims.len() <= MAX_BATCH && claims.len() == verdicts.len());
     let Some(spare) = claims.first() else {
@@ -29,7 +29,7 @@ pub(super) fn verify(claims: &[Claim<'_>], verdicts: &mut [Verdict]) {
 }
 
 /// Judges at most 8 `GROUPS` claims; `spare` is one of them.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn verify_groups<const GROUPS: usize>(
     claims: &[Claim<'_>],
     spare: &Claim<'_>,
@@ -65,7 +65,7 @@ fn verify_groups<const GROUPS: usize>(
 }
 
 /// Finds out what each claim adds.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn recode_all<const GROUPS: usize>(
     lanes: &[[&Claim<'_>; 8]; GROUPS],
     count: usize,
@@ -85,7 +85,7 @@ fn recode_all<const GROUPS: usize>(
 }
 
 /// Horner over the comb positions: each counts twice the one below.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn join<const GROUPS: usize>(forest: &Forest<GROUPS>, group: usize, sum: &mut XyzzVector) {
     for position in (0..SPACING).rev() {
         let mut points = forest.left(group, position);
@@ -101,7 +101,7 @@ fn join<const GROUPS: usize>(forest: &Forest<GROUPS>, group: usize, sum: &mut Xy
 }
 
 /// Undoes the rounding of even halves.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn correct(group: &Group, tables: &[&SignerTable; 8], sum: &mut XyzzVector) {
     let mut corrected = *sum;
     corrected.add_affine(&group.correction.own(tables));
@@ -109,7 +109,7 @@ fn correct(group: &Group, tables: &[&SignerTable; 8], sum: &mut XyzzVector) {
 }
 
 /// The inverses of all ZZZ with one inversion; exceptional lanes take part as one.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn inverse_depths<const GROUPS: usize>(sums: &[XyzzVector; GROUPS]) -> [FieldVector; GROUPS] {
     let one = FieldVector::one();
     let mut depths = [one; GROUPS];
@@ -129,7 +129,7 @@ fn inverse_depths<const GROUPS: usize>(sums: &[XyzzVector; GROUPS]) -> [FieldVec
 }
 
 /// The rule of the scalar code in eight lanes.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn judge(
     claims: &[&Claim<'_>; 8],
     sum: &XyzzVector,

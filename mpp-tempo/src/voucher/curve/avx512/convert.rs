@@ -8,25 +8,26 @@ use core::arch::x86_64::{
 
 use super::super::field::{FOLD, FieldElement};
 use super::super::point::AffinePoint;
+use super::inverse;
 use super::lanes::{FieldVector, LIMB, TOP, carry, carry_weak};
 use super::words::{Mask, Word, add, and, load_words, or, shl, shr, splat, store_words, zero};
 
 impl FieldVector {
     /// The same element in every lane.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn splat(value: &FieldElement) -> Self {
         let v = &value.0;
         split([splat(v[0]), splat(v[1]), splat(v[2]), splat(v[3])])
     }
 
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn one() -> Self {
         Self::splat(&FieldElement::ONE)
     }
 
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn from_lanes(lanes: &[FieldElement; 8]) -> Self {
         split(core::array::from_fn(|limb| {
             load_words(&core::array::from_fn(|lane| lanes[lane].0[limb]))
@@ -34,7 +35,7 @@ impl FieldVector {
     }
 
     /// The canonical elements of a weak value.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn to_lanes(self) -> [FieldElement; 8] {
         let limbs: [[u64; 8]; 5] = {
             let c = self.normalize().0;
@@ -51,7 +52,7 @@ impl FieldVector {
 
     /// The inverse of each lane with one inversion: the product of all lanes is inverted, and each
     /// lane gets it times the product of the others. No lane may be zero.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn invert_lanes(&self) -> Self {
         let exchanged = Self(exchange::<1>(&self.0));
         let pairs = self.mul(&exchanged);
@@ -59,12 +60,12 @@ impl FieldVector {
         let halves = pairs.mul(&other_pairs);
         let other_half = Self(exchange::<4>(&halves.0));
         let [product, ..] = halves.mul(&other_half).to_lanes();
-        let inverse = Self::splat(&product.invert());
+        let inverse = Self::splat(&inverse::of_element(&product));
         inverse.mul(&other_half).mul(&other_pairs).mul(&exchanged)
     }
 
     /// The canonical representatives of a weak value.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn normalize(&self) -> Self {
         let mut t = carry_weak(self.0).0;
         // t >= p exactly if t + (2^256 - p) passes 2^256, and then that sum is the remainder.
@@ -80,7 +81,7 @@ impl FieldVector {
     }
 
     /// Lanes in which a weak value is zero.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn zero_lanes(&self) -> Mask {
         let c = self.normalize().0;
         let any = or(or(or(c[0], c[1]), or(c[2], c[3])), c[4]);
@@ -88,14 +89,14 @@ impl FieldVector {
     }
 
     /// Lanes in which a weak value is odd.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn odd_lanes(&self) -> Mask {
         _mm512_test_epi64_mask(self.normalize().0[0], splat(1))
     }
 }
 
 /// Exchanges each lane with the one whose number differs by `DISTANCE`: 1, 2 or 4.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 pub(super) fn exchange<const DISTANCE: usize>(limbs: &[Word; 5]) -> [Word; 5] {
     let mut exchanged = *limbs;
@@ -110,7 +111,7 @@ pub(super) fn exchange<const DISTANCE: usize>(limbs: &[Word; 5]) -> [Word; 5] {
 }
 
 /// [`limbs52`] in every lane.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 pub(super) fn split(w: [Word; 4]) -> FieldVector {
     let mask = splat(LIMB);
@@ -145,7 +146,7 @@ pub(super) const fn join(c: [u64; 5]) -> [u64; 4] {
 }
 
 /// The coordinates of eight points, one point per lane.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 pub(super) fn load_points(points: [&AffinePoint; 8]) -> (FieldVector, FieldVector) {
     let mut rows = [zero(); 8];
@@ -160,7 +161,7 @@ pub(super) fn load_points(points: [&AffinePoint; 8]) -> (FieldVector, FieldVecto
 }
 
 /// Turns eight rows of eight words into columns.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn transpose(r: [Word; 8]) -> [Word; 8] {
     // Words of equal parity from two rows, then even or odd 128-bit groups, twice.
@@ -194,7 +195,7 @@ fn transpose(r: [Word; 8]) -> [Word; 8] {
 }
 
 /// The limbs of x, then those of y.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn load_point(point: &AffinePoint) -> Word {
     const { assert!(size_of::<AffinePoint>() == 64) };

@@ -25,14 +25,14 @@ pub(super) type Limbs = [Word; 5];
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FieldVector(pub(super) Limbs);
 
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn zeros() -> Limbs {
     [zero(); 5]
 }
 
 /// Moves what exceeds 52 bits to the next limb; the top limb keeps its excess.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 pub(super) fn carry(mut t: Limbs) -> FieldVector {
     let mask = splat(LIMB);
@@ -44,7 +44,7 @@ pub(super) fn carry(mut t: Limbs) -> FieldVector {
 }
 
 /// Folds what exceeds 2^256, then carries: a weak value.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 pub(super) fn carry_weak(mut t: Limbs) -> FieldVector {
     // At most 12 bits above 2^256, so the product with FOLD fits the lowest limb.
@@ -55,7 +55,7 @@ pub(super) fn carry_weak(mut t: Limbs) -> FieldVector {
 }
 
 /// Adds the 25 products of limbs to their columns; a column gains less than 10 x 2^52.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn add_product(columns: &mut [Word; 10], a: &Limbs, b: &Limbs) {
     for i in 0..5 {
@@ -67,7 +67,7 @@ fn add_product(columns: &mut [Word; 10], a: &Limbs, b: &Limbs) {
 }
 
 /// The columns of a square: mixed products once and doubled.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn square_columns(a: &Limbs) -> [Word; 10] {
     let mut columns = [zero(); 10];
@@ -88,7 +88,7 @@ fn square_columns(a: &Limbs) -> [Word; 10] {
 }
 
 /// Folds the upper five columns into the lower five: a weak value.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn fold(mut t: [Word; 10]) -> FieldVector {
     // The multiplier reads 52 bits only, so the upper columns are carried but not masked.
@@ -110,7 +110,7 @@ fn fold(mut t: [Word; 10]) -> FieldVector {
 }
 
 impl FieldVector {
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn mul(&self, other: &Self) -> Self {
         let mut columns = [zero(); 10];
@@ -119,7 +119,7 @@ impl FieldVector {
     }
 
     /// `self other + addend`; the addend's limbs are below 2^58.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn mul_add(&self, other: &Self, addend: Limbs) -> Self {
         let [a, b, c, d, e] = addend;
@@ -130,7 +130,7 @@ impl FieldVector {
     }
 
     /// `a b + c d` with one reduction.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn sum_of_products(a: &Self, b: &Self, c: &Self, d: &Self) -> Self {
         let mut columns = [zero(); 10];
@@ -139,14 +139,14 @@ impl FieldVector {
         fold(columns)
     }
 
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn square(&self) -> Self {
         fold(square_columns(&self.0))
     }
 
     /// `self^2 + addend`; the addend's limbs are below 2^58.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn square_add(&self, addend: Limbs) -> Self {
         let mut columns = square_columns(&self.0);
@@ -157,7 +157,7 @@ impl FieldVector {
     }
 
     /// The limbs of `2 p - self` for a weak value.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn negated(&self) -> Limbs {
         let mut t = zeros();
@@ -168,7 +168,7 @@ impl FieldVector {
     }
 
     /// The limbs of `4 p - 2 self` for a weak value.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn negated_double(&self) -> Limbs {
         let mut t = zeros();
@@ -179,7 +179,7 @@ impl FieldVector {
     }
 
     /// The limbs of `4 p - self - other` for weak values.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn negated_sum(&self, other: &Self) -> Limbs {
         let mut t = zeros();
@@ -190,7 +190,7 @@ impl FieldVector {
     }
 
     /// The limbs of `8 p - self - 2 other` for weak values.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn negated_with_double(&self, other: &Self) -> Limbs {
         let mut t = zeros();
@@ -202,7 +202,7 @@ impl FieldVector {
     }
 
     /// `self - other` of weak values, as a multiplier input.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn sub_input(&self, other: &Self) -> Self {
         self.add_input(other.negated())
@@ -210,7 +210,7 @@ impl FieldVector {
 
     /// `self - other`, or `-self - other` in the lanes of `mask`, of weak values, as a multiplier
     /// input.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn signed_sub_input(&self, mask: Mask, other: &Self) -> Self {
         let mut t = zeros();
@@ -222,7 +222,7 @@ impl FieldVector {
     }
 
     /// `self + addend` of a weak value and limbs below 2^54, as a multiplier input.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn add_input(&self, addend: Limbs) -> Self {
         let mut t = self.0;
@@ -233,7 +233,7 @@ impl FieldVector {
     }
 
     /// `self - other` of weak values, weak.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn sub(&self, other: &Self) -> Self {
         let mut t = self.0;
@@ -244,7 +244,7 @@ impl FieldVector {
     }
 
     /// Limbs of the element, or of its negative in the lanes of `mask`.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     fn negate_lanes(&self, mask: Mask) -> Limbs {
         let mut t = self.0;
@@ -255,21 +255,21 @@ impl FieldVector {
     }
 
     /// Negated in the lanes of `mask`, as a multiplier input.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn negate_input(&self, mask: Mask) -> Self {
         carry(self.negate_lanes(mask))
     }
 
     /// Negated in the lanes of `mask`, weak.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn negate(&self, mask: Mask) -> Self {
         carry_weak(self.negate_lanes(mask))
     }
 
     /// `other` in the lanes of `mask`, else `self`.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn blend(&self, mask: Mask, other: &Self) -> Self {
         let mut t = self.0;

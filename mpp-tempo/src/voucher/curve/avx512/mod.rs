@@ -12,6 +12,7 @@ use super::point::AffinePoint;
 
 mod batch;
 mod convert;
+mod inverse;
 mod lanes;
 mod points;
 mod recode;
@@ -32,18 +33,19 @@ pub(crate) struct Avx512(());
 
 impl Avx512 {
     pub(crate) fn detect() -> Option<Self> {
-        let present =
-            std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512ifma");
+        // No CPU has the multiplier of IFMA without the rest.
+        let present = std::is_x86_feature_detected!("avx512ifma")
+            && std::is_x86_feature_detected!("avx512f")
+            && std::is_x86_feature_detected!("avx512vl")
+            && std::is_x86_feature_detected!("bmi1")
+            && std::is_x86_feature_detected!("bmi2");
         present.then_some(Self(()))
     }
 
     /// Judges claims one after the other, each spread over all lanes.
     pub(super) fn verify_few(self, claims: &[Claim<'_>], verdicts: &mut [Verdict]) {
-        each::verify(claims, verdicts, |digits, table| {
-            // SAFETY: `self` proves that the CPU has the features.
-            let positions = unsafe { single::combine(digits, table) };
-            single::join(&positions, digits, table)
-        });
+        // SAFETY: `self` proves that the CPU has the features.
+        unsafe { verify_few(self, claims, verdicts) }
     }
 
     /// Judges up to [`MAX_BATCH`] claims, one per lane.
@@ -51,6 +53,16 @@ impl Avx512 {
         // SAFETY: `self` proves that the CPU has the features.
         unsafe { batch::verify(claims, verdicts) }
     }
+}
+
+/// The scalar part with BMI2 and without lanes, see [`inverse`].
+#[target_feature(enable = "bmi1,bmi2")]
+fn verify_few(_proof: Avx512, claims: &[Claim<'_>], verdicts: &mut [Verdict]) {
+    each::verify(claims, verdicts, |digits, table| {
+        // SAFETY: the proof says that the CPU has the features.
+        let positions = unsafe { single::combine(digits, table) };
+        single::join(&positions, digits, table)
+    });
 }
 
 /// Asks for a cache line without waiting for it.

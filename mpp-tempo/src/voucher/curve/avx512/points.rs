@@ -26,7 +26,7 @@ pub(super) struct XyzzVector {
 }
 
 impl AffineVector {
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn load(points: [&AffinePoint; 8], negative: Mask) -> Self {
         let (x, y) = load_points(points);
@@ -34,7 +34,7 @@ impl AffineVector {
     }
 
     /// Sums of points with different x.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn add(&self, other: &Self) -> XyzzVector {
         let minus_y = self.y.negate_input(!(self.negative ^ other.negative));
@@ -55,7 +55,7 @@ impl AffineVector {
     }
 
     /// Adds points with different x, given the inverse of `other.x - self.x`.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn add_with_inverse(&mut self, other: &Self, inverse: &FieldVector) {
         // The slope up to the sign of this point, which stays noted.
@@ -69,7 +69,7 @@ impl AffineVector {
 
 impl XyzzVector {
     /// A value to be replaced.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn unset() -> Self {
         let one = FieldVector::one();
         Self {
@@ -81,7 +81,7 @@ impl XyzzVector {
         }
     }
 
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn from_affine(point: &AffineVector) -> Self {
         Self {
@@ -94,7 +94,7 @@ impl XyzzVector {
     }
 
     /// Adds affine points.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn add_affine(&mut self, other: &AffineVector) {
         let minus_y = self.y.negate_input(!(self.negative ^ other.negative));
         let delta_x = other.x.mul_add(&self.zz, self.x.negated());
@@ -111,7 +111,7 @@ impl XyzzVector {
     }
 
     /// Adds points in XYZZ coordinates; neither side has a noted sign.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn add(&self, other: &Self) -> Self {
         debug_assert!(self.negative == 0 && other.negative == 0);
@@ -134,7 +134,7 @@ impl XyzzVector {
     }
 
     /// Doubles the points.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn double(&mut self) {
         let twice_y = self.y.add_input(self.y.0);
         let square = twice_y.square();
@@ -151,7 +151,7 @@ impl XyzzVector {
     }
 
     /// Carries out the noted signs.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn apply_signs(&mut self) {
         self.y = self.y.negate(self.negative);
@@ -159,7 +159,7 @@ impl XyzzVector {
     }
 
     /// Takes `other` in the lanes of `mask`.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn replace_lanes(&mut self, mask: Mask, other: &Self) {
         self.x = self.x.blend(mask, &other.x);

@@ -24,7 +24,7 @@ const fn split_half(low: u128, bit_128: u64) -> [u64; 3] {
 }
 
 /// The digits of `u1 = message / s` and `u2 = r / s` for eight claims.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 pub(super) fn digits(
     message: &ScalarVector,
     r: &ScalarVector,
@@ -40,7 +40,7 @@ pub(super) fn digits(
 }
 
 /// Subtracts n once where that leaves no negative number: below n for results of products.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn reduce(value: &ScalarVector) -> ScalarVector {
     let mut t = *value;
@@ -66,7 +66,7 @@ struct HalfVector {
 }
 
 /// See [`glv::split`].
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn split_halves(k: &ScalarVector) -> [HalfVector; 2] {
     let c1 = rounded_high(k, &ESTIMATES[0]);
@@ -82,7 +82,7 @@ fn split_halves(k: &ScalarVector) -> [HalfVector; 2] {
 }
 
 /// `k estimate / 2^384` rounded, in limbs of 52 bits.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn rounded_high(k: &ScalarVector, estimate: &[u64; 5]) -> [Word; 3] {
     let mut t = [zero(); 10];
@@ -106,7 +106,7 @@ fn rounded_high(k: &ScalarVector, estimate: &[u64; 5]) -> [Word; 3] {
 }
 
 /// Adds `x y` modulo 2^156 to uncarried limbs.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn add_low_product(sum: &mut [Word; 3], x: &[Word; 3], y: &[u64; 3]) {
     for i in 0..3 {
@@ -120,7 +120,7 @@ fn add_low_product(sum: &mut [Word; 3], x: &[Word; 3], y: &[u64; 3]) {
 }
 
 /// `a - b` modulo 2^156, taken as signed.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn difference(a: &[Word; 3], b: &[Word; 3]) -> HalfVector {
     let t = carry_signed([sub(a[0], b[0]), sub(a[1], b[1]), sub(a[2], b[2])]);
@@ -136,7 +136,7 @@ fn difference(a: &[Word; 3], b: &[Word; 3]) -> HalfVector {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn carry_signed(t: [Word; 3]) -> [Word; 3] {
     let mask = splat(LIMB);
@@ -146,7 +146,7 @@ fn carry_signed(t: [Word; 3]) -> [Word; 3] {
 }
 
 /// u1, or minus n - u1 where it is even, recoded as in the scalar code.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn generator_digits(u1: &ScalarVector, group: &mut Group) {
     let even = _mm512_testn_epi64_mask(u1[0], splat(1));
@@ -179,7 +179,7 @@ fn generator_digits(u1: &ScalarVector, group: &mut Group) {
 }
 
 /// The digits of eight halves, at steps `COLUMN` to `COLUMN + 3` of each position.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn half_digits<const COLUMN: usize>(half: &HalfVector, group: &mut Group) {
     let words = [
@@ -202,7 +202,7 @@ fn half_digits<const COLUMN: usize>(half: &HalfVector, group: &mut Group) {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn every_fourth_bit<const POSITION: u32>(word: Word) -> Word {
     let y = and(shr::<POSITION>(word), splat(0x1111_1111_1111_1111));
@@ -211,7 +211,7 @@ fn every_fourth_bit<const POSITION: u32>(word: Word) -> Word {
     and(or(y, shr::<12>(y)), splat(0x0000_00ff_0000_00ff))
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn entry<const TEETH: u32>(teeth: Word, first: u64, flip: Mask) -> Step {
     let top_positive = _mm512_test_epi64_mask(teeth, splat(1 << (TEETH - 1)));
@@ -224,7 +224,7 @@ fn entry<const TEETH: u32>(teeth: Word, first: u64, flip: Mask) -> Step {
 }
 
 /// See [`Digits::correction`](super::super::digits::Digits).
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 fn correction(first: &HalfVector, second: &HalfVector, group: &mut Group) {
     let even_first = _mm512_testn_epi64_mask(first.low, splat(1));

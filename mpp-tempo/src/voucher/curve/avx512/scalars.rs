@@ -6,6 +6,7 @@
 use super::super::field::FieldElement;
 use super::super::scalar::{ORDER, Scalar};
 use super::convert::{exchange, join, limbs52};
+use super::inverse;
 use super::lanes::{FieldVector, LIMB};
 use super::words::{Word, add, and, mul_high, mul_low, shr, splat, store_words, zero};
 
@@ -34,13 +35,13 @@ fn montgomery_one() -> Scalar {
     power
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 pub(super) fn load(lanes: &[Scalar; 8]) -> ScalarVector {
     FieldVector::from_lanes(&lanes.map(|scalar| FieldElement(scalar.0))).0
 }
 
 /// `a b / 2^260` modulo n.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 pub(super) fn montgomery_mul(a: &ScalarVector, b: &ScalarVector) -> ScalarVector {
     let mut t = [zero(); 5];
@@ -65,7 +66,7 @@ pub(super) fn montgomery_mul(a: &ScalarVector, b: &ScalarVector) -> ScalarVector
     carry(t)
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 #[inline]
 pub(super) fn carry(mut t: ScalarVector) -> ScalarVector {
     for i in 0..4 {
@@ -78,7 +79,7 @@ pub(super) fn carry(mut t: ScalarVector) -> ScalarVector {
 /// Replaces plain scalars by their inverses in Montgomery form, with one inversion in all.
 ///
 /// None may be zero; `prefixes` is scratch space of the same length.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 pub(super) fn invert_all(values: &mut [ScalarVector], prefixes: &mut [ScalarVector]) {
     let one = montgomery_one();
     // Each product divides by R once more; the prefixes carry those powers along and they cancel.
@@ -97,13 +98,13 @@ pub(super) fn invert_all(values: &mut [ScalarVector], prefixes: &mut [ScalarVect
 
 /// `factor` over each lane, with one inversion: the product of all lanes is inverted, and each
 /// lane gets it times the product of the others.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn invert_lanes(value: &ScalarVector, factor: &Scalar) -> ScalarVector {
     // Every Montgomery product divides by R; those of the way up and down cancel.
     let pairs = montgomery_mul(value, &exchange::<1>(value));
     let halves = montgomery_mul(&pairs, &exchange::<2>(&pairs));
     let all = montgomery_mul(&halves, &exchange::<4>(&halves));
-    let inverse = first_lane(&all).invert().mul(factor);
+    let inverse = inverse::of_scalar(&first_lane(&all)).mul(factor);
     let mut inverse = load(&[inverse; 8]);
     inverse = montgomery_mul(&inverse, &exchange::<4>(&halves));
     inverse = montgomery_mul(&inverse, &exchange::<2>(&pairs));
@@ -111,7 +112,7 @@ fn invert_lanes(value: &ScalarVector, factor: &Scalar) -> ScalarVector {
 }
 
 /// The first lane, reduced below n.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn first_lane(value: &ScalarVector) -> Scalar {
     let mut limbs = [0; 5];
     for (limb, word) in limbs.iter_mut().zip(value) {

@@ -32,7 +32,7 @@ impl<'a> Round<'a> {
 }
 
 /// Adds up what the digits name, up to the last doublings and the correction: one sum per position.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 pub(super) fn combine(digits: &Digits, table: &SignerTable) -> [XyzzPoint; SPACING] {
     let generator = generator_table();
     let signer = &table.points;
@@ -58,7 +58,7 @@ pub(super) fn combine(digits: &Digits, table: &SignerTable) -> [XyzzPoint; SPACI
 }
 
 /// The sums of the four positions, least significant first.
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn positions(rounds: &[Round<'_>; 6]) -> [XyzzPoint; SPACING] {
     let load = |round: &Round<'_>| AffineVector::load(round.points, round.negative);
     let mut sum = load(&rounds[0]).add(&load(&rounds[1]));

@@ -34,7 +34,7 @@ pub(super) struct Group {
 }
 
 impl Step {
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn new(index: Word, negative: Mask) -> Self {
         let mut entries = [0u32; 8];
@@ -45,7 +45,7 @@ impl Step {
     }
 
     /// Entries of the one table that all lanes use.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn shared(&self, table: &[AffinePoint]) -> AffineVector {
         let point = |lane: usize| &table[self.entries[lane] as usize];
@@ -53,7 +53,7 @@ impl Step {
     }
 
     /// Entries of each lane's own table.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     pub(super) fn own(&self, tables: &[&SignerTable; 8]) -> AffineVector {
         let point = |lane: usize| &tables[lane].points[self.entries[lane] as usize];

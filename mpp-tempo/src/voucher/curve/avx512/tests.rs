@@ -29,7 +29,7 @@ fn each(a: &Lanes, b: &Lanes, f: impl Fn(&FieldElement, &FieldElement) -> FieldE
     core::array::from_fn(|lane| f(&a[lane], &b[lane]))
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn check_field(a: &Lanes, b: &Lanes) {
     let (x, y) = (FieldVector::from_lanes(a), FieldVector::from_lanes(b));
     assert_eq!(x.to_lanes(), *a);
@@ -95,7 +95,7 @@ fn check_field(a: &Lanes, b: &Lanes) {
     assert_eq!(x.odd_lanes(), bits(&FieldElement::is_odd));
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn check_digits(messages: &[Scalar; 8], rs: &[Scalar; 8], ss: &[Scalar; 8]) {
     // Two groups share the inversion.
     let mut inverses = [scalars::load(ss), scalars::load(rs)];
@@ -175,7 +175,7 @@ fn entries(
     steps.map(point).collect()
 }
 
-#[target_feature(enable = "avx512f,avx512ifma")]
+#[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
 fn check_forest<const GROUPS: usize>(count: usize, collisions: &[(usize, usize, usize, usize)]) {
     let key = |index: usize| generator_table()[1000 * index + 7];
     let owned: [_; 8] = core::array::from_fn(|lane| SignerTable::boxed(&key(lane)));

@@ -69,7 +69,7 @@ impl<const GROUPS: usize> Forest<GROUPS> {
     }
 
     /// Loads the points of the steps and adds them up as far as it pays.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     pub(super) fn grow(&mut self, steps: &[Group; GROUPS], tables: &[[&SignerTable; 8]; GROUPS]) {
         let product = self.load(steps, tables);
         self.add_level(LEVELS[0], product);
@@ -124,7 +124,7 @@ impl<const GROUPS: usize> Forest<GROUPS> {
 
     /// Loads all points. Does for the first level what [`multiply_up`](Self::multiply_up) does for
     /// the others: the loads hide behind the products.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     fn load(
         &mut self,
         steps: &[Group; GROUPS],
@@ -178,7 +178,7 @@ impl<const GROUPS: usize> Forest<GROUPS> {
     }
 
     /// The product of all differences of x; notes the products on the way.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     fn multiply_up(&mut self, pairs: &[Pair]) -> FieldVector {
         let mut product = FieldVector::one();
         for group in 0..self.groups {
@@ -193,7 +193,7 @@ impl<const GROUPS: usize> Forest<GROUPS> {
     }
 
     /// The difference of x, or one in lanes that are exceptional already.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     #[inline]
     fn difference(&self, group: usize, position: usize, (left, right): Pair) -> FieldVector {
         let left = self.point(group, position, left);
@@ -203,7 +203,7 @@ impl<const GROUPS: usize> Forest<GROUPS> {
     }
 
     /// Does the additions of a level, given the product of the differences of x.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     fn add_level(&mut self, pairs: &[Pair], mut product: FieldVector) {
         if product.zero_lanes() != 0 {
             self.find_exceptional(pairs);
@@ -226,7 +226,7 @@ impl<const GROUPS: usize> Forest<GROUPS> {
 
     /// Notes the lanes in which a difference is zero.
     #[cold]
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     fn find_exceptional(&mut self, pairs: &[Pair]) {
         for group in 0..self.groups {
             for position in 0..SPACING {
@@ -240,7 +240,7 @@ impl<const GROUPS: usize> Forest<GROUPS> {
     }
 
     /// Multiplies the points at these places by lambda.
-    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[target_feature(enable = "avx512f,avx512ifma,bmi1,bmi2")]
     fn apply_endomorphism(&mut self, places: &[usize]) {
         let beta = FieldVector::splat(&FieldElement::BETA);
         for group in 0..self.groups {
