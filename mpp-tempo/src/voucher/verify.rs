@@ -7,6 +7,8 @@ use alloy_primitives::{Address, B256};
 use mpp_core::Amount;
 
 #[cfg(feature = "std")]
+use super::digest;
+#[cfg(feature = "std")]
 use super::engine::{SignerState, VerifierEngine};
 use super::{SignedVoucher, VerifiedVoucher, VoucherDomain, VoucherError, VoucherSignature};
 use crate::channel::{ChannelId, ChannelTerms, SessionProtocol};
@@ -71,6 +73,9 @@ impl VoucherVerifier {
     /// Digest that a voucher of this channel signs.
     #[must_use]
     pub fn digest(&self, cumulative: Amount) -> B256 {
+        #[cfg(feature = "std")]
+        return digest::of(self, cumulative).into();
+        #[cfg(not(feature = "std"))]
         self.domain.digest(cumulative)
     }
 
@@ -80,7 +85,7 @@ impl VoucherVerifier {
     /// [`VoucherError`]; the checks run from cheap to dear.
     pub fn verify(&self, signed: &SignedVoucher) -> Result<VerifiedVoucher, VoucherError> {
         self.check_content(signed)?;
-        let digest = self.domain.digest(signed.voucher.cumulative);
+        let digest = self.digest(signed.voucher.cumulative);
         self.check_signature(&digest, &signed.signature)?;
         Ok(VerifiedVoucher(signed.clone()))
     }
@@ -146,7 +151,7 @@ impl VoucherVerifier {
         Ok(())
     }
 
-    #[cfg(all(feature = "std", target_arch = "x86_64"))]
+    #[cfg(feature = "std")]
     pub(super) const fn domain(&self) -> &VoucherDomain {
         &self.domain
     }

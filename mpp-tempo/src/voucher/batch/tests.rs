@@ -5,10 +5,12 @@ use std::vec;
 use std::vec::Vec;
 
 use mpp_core::Amount;
+use proptest::prelude::*;
 
 use super::*;
+use crate::channel::{ChannelDescriptor, ChannelTerms, SessionProtocol};
 use crate::voucher::engine::tests::{Payer, engines};
-use crate::voucher::{Tier, VerifierEngine};
+use crate::voucher::{Tier, VerifierEngine, VoucherDomain};
 
 fn batch(entries: &[Entry<'_>]) -> Vec<Answer> {
     let mut answers = vec![Err(VoucherError::WrongChannel); entries.len()];
@@ -121,9 +123,9 @@ fn another_number_of_answers_verifies_nothing() {
     assert_eq!(answers, vec![Err(VoucherError::WrongChannel); 2]);
 }
 
-// The x8 hash against the one that everything else uses.
+// The hashes in vector registers against the one that everything else uses.
 #[test]
-fn digests_of_a_batch_equal_single_digests() {
+fn digests_of_all_tiers_are_equal() {
     for engine in engines(8) {
         let payers = payers(&engine);
         let amounts = [0, 1, u64::MAX.into(), (1 << 96) - 1, u128::MAX, 1 << 64];
@@ -142,7 +144,40 @@ fn digests_of_a_batch_equal_single_digests() {
         let mut digests = vec![[0; 32]; 27];
         digest::of_all(&entries, &mut digests);
         for ((verifier, signed), digest) in entries.iter().zip(digests) {
-            assert_eq!(verifier.digest(signed.voucher.cumulative).0, digest);
+            let cumulative = signed.voucher.cumulative;
+            assert_eq!(verifier.domain().digest(cumulative).0, digest);
+            assert_eq!(verifier.digest(cumulative).0, digest);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn digests_of_any_channel_are_equal(
+        payer: [u8; 20],
+        salt: [u8; 32],
+        escrow: [u8; 20],
+        chain_id: u64,
+        v1: bool,
+        cumulative: u128,
+    ) {
+        let terms = ChannelTerms {
+            protocol: if v1 { SessionProtocol::V1 } else { SessionProtocol::V2 },
+            chain_id,
+            escrow: escrow.into(),
+            descriptor: ChannelDescriptor {
+                payer: payer.into(),
+                salt: salt.into(),
+                ..ChannelDescriptor::default()
+            },
+        };
+        let cumulative = Amount::new(cumulative);
+        let expected = VoucherDomain::new(&terms).digest(cumulative);
+        for engine in engines(0) {
+            let verifier = VoucherVerifier::with_engine(&terms, &engine);
+            prop_assert_eq!(verifier.digest(cumulative), expected);
         }
     }
 }

@@ -6,42 +6,9 @@ use core::arch::x86_64::{
     _mm512_ternarylogic_epi64, _mm512_xor_si512,
 };
 
+use super::permutation::{END_OF_PADDING, LAST, permutation, word};
 use crate::voucher::curve::Avx512;
 use crate::voucher::domain::Message;
-
-/// Round constants.
-const ROUNDS: [u64; 24] = [
-    0x0000_0000_0000_0001,
-    0x0000_0000_0000_8082,
-    0x8000_0000_0000_808a,
-    0x8000_0000_8000_8000,
-    0x0000_0000_0000_808b,
-    0x0000_0000_8000_0001,
-    0x8000_0000_8000_8081,
-    0x8000_0000_0000_8009,
-    0x0000_0000_0000_008a,
-    0x0000_0000_0000_0088,
-    0x0000_0000_8000_8009,
-    0x0000_0000_8000_000a,
-    0x0000_0000_8000_808b,
-    0x8000_0000_0000_008b,
-    0x8000_0000_0000_8089,
-    0x8000_0000_0000_8003,
-    0x8000_0000_0000_8002,
-    0x8000_0000_0000_0080,
-    0x0000_0000_0000_800a,
-    0x8000_0000_8000_000a,
-    0x8000_0000_8000_8081,
-    0x8000_0000_0000_8080,
-    0x0000_0000_8000_0001,
-    0x8000_0000_8000_8008,
-];
-
-/// Last word of a block of 136 bytes: the end of the padding.
-const LAST: usize = 16;
-const END_OF_PADDING: u64 = 1 << 63;
-
-type State = [__m512i; 25];
 
 /// The digests of eight messages.
 pub(super) fn digests(_proof: Avx512, messages: &[Message; 8]) -> [[u8; 32]; 8] {
@@ -96,61 +63,9 @@ fn digests_in_lanes(messages: &[Message; 8]) -> [[u8; 32]; 8] {
     })
 }
 
-/// A little-endian word of a hash.
-fn word(hash: &[u8], index: usize) -> u64 {
-    hash.as_chunks::<8>()
-        .0
-        .get(index)
-        .map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
-/// Keccak-f[1600].
-#[target_feature(enable = "avx512f")]
-fn permute(s: &mut State) {
-    /// Three-way exclusive or.
-    const XOR: i32 = 0x96;
-    /// `a ^ (!b & c)`.
-    const CHI: i32 = 0xd2;
-    for round in ROUNDS {
-        let column = |x: usize| {
-            let upper = _mm512_ternarylogic_epi64::<XOR>(s[x], s[x + 5], s[x + 10]);
-            _mm512_ternarylogic_epi64::<XOR>(upper, s[x + 15], s[x + 20])
-        };
-        let c = [column(0), column(1), column(2), column(3), column(4)];
-        let rotated = c.map(|word| _mm512_rol_epi64::<1>(word));
-        // theta and rho of one lane of the state
-        macro_rules! lane {
-            ($index:literal, $rotation:literal) => {{
-                let (left, right) = (c[($index + 4) % 5], rotated[($index + 1) % 5]);
-                let mixed = _mm512_ternarylogic_epi64::<XOR>(s[$index], left, right);
-                _mm512_rol_epi64::<$rotation>(mixed)
-            }};
-        }
-        // pi names the lanes of a row, chi mixes them
-        macro_rules! row {
-            ($($index:literal $rotation:literal),*) => {{
-                let b = [$(lane!($index, $rotation)),*];
-                [
-                    _mm512_ternarylogic_epi64::<CHI>(b[0], b[1], b[2]),
-                    _mm512_ternarylogic_epi64::<CHI>(b[1], b[2], b[3]),
-                    _mm512_ternarylogic_epi64::<CHI>(b[2], b[3], b[4]),
-                    _mm512_ternarylogic_epi64::<CHI>(b[3], b[4], b[0]),
-                    _mm512_ternarylogic_epi64::<CHI>(b[4], b[0], b[1]),
-                ]
-            }};
-        }
-        let rows = [
-            row!(0 0, 6 44, 12 43, 18 21, 24 14),
-            row!(3 28, 9 20, 10 3, 16 45, 22 61),
-            row!(1 1, 7 6, 13 25, 19 8, 20 18),
-            row!(4 27, 5 36, 11 10, 17 15, 23 56),
-            row!(2 62, 8 55, 14 39, 15 41, 21 2),
-        ];
-        for (place, lane) in s.iter_mut().zip(rows.as_flattened()) {
-            *place = *lane;
-        }
-        s[0] = _mm512_xor_si512(s[0], splat(round));
-    }
+permutation! {
+    $ "avx512f", __m512i, splat,
+    _mm512_ternarylogic_epi64, _mm512_rol_epi64, _mm512_xor_si512
 }
 
 #[target_feature(enable = "avx512f")]
