@@ -482,6 +482,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             clock: self.clock.clone(),
             events: events.clone(),
             tasks: tasks.clone(),
+            service: service.clone(),
             bad_signatures: Arc::clone(&bad_signatures),
             lease: self.hold_lease,
             keep_outcomes: self.keep_outcomes,

@@ -89,7 +89,7 @@ impl Gate {
             Err(rejection) => Err(Failure::Rejected(rejection)),
         };
         match redeemed {
-            Ok(Redeemed::Serve(grant)) => Decision::Grant(grant),
+            Ok(Redeemed::Serve(grant)) => Decision::Grant(grant.counted_by(&self.service)),
             Ok(Redeemed::Served(outcome)) => Decision::Replay(outcome),
             Ok(Redeemed::Managed(receipt)) => Decision::Respond(receipt),
             Ok(Redeemed::Recognized(payer)) => Decision::Recognize(payer),

@@ -81,7 +81,11 @@ impl PaymentServer {
     /// followed to an answer.
     ///
     /// A transaction without an answer, and everything else that is recorded,
-    /// is taken on by the next process.
+    /// is taken on by the next process. A charge whose handler still runs at
+    /// the end of the time stays granted until its lease lapses
+    /// ([`Builder::hold_lease`](super::Builder::hold_lease)): until then a retry
+    /// hears that it is in progress, after that it is served, and what the old
+    /// handler brings then is refused.
     ///
     /// # Cancel safety
     /// Dropped, no new content request is taken; the rest may be repeated.
