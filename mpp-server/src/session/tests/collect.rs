@@ -499,12 +499,20 @@ async fn a_close_by_the_payer_and_a_settlement_get_along() {
     }
 }
 
+/// What the settlement of one channel may cost at most here: a million gas.
+const MOST: u128 = 1_000;
+
+fn per_day(units: u128) -> FeeLimits {
+    FeeLimits {
+        per_day: Some(amount(units)),
+        ..FeeLimits::default()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_day_budget_holds_across_restarts() {
-    let fees = FeeLimits {
-        per_day: Some(amount(100)),
-        ..FeeLimits::default()
-    };
+    // Room for one: when it has cost something, the most of another is too much.
+    let fees = per_day(MOST + 10);
     let policy = SettlePolicy {
         fees,
         units: Some(1),
@@ -524,6 +532,57 @@ async fn the_day_budget_holds_across_restarts() {
     world.advance(24 * 60 * 60);
     next.collect().await.unwrap();
     assert_eq!(settled(&world, &second), 2 * PRICE);
+}
+
+// Each may cost a thousand units at most, and costs less than a hundred.
+#[tokio::test(start_paused = true)]
+async fn the_day_budget_counts_what_was_really_paid() {
+    let policy = SettlePolicy {
+        fees: per_day(MOST + 300),
+        units: Some(1),
+        ..SettlePolicy::on_demand()
+    };
+    let world = quiet(policy.clone());
+    let route = world.route(V2);
+    for number in 1..=4 {
+        let terms = earned(&world, &route, V2, 2).await;
+        look(&world).await;
+        assert_eq!(settled(&world, &terms), 2 * PRICE, "settlement {number}");
+    }
+}
+
+// What was never mined costs nothing, and what was undone costs what it cost.
+#[tokio::test(start_paused = true)]
+async fn what_failed_gives_back_what_it_did_not_cost() {
+    let policy = SettlePolicy {
+        fees: per_day(MOST + 300),
+        units: Some(1),
+        ..SettlePolicy::on_demand()
+    };
+    for is_lost in [true, false] {
+        let world = quiet(policy.clone());
+        let route = world.route(V2);
+        let terms = earned(&world, &route, V2, 2).await;
+        if is_lost {
+            world.node.faults().drop_transactions(Times::Once);
+        } else {
+            world.node.faults().revert_calls(SETTLE_V2, Times::Once);
+        }
+        look(&world).await;
+        assert_eq!(settled(&world, &terms), 0);
+        // Meanwhile there is no room for another.
+        let other = earned(&world, &route, V2, 2).await;
+        if is_lost {
+            look(&world).await;
+            assert_eq!(settled(&world, &other), 0);
+        }
+        for _ in 0..6 {
+            world.advance(31);
+            look(&world).await;
+        }
+        assert_eq!(settled(&world, &terms), 2 * PRICE, "lost: {is_lost}");
+        assert_eq!(settled(&world, &other), 2 * PRICE, "lost: {is_lost}");
+    }
 }
 
 // 1,000 channels in as few transactions as the network's pool allows: it takes 32 calls in
