@@ -18,18 +18,12 @@ use mpp_http::{
 };
 use mpp_server::{PaymentServer, Route, charge::ChargeOffer};
 use mpp_tempo::{
-    LocalSigner, SessionProtocol, Signer as _,
-    chain::ChainClient as _,
-    network::PATH_USD,
-    tx::{build, gas},
-    wire::ChargeMode,
+    SessionProtocol, Signer as _, chain::ChainClient as _, network::PATH_USD, wire::ChargeMode,
 };
 
 use super::{Case, cents, dollars};
-use crate::account;
+use crate::account::{self, ALPHA_USD};
 
-/// Another dollar, of which development accounts have enough.
-const ALPHA_USD: Address = address!("20c0000000000000000000000000000000000001");
 /// Who gets a part of a split charge.
 const PARTNER: Address = address!("00000000000000000000000000000000000a11ce");
 /// A header whose request is served so slowly that nobody waits for it.
@@ -184,25 +178,13 @@ pub(super) async fn other_token(case: &Case<'_>) -> anyhow::Result<()> {
     let url = case.url("once/alpha");
     let answer = refused.get(url).send().await;
     ensure!(matches!(answer, Err(ClientError::Policy(_))), "{answer:?}");
-    fund_alpha(case, &payer).await?;
+    account::fund_token(case.node, ALPHA_USD, payer.address(), dollars(1)).await?;
     let client = case.client(payer, policy().allow_currency(ALPHA_USD))?;
     let before = balance(case, ALPHA_USD, case.payee()).await?;
     buy(case, &client, "alpha").await?;
     let after = balance(case, ALPHA_USD, case.payee()).await?;
     ensure!(gain(before, after) == cents(1).base_units());
     Ok(())
-}
-
-async fn fund_alpha(case: &Case<'_>, payer: &LocalSigner) -> anyhow::Result<()> {
-    let transfer = build::Transfer {
-        token: ALPHA_USD,
-        to: payer.address(),
-        amount: dollars(1),
-        memo: None,
-    };
-    let context = account::context(case.node, gas::TRANSFER).await?;
-    let unsigned = build::transfer(&context, &[transfer])?;
-    account::send(case.node, unsigned, &account::bank()?).await
 }
 
 /// PROTOCOL 4: zero amount, a proof each time, and no transaction.

@@ -7,6 +7,7 @@ mod close;
 mod defects;
 mod follow;
 mod hold;
+mod killed;
 mod market;
 mod mcp;
 mod money;
@@ -28,6 +29,7 @@ use mpp_core::Amount;
 use mpp_http::client::Client;
 use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 
+pub(crate) use self::killed::{ServeOptions, serve};
 use self::{market::Market, table::Table};
 use crate::{
     account,
@@ -163,7 +165,14 @@ const CHECKS: &[(&str, Check)] = &[
         "forced close: answered, all spent is paid",
         settle::answered
     ),
-    check!("killed after the request: answered later", settle::killed),
+    check!(
+        "killed (SIGKILL), 600 of 900 s dead: answered",
+        killed::before_it_knows
+    ),
+    check!(
+        "killed (SIGKILL) while it collects: all is paid",
+        killed::at_any_moment
+    ),
     check!(
         "dropped and reverted settlements are repeated",
         settle::repeated
