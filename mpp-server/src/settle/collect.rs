@@ -12,7 +12,7 @@ use super::{
         Beginning, Driven, Guard, Tracked, batches,
         effect::{Effect, Item},
     },
-    schedule::{Collect, Fees, Moment, Occasion, Planned, plan},
+    schedule::{Collect, Fees, Moment, Occasion, Planned, Reason, plan},
     standing::{Stage, Standing},
 };
 use crate::{
@@ -33,7 +33,8 @@ const CONCURRENT: usize = 16;
 /// What one look at what is to be collected came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Whether this process is the one that collects.
+    /// Whether this process is the one that collects. What another one has done
+    /// on demand is told all the same.
     pub leading: bool,
     /// So many transactions were begun.
     pub begun: usize,
@@ -105,6 +106,11 @@ impl<S: ChannelStore> SessionContext<S> {
             tracing::info!("this process collects from now on");
             self.settlement.desk().scanned_at = None;
         }
+        let demanded = self.open_demands().await?;
+        let occasion = match (occasion, demanded) {
+            (Occasion::Routine, Some(_)) => Occasion::Everything(Reason::Demand),
+            (occasion, _) => occasion,
+        };
         let standings = self.standings(occasion, now).await?;
         self.settlement.tell_deadlines(now, &self.events);
         // What can not be taken on must not keep anything else from being begun.
@@ -114,7 +120,15 @@ impl<S: ChannelStore> SessionContext<S> {
             .await;
         let after = self.drive_all(&mut collected).await;
         collected.waiting = self.settlement.desk().open.len();
-        before.and(begun).and(after).map(|()| collected)
+        before.and(begun).and(after)?;
+        if let Some(asked) = demanded {
+            match self.meet(asked, &collected).await {
+                // Whoever leads now meets them.
+                Ok(()) | Err(Fault::NotLeading) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(collected)
     }
 
     /// Lets another process collect at once.

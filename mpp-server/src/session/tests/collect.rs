@@ -7,7 +7,7 @@ use mpp_devnet::{DevnetConfig, Outage, Reorged, Times};
 use mpp_tempo::{ChannelTerms, SessionProtocol, network::PATH_USD};
 
 use crate::{
-    PaymentServer, Route, ServerEvent, SettlePolicy,
+    Fault, PaymentServer, Route, ServerEvent, SettlePolicy,
     gate::Purpose,
     session::record::Phase,
     settle::{Collected, FeeLimits, OnShutdown},
@@ -583,6 +583,71 @@ async fn what_failed_gives_back_what_it_did_not_cost() {
         assert_eq!(settled(&world, &terms), 2 * PRICE, "lost: {is_lost}");
         assert_eq!(settled(&world, &other), 2 * PRICE, "lost: {is_lost}");
     }
+}
+
+/// Two servers over one store that look by themselves; the first one leads.
+async fn two_servers() -> (World, PaymentServer) {
+    let policy = SettlePolicy::on_demand;
+    let never = Duration::from_secs(1_000_000);
+    let world = World::with(|builder| builder.settlement(policy()).watch_every(never));
+    assert!(look(&world).await.leading);
+    let other = world.again(|builder| builder.settlement(policy()).watch_every(never));
+    assert!(!other.collect().await.unwrap().leading);
+    (world, other)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_lead_has_the_leader_settle() {
+    let (world, other) = two_servers().await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 2).await;
+    let asked = other.settle().await.unwrap();
+    let expected = Collected {
+        leading: false,
+        begun: 1,
+        done: 1,
+        ..Collected::default()
+    };
+    assert_eq!(asked, expected);
+    assert_eq!(settled(&world, &terms), 2 * PRICE);
+    assert_eq!(other.settle().await.unwrap(), Collected::default());
+    // What the leader has settled by itself is no answer to who asks later.
+    let more = earned(&world, &route, V2, 2).await;
+    let (here, there) = tokio::join!(world.server.settle(), other.settle());
+    assert!(here.unwrap().leading && !there.unwrap().leading);
+    assert_eq!(settled(&world, &more), 2 * PRICE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_demand_that_nobody_meets_in_time_is_told_and_kept() {
+    let (world, other) = two_servers().await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 2).await;
+    world.node.faults().set_outage(Outage::Refusing);
+    let pending = other.settle().await;
+    assert!(matches!(pending, Err(Fault::DemandPending)), "{pending:?}");
+    assert_eq!(settled(&world, &terms), 0);
+    // The leader has not forgotten it.
+    world.node.faults().set_outage(Outage::None);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(settled(&world, &terms), 2 * PRICE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_takes_the_place_of_a_leader_that_is_gone() {
+    let (mut world, other) = two_servers().await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 2).await;
+    // Its process has died: nobody extends the lease.
+    world.server = other.clone();
+    drop(route);
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.advance(60);
+    };
+    let (asked, ()) = tokio::join!(other.settle(), later);
+    assert!(asked.unwrap().leading);
+    assert_eq!(settled(&world, &terms), 2 * PRICE);
 }
 
 // 1,000 channels in as few transactions as the network's pool allows: it takes 32 calls in

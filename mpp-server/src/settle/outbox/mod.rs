@@ -228,6 +228,22 @@ impl<S: ChannelStore> SessionContext<S> {
         Ok(Put::Done)
     }
 
+    /// Writes other documents as the leader: only if this process leads still.
+    ///
+    /// # Errors
+    /// [`Fault::NotLeading`] when it does not: nothing is written.
+    ///
+    /// # Cancel safety
+    /// Dropped, all is written or nothing.
+    pub(super) async fn write_as_leader(
+        &self,
+        writes: Vec<DocumentWrite>,
+    ) -> Result<Written, Fault> {
+        let mut seat = self.settlement.seat.lock().await;
+        let (store, now) = (self.driver.store(), self.clock.now());
+        seat.write(store, now, |_| {}, writes).await
+    }
+
     async fn write(
         &self,
         mut writes: Vec<DocumentWrite>,
