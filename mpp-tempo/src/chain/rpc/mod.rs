@@ -24,6 +24,7 @@ use crate::escrow::{IStreamChannel, ITIP20, ITIP20ChannelReserve};
 
 mod batch;
 mod fee_payer;
+mod filling;
 mod read;
 mod request;
 mod send;
