@@ -33,6 +33,7 @@ mod store;
 mod tools;
 mod vectors;
 mod wallet;
+mod wallet_daemon;
 mod watch_sim;
 
 use std::net::SocketAddr;

@@ -18,11 +18,18 @@ use mpp_http::{
 };
 use mpp_server::{PaymentServer, Route, charge::ChargeOffer};
 use mpp_tempo::{
-    SessionProtocol, Signer as _, chain::ChainClient as _, network::PATH_USD, wire::ChargeMode,
+    SessionProtocol, Signer as _,
+    chain::{ChainClient as _, rpc::RpcAccount},
+    network::PATH_USD,
+    wire::ChargeMode,
 };
 
 use super::{Case, cents, dollars};
-use crate::account::{self, ALPHA_USD};
+use crate::{
+    account::{self, ALPHA_USD},
+    node::control::Control,
+    wallet_daemon::WalletDaemon,
+};
 
 /// Who gets a part of a split charge.
 const PARTNER: Address = address!("00000000000000000000000000000000000a11ce");
@@ -150,6 +157,32 @@ pub(super) async fn push(case: &Case<'_>) -> anyhow::Result<()> {
     let client = case.client(payer, policy())?;
     buy(case, &client, "pushed").await?;
     Ok(())
+}
+
+/// The key is with a wallet daemon, or with the node, where that has keys.
+pub(super) async fn by_wallet(case: &Case<'_>) -> anyhow::Result<()> {
+    let payer = case.payer().await?;
+    let daemon = WalletDaemon::start(case.node, payer.clone()).await?;
+    let client = keyless(case, &daemon.url, payer.address())?;
+    buy(case, &client, "plain").await?;
+    let before = balance(case, PATH_USD, PARTNER).await?;
+    buy(case, &client, "split").await?;
+    ensure!(gain(before, balance(case, PATH_USD, PARTNER).await?) == 4_000);
+    if let Ok(Control::Anvil(_)) = case.node.control() {
+        let account = account::development(7)?.address();
+        let client = keyless(case, &case.node.url, account)?;
+        buy(case, &client, "plain").await?;
+    }
+    Ok(())
+}
+
+/// A client without a key.
+fn keyless(case: &Case<'_>, url: &str, account: Address) -> anyhow::Result<Client> {
+    Ok(Client::builder()
+        .wallet(RpcAccount::new(url, account)?)
+        .chain(case.node.chain.clone())
+        .policy(policy())
+        .build()?)
 }
 
 pub(super) async fn sponsored(case: &Case<'_>) -> anyhow::Result<()> {

@@ -181,6 +181,7 @@ const CHECKS: &[(&str, Check)] = &[
     check!("shutdown settles what is left", settle::shutdown),
     check!("client charge: pull", charge_client::pull),
     check!("client charge: push", charge_client::push),
+    check!("client charge: by a wallet", charge_client::by_wallet),
     check!("client charge: sponsored", charge_client::sponsored),
     check!("client charge: splits", charge_client::splits),
     check!("client charge: other token", charge_client::other_token),

@@ -29,8 +29,10 @@ mod read;
 mod request;
 mod send;
 mod simulate;
+mod wallet;
 
 pub use fee_payer::RemoteFeePayer;
+pub use wallet::{RpcAccount, SendError};
 
 /// Timeouts of a [`RpcChain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
