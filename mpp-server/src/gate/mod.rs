@@ -11,6 +11,7 @@ mod issuer;
 mod known;
 mod offer;
 mod repeat;
+pub(crate) mod terms;
 
 pub use self::{
     attempt::{Attempt, Purpose},
