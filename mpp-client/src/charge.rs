@@ -9,6 +9,8 @@ mod pay;
 mod proof;
 mod record;
 mod resolve;
+#[cfg(feature = "rpc-wallet")]
+mod rpc_wallet;
 mod wallet;
 
 pub use self::offer::ChargeOffer;

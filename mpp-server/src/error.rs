@@ -380,6 +380,10 @@ pub enum Fault {
     /// Another process has taken over collecting; nothing was written.
     #[error("another process collects now")]
     NotLeading,
+    /// The process that collects was asked to settle, and has not answered in
+    /// time. The demand is recorded, and met when it can be.
+    #[error("the process that collects has not settled yet; it has been asked to")]
+    DemandPending,
     /// A background task ended early.
     #[error(transparent)]
     Task(#[from] crate::tasks::TaskLost),
@@ -399,6 +403,7 @@ impl Fault {
             | Self::OutcomeUnknown
             | Self::ShuttingDown
             | Self::NotLeading
+            | Self::DemandPending
             | Self::Task(_) => true,
             Self::Inconsistent(_) => false,
         }

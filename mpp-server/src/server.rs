@@ -466,14 +466,14 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         };
         let (address, store) = (account.address(), Arc::new(self.store));
         let bad_signatures = Arc::new(BadSignatures::new(self.bad_signatures));
-        let sponsor = self.sponsoring.sponsor(SponsorParts {
-            store: Arc::clone(&store),
+        let parts = SponsorParts {
             chain: chain.clone(),
             clock: self.clock.clone(),
             events: events.clone(),
             tasks: tasks.clone(),
             fee_token: network.default_currency,
-        });
+        };
+        let sponsor = self.sponsoring.sponsor(Arc::clone(&store), parts);
         let charges = Arc::new(ChargeContext::new(ChargeParts {
             store: Arc::clone(&store),
             chain: chain.clone(),
@@ -482,6 +482,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             clock: self.clock.clone(),
             events: events.clone(),
             tasks: tasks.clone(),
+            service: service.clone(),
             bad_signatures: Arc::clone(&bad_signatures),
             lease: self.hold_lease,
             keep_outcomes: self.keep_outcomes,

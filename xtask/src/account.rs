@@ -1,6 +1,6 @@
 //! Accounts for demonstrations and checks, funded on the node at hand.
 
-use alloy_primitives::{Address, B256, Bytes, Signature, U256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, Signature, U256, address, keccak256};
 use anyhow::Context as _;
 use mpp_core::{Amount, Timestamp};
 use mpp_server::clock::{Clock as _, SystemClock};
@@ -14,6 +14,8 @@ use tempo_primitives::{AASigned, TempoTransaction};
 
 use crate::{log_scan, node::Node};
 
+/// Another dollar, of which development accounts have enough.
+pub(crate) const ALPHA_USD: Address = address!("20c0000000000000000000000000000000000001");
 /// Key of the first development account.
 const BANK: &str = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 

@@ -23,8 +23,8 @@ const LIBRARIES: [&str; 6] = [
 ];
 /// The features that only tests of this repository turn on are left out by
 /// naming all others.
-const FEATURES: &str = "mpp-client/durable-book,mpp-core/std,mpp-http/ws,mpp-mcp/rmcp,\
-    mpp-server/postgres,mpp-server/redis,mpp-tempo/rpc";
+const FEATURES: &str = "mpp-client/durable-book,mpp-client/rpc-wallet,mpp-core/std,mpp-http/ws,\
+    mpp-mcp/rmcp,mpp-server/postgres,mpp-server/redis,mpp-tempo/rpc";
 
 /// The format of rustdoc's JSON that is read here.
 const FORMAT: u64 = 57;

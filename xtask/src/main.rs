@@ -24,6 +24,7 @@ mod nginx;
 mod node;
 mod nodes;
 mod npm;
+mod process;
 mod raw;
 mod rescue;
 mod rpc;
@@ -32,6 +33,7 @@ mod store;
 mod tools;
 mod vectors;
 mod wallet;
+mod wallet_daemon;
 mod watch_sim;
 
 use std::net::SocketAddr;
@@ -91,6 +93,9 @@ enum Command {
     /// One of the servers of `nodes`.
     #[command(hide = true)]
     ServeNode(nodes::ServeOptions),
+    /// The server of the checks of `e2e` that kill it.
+    #[command(hide = true)]
+    ServeStall(e2e::ServeOptions),
     /// Find channels from the chain's logs alone, and get what is in them.
     Rescue {
         #[command(subcommand)]
@@ -126,6 +131,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Nginx { required } => nginx::run(required).await,
         Command::Nodes(options) => nodes::run(&options).await,
         Command::ServeNode(options) => nodes::serve(&options).await,
+        Command::ServeStall(options) => e2e::serve(&options).await,
         Command::Rescue { command } => rescue::run(command).await,
         Command::ServeTools(options) => tools::serve(&options).await,
         Command::Store { command } => store::run(command),

@@ -115,9 +115,14 @@ impl Node {
         Ok(())
     }
 
+    /// Seconds by which the chain's clock was moved ahead.
+    pub(crate) fn ahead(&self) -> u32 {
+        self.ahead.load(Ordering::SeqCst)
+    }
+
     /// The chain's time.
     pub(crate) fn now(&self) -> Timestamp {
-        let ahead = Duration::from_secs(self.ahead.load(Ordering::SeqCst).into());
+        let ahead = Duration::from_secs(self.ahead().into());
         let now = crate::account::now();
         now.checked_add(ahead).unwrap_or(now)
     }

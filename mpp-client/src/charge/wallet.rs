@@ -8,7 +8,8 @@ use crate::method::BoxFuture;
 /// An account that can only send: a custodian, a browser wallet, a node with keys.
 ///
 /// It pays charges by push (PROTOCOL 4): it sends the transfers, and the server is shown the hash.
-/// It can not sign vouchers or proofs.
+/// It can not sign vouchers or proofs. With the feature `rpc-wallet`, the accounts of wallet
+/// daemons and nodes are wallets: `mpp_tempo::chain::rpc::RpcAccount`.
 ///
 /// # Threat model
 /// Whoever can call it can spend what the account owns. The policy is applied before it is called.

@@ -23,7 +23,7 @@ use crate::{
     session::{BadSignatures, driver::Durable},
     sponsor::{Sponsor, SponsorHealth},
     store::{ChannelStore, StoredResponse},
-    tasks::Tasks,
+    tasks::{Service, Tasks},
 };
 
 /// Everything the charges of a server share.
@@ -40,6 +40,8 @@ pub(crate) struct ChargeContext<S> {
     pub(crate) tasks: Tasks,
     pub(crate) bad_signatures: Arc<BadSignatures>,
     pub(crate) keeper: Keeper<(ChargeId, u64)>,
+    /// What is being served, of which a shutdown waits for the end.
+    pub(super) service: Service,
     keep_outcomes: Duration,
     lease: Duration,
 }
@@ -54,6 +56,7 @@ pub(crate) struct ChargeParts<S> {
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
+    pub(crate) service: Service,
     pub(crate) bad_signatures: Arc<BadSignatures>,
     pub(crate) lease: Duration,
     pub(crate) keep_outcomes: Duration,
@@ -73,6 +76,7 @@ impl<S: ChannelStore> ChargeContext<S> {
             tasks: parts.tasks,
             bad_signatures: parts.bad_signatures,
             keeper: Keeper::new(parts.lease),
+            service: parts.service,
             keep_outcomes: parts.keep_outcomes,
             lease: parts.lease,
         }

@@ -7,7 +7,7 @@ use mpp_core::{Challenge, ChallengeId, Realm};
 use mpp_tempo::{
     chain::{ChainClient, TxReceipt},
     charge::{self, ChargeBinding, Transfers},
-    tx::SignedTx,
+    tx::{SignedTx, Sponsorship},
 };
 
 use super::{
@@ -19,7 +19,6 @@ use super::{
 use crate::{
     broadcast::{Fate, Sending, Sighting, broadcast, look_up},
     error::{Failure, Fault},
-    sponsor::Reservation,
     store::ChannelStore,
 };
 
@@ -67,8 +66,8 @@ impl<S: ChannelStore> Errand<S> {
             Some(sponsor) => sponsor.sign(transaction, token, peer).await,
             None => Err(Fault::Inconsistent("there is no fee payer").into()),
         };
-        let (cosigned, reservation) = match sponsored {
-            Ok(sponsored) => sponsored,
+        let cosigned = match sponsored {
+            Ok(cosigned) => cosigned,
             Err(failure) => {
                 // Nothing was sent: whoever comes next begins anew.
                 self.context.run(self.id(), ChargeCommand::Fail).await?;
@@ -77,7 +76,7 @@ impl<S: ChannelStore> Errand<S> {
         };
         let sent = SentTx::of(&cosigned);
         self.record_sent(&sent).await?;
-        self.follow(sent, Sending::First, Some(reservation)).await
+        self.follow(sent, Sending::First).await
     }
 
     /// Records a transaction before it is sent, and that it pays this charge.
@@ -105,14 +104,9 @@ impl<S: ChannelStore> Errand<S> {
     ///
     /// # Cancel safety
     /// Run it on a task of the server.
-    pub(super) async fn follow(
-        self,
-        sent: SentTx,
-        sending: Sending,
-        reservation: Option<Reservation>,
-    ) -> Result<(), Failure> {
+    pub(super) async fn follow(self, sent: SentTx, sending: Sending) -> Result<(), Failure> {
         let hash = sent.hash;
-        let ended = match broadcast(&self.context.chain, sent.raw).await {
+        let ended = match broadcast(&self.context.chain, sent.raw.clone()).await {
             Ok(Fate::Succeeded(receipt) | Fate::Reverted(receipt)) => Ok((Some(receipt), None)),
             // The same transaction may have been mined long ago.
             Ok(Fate::Refused(why)) => match (self.receipt(hash).await, sending) {
@@ -128,9 +122,7 @@ impl<S: ChannelStore> Errand<S> {
                 return Err(fault.into());
             }
         };
-        if let (Some(sponsor), Some(reservation)) = (&self.context.sponsor, reservation) {
-            sponsor.settle(reservation, receipt.as_ref()).await;
-        }
+        self.settle_fee(&sent, receipt.as_ref()).await;
         match receipt {
             Some(receipt) => self.settle(&receipt).await,
             None => {
@@ -149,8 +141,12 @@ impl<S: ChannelStore> Errand<S> {
         let context = &self.context;
         let now = context.clock.now();
         match look_up(&context.chain, sent.hash, sent.valid_before, now).await? {
-            Sighting::Mined(receipt) => self.settle(&receipt).await,
+            Sighting::Mined(receipt) => {
+                self.settle_fee(&sent, Some(&receipt)).await;
+                self.settle(&receipt).await
+            }
             Sighting::Never => {
+                self.settle_fee(&sent, None).await;
                 context.run(self.id(), ChargeCommand::Fail).await?;
                 Err(failed("the transaction was never mined; pay a new challenge").into())
             }
@@ -158,8 +154,21 @@ impl<S: ChannelStore> Errand<S> {
                 let until = context.lease(now);
                 let follow = ChargeCommand::Follow { until };
                 context.run(self.id(), follow).await?;
-                self.follow(sent, Sending::Again, None).await
+                self.follow(sent, Sending::Again).await
             }
+        }
+    }
+
+    /// Books what the sponsor has really paid, if it is one of its
+    /// transactions.
+    async fn settle_fee(&self, sent: &SentTx, receipt: Option<&TxReceipt>) {
+        let Some(sponsor) = &self.context.sponsor else {
+            return;
+        };
+        if let Ok(transaction) = SignedTx::decode(&sent.raw)
+            && matches!(transaction.sponsorship(), Sponsorship::Signed(_))
+        {
+            sponsor.settle(transaction.replay_id(), receipt).await;
         }
     }
 

@@ -10,8 +10,10 @@ use mpp_tempo::{
 
 use super::{ChargeContext, ChargeEngine, ChargeTerms, grant, record::Asked};
 use crate::{
-    error::{Failure, Rejection},
-    gate::{BoundCredential, BoxFuture, Grant, Late, PaymentMethod, Redeemed, Reuse, Visit},
+    error::{Failure, Fault, Rejection},
+    gate::{
+        BoundCredential, BoxFuture, Grant, Late, PaymentMethod, Purpose, Redeemed, Reuse, Visit,
+    },
     store::ChannelStore,
 };
 
@@ -93,6 +95,9 @@ pub(super) struct Request<'a, S> {
 
 /// Carries out the payment of a bound credential.
 ///
+/// A shutdown waits for whoever has come this far: what is claimed here is
+/// served, or given back.
+///
 /// # Cancel safety
 /// Everything is recorded before it is done, and transactions are followed by
 /// tasks of the server: repeating the request finds the result.
@@ -102,31 +107,45 @@ pub(super) async fn redeem<S: ChannelStore>(
     credential: BoundCredential,
     visit: Visit,
 ) -> Result<Redeemed, Failure> {
+    let served = context.service.enter();
+    // Whoever entered after the end is not waited for.
+    if visit.purpose == Purpose::Content && context.service.is_closed() {
+        return Err(Fault::ShuttingDown.into());
+    }
     let request = Request {
         context: &context,
         terms,
         credential: &credential,
         visit,
     };
-    let Some(transfers) = &terms.transfers else {
-        let chain_id = terms.request.method_details.chain_id;
-        let payer = context.proofs.take(&credential, chain_id, visit).await?;
-        let challenge = &credential.challenge().id;
-        let payment = grant::proven(challenge, payer, visit.now);
-        return Ok(Redeemed::Serve(Grant::paid(payment)));
-    };
-    let payload = serde_json::from_value(credential.payload().clone())
-        .map_err(|_| invalid("the payload is not one of a charge"))?;
-    match payload {
-        ChargePayload::Transaction { transaction } => request.pull(transfers, &transaction).await,
-        ChargePayload::Hash { hash } => request.push(transfers, hash).await,
-        ChargePayload::Proof { .. } => {
-            Err(invalid("a proof of identity pays nothing; send a transaction").into())
-        }
-    }
+    Ok(match request.redeem().await? {
+        Redeemed::Serve(grant) => Redeemed::Serve(grant.counted(served)),
+        other => other,
+    })
 }
 
 impl<S: ChannelStore> Request<'_, S> {
+    async fn redeem(&self) -> Result<Redeemed, Failure> {
+        let credential = self.credential;
+        let Some(transfers) = &self.terms.transfers else {
+            let chain_id = self.terms.request.method_details.chain_id;
+            let proofs = &self.context.proofs;
+            let payer = proofs.take(credential, chain_id, self.visit).await?;
+            let challenge = &credential.challenge().id;
+            let payment = grant::proven(challenge, payer, self.visit.now);
+            return Ok(Redeemed::Serve(Grant::paid(payment)));
+        };
+        let payload = serde_json::from_value(credential.payload().clone())
+            .map_err(|_| invalid("the payload is not one of a charge"))?;
+        match payload {
+            ChargePayload::Transaction { transaction } => self.pull(transfers, &transaction).await,
+            ChargePayload::Hash { hash } => self.push(transfers, hash).await,
+            ChargePayload::Proof { .. } => {
+                Err(invalid("a proof of identity pays nothing; send a transaction").into())
+            }
+        }
+    }
+
     /// The mode must be one that the offer takes (PROTOCOL 4).
     pub(super) fn check_mode(&self, mode: ChargeMode) -> Result<(), Rejection> {
         if self.terms.modes.contains(&mode) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256};
-use mpp_core::{Amount, EncodedJson};
+use mpp_core::Amount;
 use mpp_tempo::{
     Network,
     charge::Transfers,
@@ -12,7 +12,13 @@ use mpp_tempo::{
 };
 
 use super::{ChargeEngine, ChargeMethod};
-use crate::{error::Misuse, gate::Offer};
+use crate::{
+    error::Misuse,
+    gate::{
+        Offer,
+        terms::{Fees, encoded, exact},
+    },
+};
 
 /// Builds the charge offer of a route.
 ///
@@ -40,12 +46,6 @@ struct NewSplit {
     recipient: Address,
     amount: String,
     memo: Option<B256>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fees {
-    Payer,
-    Server,
 }
 
 impl ChargeOffer {
@@ -159,7 +159,7 @@ impl ChargeOffer {
     pub fn build(self) -> Result<Offer, Misuse> {
         let text = self.amount.as_deref().ok_or(Misuse::Missing("amount"))?;
         let amount = self.amount_of("amount", text)?;
-        let sponsored = self.fees == Fees::Server;
+        let sponsored = self.fees.sponsored(self.engine.sponsors())?;
         let modes = self.allowed_modes()?;
         let splits = self
             .splits
@@ -200,11 +200,7 @@ impl ChargeOffer {
             })?;
             Some(transfers)
         };
-        if sponsored && !self.engine.sponsors() {
-            return Err(Misuse::Missing("fee_payer"));
-        }
-        let encoded = EncodedJson::from_value(&request)
-            .map_err(|_| Misuse::Invalid("the offer can not be encoded"))?;
+        let encoded = encoded(&request)?;
         let terms = ChargeTerms {
             request,
             transfers,
@@ -237,10 +233,7 @@ impl ChargeOffer {
     }
 
     fn amount_of(&self, parameter: &'static str, text: &str) -> Result<Amount, Misuse> {
-        Amount::from_decimal(text, self.decimals).map_err(|error| Misuse::Amount {
-            parameter,
-            reason: error.to_string(),
-        })
+        exact(parameter, text, self.decimals)
     }
 }
 

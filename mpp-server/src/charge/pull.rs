@@ -117,7 +117,7 @@ impl<S: ChannelStore> Request<'_, S> {
                 errand.sponsor(transaction, peer).await
             } else {
                 errand
-                    .follow(SentTx::of(&transaction), Sending::First, None)
+                    .follow(SentTx::of(&transaction), Sending::First)
                     .await
             }
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::Address;
 use mpp_core::{IssuedChallenge, problem::Problem, receipt::Receipt};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     bootstrap::Recognized,
@@ -11,6 +12,7 @@ use crate::{
     error::Failure,
     session::tab::Tab,
     store::{StoredOutcome, StoredResponse},
+    tasks::Service,
 };
 
 /// The answer to an [`Attempt`](super::Attempt).
@@ -109,7 +111,11 @@ impl Payer {
 /// a charge is granted again to whoever shows it.
 #[derive(Debug)]
 #[must_use = "a dropped grant charges nothing"]
-pub struct Grant(Right);
+pub struct Grant {
+    right: Right,
+    /// Counts the request as being served; dropped after the right.
+    served: Option<TaskTrackerToken>,
+}
 
 #[derive(Debug)]
 enum Right {
@@ -130,23 +136,45 @@ impl Grant {
 
     /// A grant of a payment that nothing needs to be done about any more.
     pub fn paid(payment: Payment) -> Self {
-        Self(Right::Paid(payment))
+        Self::of(Right::Paid(payment))
     }
 
     /// A grant of a charge, which is given back unless it is captured.
     pub(crate) fn charged(guard: ChargeGuard) -> Self {
-        Self(Right::Charged(guard))
+        Self::of(Right::Charged(guard))
     }
 
     /// A grant for which money is held, and which can go on charging.
     pub(crate) fn held(tab: Tab) -> Self {
-        Self(Right::Held(Guard(Arc::new(tab))))
+        Self::of(Right::Held(Guard(Arc::new(tab))))
+    }
+
+    fn of(right: Right) -> Self {
+        Self {
+            right,
+            served: None,
+        }
+    }
+
+    /// Has a shutdown wait for this request from `served` on.
+    pub(crate) fn counted(mut self, served: TaskTrackerToken) -> Self {
+        self.served = Some(served);
+        self
+    }
+
+    /// Has a shutdown wait for this request, if it does not yet. A tab counts
+    /// by itself, since a stream outlives its grant.
+    pub(crate) fn counted_by(self, service: &Service) -> Self {
+        match (&self.right, &self.served) {
+            (Right::Held(_), _) | (_, Some(_)) => self,
+            (Right::Paid(_) | Right::Charged(_), None) => self.counted(service.enter()),
+        }
     }
 
     /// What the handler may see and use.
     #[must_use]
     pub fn access(&self) -> Access {
-        match &self.0 {
+        match &self.right {
             Right::Paid(payment) => Access::Paid(Box::new(payment.clone())),
             Right::Charged(guard) => Access::Paid(Box::new(guard.payment().clone())),
             Right::Held(guard) => Access::Session(Arc::clone(&guard.0)),
@@ -156,7 +184,7 @@ impl Grant {
     /// The running tab of a session; a one-time charge has none.
     #[must_use]
     pub fn tab(&self) -> Option<&Arc<Tab>> {
-        match &self.0 {
+        match &self.right {
             Right::Paid(_) | Right::Charged(_) => None,
             Right::Held(guard) => Some(&guard.0),
         }
@@ -166,7 +194,7 @@ impl Grant {
     /// [`capture`](Self::capture).
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        match &self.0 {
+        match &self.right {
             Right::Paid(_) => false,
             Right::Held(guard) => guard.0.is_idempotent(),
             Right::Charged(guard) => guard.is_idempotent(),
@@ -178,7 +206,7 @@ impl Grant {
     /// whether its handler ran before, so nobody is told to send it again.
     #[must_use]
     pub fn is_known_again(&self) -> bool {
-        match &self.0 {
+        match &self.right {
             Right::Paid(_) | Right::Charged(_) => true,
             Right::Held(guard) => guard.0.is_idempotent(),
         }
@@ -200,7 +228,11 @@ impl Grant {
     /// Dropped, the request was charged or not; a retry of an idempotent
     /// request finds out.
     pub async fn capture(self, response: Option<StoredResponse>) -> Result<Receipt, Failure> {
-        match self.0 {
+        let Self {
+            right,
+            served: _until_then,
+        } = self;
+        match right {
             Right::Paid(payment) => Ok(payment.receipt),
             Right::Charged(guard) => guard.capture(response).await,
             Right::Held(guard) => guard.0.serve(response).await.map(Receipt::Session),
@@ -215,7 +247,11 @@ impl Grant {
     /// # Cancel safety
     /// Dropped, the hold is released later.
     pub async fn release(self) {
-        match self.0 {
+        let Self {
+            right,
+            served: _until_then,
+        } = self;
+        match right {
             Right::Paid(_) => {}
             Right::Held(guard) => guard.0.release().await,
             Right::Charged(guard) => guard.release().await,

@@ -11,6 +11,7 @@ mod issuer;
 mod known;
 mod offer;
 mod repeat;
+pub(crate) mod terms;
 
 pub use self::{
     attempt::{Attempt, Purpose},
@@ -89,7 +90,7 @@ impl Gate {
             Err(rejection) => Err(Failure::Rejected(rejection)),
         };
         match redeemed {
-            Ok(Redeemed::Serve(grant)) => Decision::Grant(grant),
+            Ok(Redeemed::Serve(grant)) => Decision::Grant(grant.counted_by(&self.service)),
             Ok(Redeemed::Served(outcome)) => Decision::Replay(outcome),
             Ok(Redeemed::Managed(receipt)) => Decision::Respond(receipt),
             Ok(Redeemed::Recognized(payer)) => Decision::Recognize(payer),

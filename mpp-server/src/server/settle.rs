@@ -38,24 +38,32 @@ impl Default for Shutdown {
 impl PaymentServer {
     /// Settles every channel that brings more than its fee, now.
     ///
-    /// Only the process that collects does so; [`Collected::leading`] tells.
+    /// Of several processes over one store only one collects. When it is not
+    /// this one ([`Collected::leading`] tells), the demand is recorded in the
+    /// store, the one that collects meets it at its next look
+    /// ([`SettlePolicy::every`](crate::SettlePolicy::every)), and what it has
+    /// done is returned here. When it is gone, another takes its place after
+    /// [`SettlePolicy::lease`](crate::SettlePolicy::lease), perhaps this one.
+    ///
+    /// # Errors
+    /// When chain or store fail; what was begun is taken on later.
+    /// [`Fault::DemandPending`] when no process has met the demand a minute after
+    /// that, as while the chain can not be reached: it is met later.
+    ///
+    /// # Cancel safety
+    /// Dropped, what was begun is taken on later, and a demand that was
+    /// recorded is met.
+    pub async fn settle(&self) -> Result<Collected, Fault> {
+        self.0.engine.settle().await
+    }
+
+    /// Collects what is due now, as the server does every few seconds.
     ///
     /// # Errors
     /// When chain or store fail; what was begun is taken on later.
     ///
     /// # Cancel safety
     /// Dropped, what was begun is taken on later.
-    pub async fn settle(&self) -> Result<Collected, Fault> {
-        self.0.engine.collect_all(Reason::Demand).await
-    }
-
-    /// Collects what is due now, as the server does every few seconds.
-    ///
-    /// # Errors
-    /// As [`settle`](Self::settle).
-    ///
-    /// # Cancel safety
-    /// As [`settle`](Self::settle).
     pub async fn collect(&self) -> Result<Collected, Fault> {
         self.0.engine.collect().await
     }
@@ -81,7 +89,11 @@ impl PaymentServer {
     /// followed to an answer.
     ///
     /// A transaction without an answer, and everything else that is recorded,
-    /// is taken on by the next process.
+    /// is taken on by the next process. A charge whose handler still runs at
+    /// the end of the time stays granted until its lease lapses
+    /// ([`Builder::hold_lease`](super::Builder::hold_lease)): until then a retry
+    /// hears that it is in progress, after that it is served, and what the old
+    /// handler brings then is refused.
     ///
     /// # Cancel safety
     /// Dropped, no new content request is taken; the rest may be repeated.

@@ -11,7 +11,7 @@ use mpp_tempo::{
 use super::{Builder, MIN_LEASE};
 use crate::{
     error::Misuse,
-    sponsor::{Sponsor, SponsorBudget, SponsorParts},
+    sponsor::{Purse, Sponsor, SponsorBudget, SponsorParts},
     store::ChannelStore,
 };
 
@@ -40,13 +40,17 @@ impl Default for Sponsoring {
 
 impl Sponsoring {
     /// The sponsor, if there is a fee payer.
-    pub(super) fn sponsor<S>(self, parts: SponsorParts<S>) -> Option<Arc<Sponsor<S>>> {
+    pub(super) fn sponsor<S: ChannelStore>(
+        self,
+        store: Arc<S>,
+        parts: SponsorParts,
+    ) -> Option<Arc<Sponsor<S>>> {
         let fee_payer = self.fee_payer?;
         Some(Arc::new(Sponsor {
+            purse: Purse::new(store, self.budget),
             parts,
             fee_payer,
             policy: self.policy,
-            budget: self.budget,
             low_balance: self.low_balance,
         }))
     }

@@ -176,6 +176,6 @@ impl<S: ChannelStore> SessionContext<S> {
         let begun = self
             .begin(None, vec![effect], Guard::Anyone, |_| {})
             .await?;
-        Ok(begun.and_then(|mut begun| begun.pop()))
+        Ok(begun.effects().and_then(|mut begun| begun.pop()))
     }
 }

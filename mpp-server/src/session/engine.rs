@@ -75,7 +75,10 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// Collects what is due.
     fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>>;
 
-    /// Collects everything that is worth its fee.
+    /// Settles everything that is worth its fee, whichever process leads.
+    fn settle(&self) -> BoxFuture<'_, Result<Collected, Fault>>;
+
+    /// Collects everything that is worth its fee, if this process leads.
     fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>>;
 
     /// What may be lost when payers' close requests run out.
@@ -175,6 +178,10 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
 
     fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>> {
         Box::pin(SessionContext::collect(self, Occasion::Routine))
+    }
+
+    fn settle(&self) -> BoxFuture<'_, Result<Collected, Fault>> {
+        Box::pin(self.settle_on_demand())
     }
 
     fn collect_all(&self, reason: Reason) -> BoxFuture<'_, Result<Collected, Fault>> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::Address;
-use mpp_core::{Amount, EncodedJson};
+use mpp_core::Amount;
 use mpp_tempo::{
     Network, SessionProtocol,
     network::TIP20_DECIMALS,
@@ -11,7 +11,13 @@ use mpp_tempo::{
 };
 
 use super::{Engine, SessionMethod};
-use crate::{error::Misuse, gate::Offer};
+use crate::{
+    error::Misuse,
+    gate::{
+        Offer,
+        terms::{Fees, encoded, exact},
+    },
+};
 
 /// How metered streams behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +59,8 @@ pub struct SessionOffer {
     suggested_deposit: Option<String>,
     unit_type: Option<String>,
     description: Option<String>,
-    fee_payer: FeePayer,
+    fees: Fees,
     stream: StreamOptions,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FeePayer {
-    Payer,
-    Server,
 }
 
 impl SessionOffer {
@@ -86,7 +86,7 @@ impl SessionOffer {
             suggested_deposit: None,
             unit_type: None,
             description: None,
-            fee_payer: FeePayer::Payer,
+            fees: Fees::Payer,
             stream: StreamOptions::default(),
         }
     }
@@ -161,7 +161,7 @@ impl SessionOffer {
 
     /// The server's fee payer pays the fees of opening and topping up.
     pub fn fee_payer(mut self) -> Self {
-        self.fee_payer = FeePayer::Server;
+        self.fees = Fees::Server;
         self
     }
 
@@ -192,10 +192,7 @@ impl SessionOffer {
         if suggested.is_some_and(|deposit| deposit < price) {
             return Err(Misuse::Invalid("`suggested_deposit` is below the price"));
         }
-        let sponsored = self.fee_payer == FeePayer::Server;
-        if sponsored && !self.sponsors {
-            return Err(Misuse::Missing("fee_payer"));
-        }
+        let sponsored = self.fees.sponsored(self.sponsors)?;
         if self.operator.is_some() && self.protocol == SessionProtocol::V1 {
             return Err(Misuse::Invalid("`operator` needs protocol v2"));
         }
@@ -228,8 +225,7 @@ impl SessionOffer {
                 session_snapshot: None,
             },
         };
-        let encoded = EncodedJson::from_value(&request)
-            .map_err(|_| Misuse::Invalid("the offer can not be encoded"))?;
+        let encoded = encoded(&request)?;
         let terms = SessionTerms {
             price,
             protocol: self.protocol,
@@ -259,10 +255,7 @@ impl SessionOffer {
     }
 
     fn amount_of(&self, parameter: &'static str, text: &str) -> Result<Amount, Misuse> {
-        let amount = Amount::from_decimal(text, self.decimals).map_err(|error| Misuse::Amount {
-            parameter,
-            reason: error.to_string(),
-        })?;
+        let amount = exact(parameter, text, self.decimals)?;
         if amount > self.protocol.max_amount() {
             return Err(Misuse::Amount {
                 parameter,

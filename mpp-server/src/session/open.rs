@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::{B256, Bytes};
 use mpp_core::Amount;
 use mpp_tempo::{
     SignedVoucher, VoucherVerifier,
@@ -25,7 +26,6 @@ use crate::{
     broadcast::{EXPIRY_MARGIN_SECS, Fate},
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
-    sponsor::Reservation,
     store::ChannelStore,
 };
 
@@ -139,7 +139,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let context = &self.context;
         let Prepared {
             transaction,
-            reservation,
+            sponsored,
         } = self.prepare(transaction, opened.deposit).await?;
         let pending = PendingTx {
             hash: transaction.hash(),
@@ -158,7 +158,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let (opened, raw) = (*opened, transaction.encode());
         context
             .tasks
-            .run(async move { follower.follow_open(opened, raw, reservation).await })
+            .run(async move { follower.follow_open(opened, raw, sponsored).await })
             .await
             .map_err(Fault::from)?
     }
@@ -202,12 +202,12 @@ impl<S: ChannelStore> SessionContext<S> {
     async fn follow_open(
         &self,
         opened: OpenCall,
-        raw: alloy_primitives::Bytes,
-        reservation: Option<Reservation>,
+        raw: Bytes,
+        sponsored: Option<B256>,
     ) -> Result<(), Failure> {
         let OpenCall { terms, deposit } = opened;
         let channel_id = terms.id();
-        match self.broadcast(raw, reservation).await? {
+        match self.broadcast(raw, sponsored).await? {
             Fate::Succeeded(receipt) => {
                 let shown = receipt.logs.iter().any(|log| {
                     log.address == terms.escrow

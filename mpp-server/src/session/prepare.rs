@@ -1,6 +1,6 @@
 //! Making a payer's transaction ready to send, and sending it.
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, keccak256};
 use mpp_core::Amount;
 use mpp_tempo::{chain::ChainClient, tx::SignedTx};
 
@@ -8,15 +8,14 @@ use super::{SessionContext, method::Request};
 use crate::{
     broadcast::{self, Fate},
     error::{Failure, Fault, Rejection},
-    sponsor::Reservation,
     store::{ChannelStore, Claim, ClaimKey},
 };
 
 /// A transaction that can be sent as it is.
 pub(super) struct Prepared {
     pub(super) transaction: SignedTx,
-    /// What the sponsor has set aside for its fee.
-    pub(super) reservation: Option<Reservation>,
+    /// Its replay id, if the sponsor pays its fee.
+    pub(super) sponsored: Option<B256>,
 }
 
 impl<S: ChannelStore> Request<'_, S> {
@@ -37,7 +36,7 @@ impl<S: ChannelStore> Request<'_, S> {
         if !transaction.needs_fee_payer() {
             return Ok(Prepared {
                 transaction,
-                reservation: None,
+                sponsored: None,
             });
         }
         let (context, terms) = (&self.context, self.terms);
@@ -53,12 +52,13 @@ impl<S: ChannelStore> Request<'_, S> {
         if balance.map_err(Fault::from)? < deposit {
             return Err(refused("the payer does not hold the deposit"));
         }
-        self.claim_cosignature(transaction.replay_id()).await?;
+        let replay_id = transaction.replay_id();
+        self.claim_cosignature(replay_id).await?;
         let peer = self.visit.peer;
-        let (transaction, reservation) = sponsor.sign(transaction, terms.currency, peer).await?;
+        let transaction = sponsor.sign(transaction, terms.currency, peer).await?;
         Ok(Prepared {
             transaction,
-            reservation: Some(reservation),
+            sponsored: Some(replay_id),
         })
     }
 
@@ -81,26 +81,34 @@ impl<S: ChannelStore> Request<'_, S> {
 }
 
 impl<S: ChannelStore> SessionContext<S> {
-    /// Sends a transaction, follows it to its end, and settles what was
-    /// reserved for its fee.
+    /// Sends a transaction, follows it to its end, and books what the sponsor
+    /// has paid for the one of this replay id.
     ///
     /// # Errors
-    /// As [`broadcast::broadcast`]; the reservation then stays.
+    /// As [`broadcast::broadcast`]; what was set aside then stays so.
     ///
     /// # Cancel safety
     /// As [`broadcast::broadcast`].
     pub(super) async fn broadcast(
         &self,
         raw: Bytes,
-        reservation: Option<Reservation>,
+        sponsored: Option<B256>,
     ) -> Result<Fate, Fault> {
+        let hash = keccak256(&raw);
         let fate = broadcast::broadcast(&self.chain, raw).await?;
-        if let (Some(sponsor), Some(reservation)) = (&self.sponsor, reservation) {
-            let receipt = match &fate {
-                Fate::Succeeded(receipt) | Fate::Reverted(receipt) => Some(receipt),
-                Fate::Refused(_) => None,
-            };
-            sponsor.settle(reservation, receipt).await;
+        let (Some(sponsor), Some(replay_id)) = (&self.sponsor, sponsored) else {
+            return Ok(fate);
+        };
+        match &fate {
+            Fate::Succeeded(receipt) | Fate::Reverted(receipt) => {
+                sponsor.settle(replay_id, Some(receipt)).await;
+            }
+            // It may have been mined when it was sent before.
+            Fate::Refused(_) => {
+                if let Ok(receipt) = self.chain.receipt(hash).await {
+                    sponsor.settle(replay_id, receipt.as_ref()).await;
+                }
+            }
         }
         Ok(fate)
     }

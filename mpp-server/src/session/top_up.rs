@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy_primitives::{B256, Bytes};
 use mpp_core::Amount;
 use mpp_tempo::{
     channel::{ChannelTerms, ChannelView, Existence},
@@ -22,7 +23,6 @@ use crate::{
     broadcast::Fate,
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
-    sponsor::Reservation,
     store::ChannelStore,
 };
 
@@ -78,13 +78,13 @@ impl<S: ChannelStore> Request<'_, S> {
         }
         let Prepared {
             transaction,
-            reservation,
+            sponsored,
         } = self.prepare(transaction, call.additional).await?;
         let follower = Arc::clone(context);
         let (terms, raw) = (record.terms, transaction.encode());
         context
             .tasks
-            .run(async move { follower.follow_top_up(terms, raw, reservation).await })
+            .run(async move { follower.follow_top_up(terms, raw, sponsored).await })
             .await
             .map_err(Fault::from)??;
         let (record, _) = context.driver.load(channel_id).await?;
@@ -98,11 +98,11 @@ impl<S: ChannelStore> SessionContext<S> {
     async fn follow_top_up(
         &self,
         terms: ChannelTerms,
-        raw: alloy_primitives::Bytes,
-        reservation: Option<Reservation>,
+        raw: Bytes,
+        sponsored: Option<B256>,
     ) -> Result<(), Failure> {
         let id = terms.id();
-        let receipt = match self.broadcast(raw, reservation).await? {
+        let receipt = match self.broadcast(raw, sponsored).await? {
             Fate::Succeeded(receipt) => receipt,
             fate @ (Fate::Reverted(_) | Fate::Refused(_)) => return Err(refused(&reason(fate))),
         };

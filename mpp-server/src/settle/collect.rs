@@ -7,12 +7,12 @@ use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{ChannelId, voucher::second_opinion};
 
 use super::{
-    lease::{Lease, Standby},
+    lease::Standby,
     outbox::{
-        Driven, Guard, Tracked, batches,
+        Beginning, Driven, Guard, Tracked, batches,
         effect::{Effect, Item},
     },
-    schedule::{Collect, Moment, Occasion, Planned, plan},
+    schedule::{Collect, Fees, Moment, Occasion, Planned, Reason, plan},
     standing::{Stage, Standing},
 };
 use crate::{
@@ -33,7 +33,8 @@ const CONCURRENT: usize = 16;
 /// What one look at what is to be collected came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Whether this process is the one that collects.
+    /// Whether this process is the one that collects. What another one has done
+    /// on demand is told all the same.
     pub leading: bool,
     /// So many transactions were begun.
     pub begun: usize,
@@ -105,6 +106,11 @@ impl<S: ChannelStore> SessionContext<S> {
             tracing::info!("this process collects from now on");
             self.settlement.desk().scanned_at = None;
         }
+        let demanded = self.open_demands().await?;
+        let occasion = match (occasion, demanded) {
+            (Occasion::Routine, Some(_)) => Occasion::Everything(Reason::Demand),
+            (occasion, _) => occasion,
+        };
         let standings = self.standings(occasion, now).await?;
         self.settlement.tell_deadlines(now, &self.events);
         // What can not be taken on must not keep anything else from being begun.
@@ -114,7 +120,15 @@ impl<S: ChannelStore> SessionContext<S> {
             .await;
         let after = self.drive_all(&mut collected).await;
         collected.waiting = self.settlement.desk().open.len();
-        before.and(begun).and(after).map(|()| collected)
+        before.and(begun).and(after)?;
+        if let Some(asked) = demanded {
+            match self.meet(asked, &collected).await {
+                // Whoever leads now meets them.
+                Ok(()) | Err(Fault::NotLeading) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(collected)
     }
 
     /// Lets another process collect at once.
@@ -265,15 +279,14 @@ impl<S: ChannelStore> SessionContext<S> {
         let mut moment = Moment {
             now,
             occasion,
-            settle_fee: Amount::ZERO,
-            close_fee: Amount::ZERO,
+            fees: Fees::default(),
             budget,
         };
         // The node is asked what it costs only if there is something to do.
         if plan(&standings, &self.settlement.policy, &moment).is_empty() {
             return Ok(());
         }
-        (moment.settle_fee, moment.close_fee) = self.fee_estimate().await?;
+        moment.fees = self.fee_estimate().await?;
         let planned = plan(&standings, &self.settlement.policy, &moment);
         for group in self.groups(planned) {
             let channels: Vec<_> = group.iter().map(|planned| planned.channel).collect();
@@ -319,17 +332,9 @@ impl<S: ChannelStore> SessionContext<S> {
         };
         let mut items = Vec::with_capacity(group.len());
         let mut begun = Vec::new();
-        let mut cost = Amount::ZERO;
         for planned in &group {
             match self.item(planned).await? {
-                Begun::Item(item) => {
-                    items.push(item);
-                    let fee = match planned.collect {
-                        Collect::Settle => moment.settle_fee,
-                        Collect::Close => moment.close_fee,
-                    };
-                    cost = cost.checked_add(fee).unwrap_or(Amount::MAX);
-                }
+                Begun::Item(item) => items.push(item),
                 Begun::Sent(item, sent) => {
                     begun.push(Effect::adopted(planned.reason, item, sent, moment.now));
                 }
@@ -344,14 +349,18 @@ impl<S: ChannelStore> SessionContext<S> {
         if count == 0 {
             return Ok(0);
         }
-        let spend = |lease: &mut Lease| {
-            if !reason.is_urgent() {
-                lease.budget.spend(cost, moment.now);
+        let begun = self.begin(None, begun, Guard::Leader, |_| {}).await?;
+        match &begun {
+            Beginning::Begun(_) => tracing::debug!(reason = reason.name(), count, "collecting"),
+            Beginning::OverBudget => {
+                tracing::info!(
+                    reason = reason.name(),
+                    "the day's fees leave no room for it"
+                );
             }
-        };
-        let written = self.begin(None, begun, Guard::Leader, spend).await?;
-        tracing::debug!(reason = reason.name(), count, "collecting");
-        Ok(written.map_or(0, |written| written.len()))
+            Beginning::Elsewhere => {}
+        }
+        Ok(begun.effects().map_or(0, |begun| begun.len()))
     }
 
     /// What is put on chain for a channel, checked once more by other code

@@ -39,7 +39,8 @@ pub(crate) struct Lease {
     pub(super) blocked: Vec<Blocked>,
 }
 
-/// What routine settlements have cost today.
+/// What routine settlements have cost today; of those under way, what they may
+/// cost at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DayBudget {
     /// Days since 1970.
@@ -57,17 +58,41 @@ impl DayBudget {
         }
     }
 
-    /// Notes that `cost` will be spent.
-    pub(super) fn spend(&mut self, cost: Amount, now: Timestamp) {
-        if self.day != day(now) {
+    /// Sets `most` aside, and says for which day.
+    ///
+    /// # Errors
+    /// [`OverBudget`] when that is more than is left of `limit`.
+    pub(super) fn book(
+        &mut self,
+        most: Amount,
+        limit: Amount,
+        now: Timestamp,
+    ) -> Result<i64, OverBudget> {
+        let rest = self.left(limit, now).checked_sub(most);
+        rest.ok_or(OverBudget)?;
+        let today = day(now);
+        if self.day != today {
             *self = Self {
-                day: day(now),
+                day: today,
                 spent: Amount::ZERO,
             };
         }
-        self.spent = self.spent.checked_add(cost).unwrap_or(Amount::MAX);
+        self.spent = self.spent.checked_add(most).ok_or(OverBudget)?;
+        Ok(today)
+    }
+
+    /// Gives back what was set aside for a day and not needed.
+    pub(super) fn give_back(&mut self, day: i64, unused: Amount) {
+        if self.day == day {
+            self.spent = self.spent.saturating_sub(unused);
+        }
     }
 }
+
+/// A day's routine settlements may not cost so much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the day's budget for fees is used up")]
+pub(crate) struct OverBudget;
 
 fn day(now: Timestamp) -> i64 {
     now.as_secs().div_euclid(24 * 60 * 60)

@@ -8,6 +8,7 @@
 
 pub(crate) mod collect;
 mod deadline;
+mod demand;
 mod desk;
 mod lease;
 pub(crate) mod outbox;

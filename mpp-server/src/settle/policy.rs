@@ -84,8 +84,12 @@ pub struct FeeLimits {
     /// hundredths of a percent. Default: 1,000, a tenth. No collection ever
     /// costs more than it brings.
     pub share: u16,
-    /// What all routine settlements of 24 hours may cost together, in base
-    /// units of the fee token. Default: no limit.
+    /// What all routine settlements of a day (UTC) may cost together, in base
+    /// units of the fee token. One that is under way counts with the most that
+    /// it may cost, which is [`gas::SETTLE`](mpp_tempo::tx::gas::SETTLE) for a
+    /// single channel at the offered price; one that is over, with what its
+    /// receipt says. So a limit below that most allows none at all. Default: no
+    /// limit.
     pub per_day: Option<Amount>,
     /// The highest fee per gas that is offered, in attodollars. Default: 100
     /// billion, which is fifty times the usual one.

@@ -107,12 +107,38 @@ pub(crate) enum Occasion {
 pub(crate) struct Moment {
     pub(crate) now: Timestamp,
     pub(crate) occasion: Occasion,
-    /// What the settlement of one channel costs, in base units of its token.
-    pub(crate) settle_fee: Amount,
-    /// What its close costs.
-    pub(crate) close_fee: Amount,
+    pub(crate) fees: Fees,
     /// What routine settlements may still cost; `None`: no limit.
     pub(crate) budget: Option<Amount>,
+}
+
+/// What collecting from one channel costs, in base units of its token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fees {
+    /// A settlement, usually.
+    pub(crate) settle: Amount,
+    /// A close, usually.
+    pub(crate) close: Amount,
+    /// A settlement at most, alone in its transaction.
+    pub(crate) settle_most: Amount,
+    /// A close at most, alone in its transaction.
+    pub(crate) close_most: Amount,
+}
+
+impl Fees {
+    fn usual(&self, collect: Collect) -> Amount {
+        match collect {
+            Collect::Settle => self.settle,
+            Collect::Close => self.close,
+        }
+    }
+
+    fn most(&self, collect: Collect) -> Amount {
+        match collect {
+            Collect::Settle => self.settle_most,
+            Collect::Close => self.close_most,
+        }
+    }
 }
 
 /// Plans what to collect now, the most pressing first.
@@ -144,15 +170,15 @@ pub(crate) fn plan(standings: &[Standing], policy: &SettlePolicy, moment: &Momen
     });
     let mut budget = moment.budget;
     let within = planned.into_iter().filter(|(_, planned)| {
-        planned.reason.is_urgent() || spend(&mut budget, fee(planned.collect, moment))
+        planned.reason.is_urgent() || spend(&mut budget, moment.fees.most(planned.collect))
     });
     within.map(|(_, planned)| planned).collect()
 }
 
-/// Takes a fee out of the budget, if it is there.
-fn spend(budget: &mut Option<Amount>, fee: Amount) -> bool {
+/// Takes the most that it may cost out of the budget, if it is there.
+fn spend(budget: &mut Option<Amount>, most: Amount) -> bool {
     let Some(left) = budget else { return true };
-    match left.checked_sub(fee) {
+    match left.checked_sub(most) {
         Some(rest) => {
             *left = rest;
             true
@@ -176,13 +202,6 @@ fn brings(standing: &Standing, collect: Collect) -> Amount {
     }
 }
 
-fn fee(collect: Collect, moment: &Moment) -> Amount {
-    match collect {
-        Collect::Settle => moment.settle_fee,
-        Collect::Close => moment.close_fee,
-    }
-}
-
 /// Nothing is collected at a loss. A close that was recorded is carried out.
 fn is_worth_it(
     standing: &Standing,
@@ -194,7 +213,7 @@ fn is_worth_it(
     if matches!(standing.stage, Stage::Closing { .. }) {
         return true;
     }
-    let (brings, fee) = (brings(standing, collect), fee(collect, moment));
+    let (brings, fee) = (brings(standing, collect), moment.fees.usual(collect));
     match reason {
         Reason::CloseRequest | Reason::Demand | Reason::Shutdown => brings > fee,
         _ => {

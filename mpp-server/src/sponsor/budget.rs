@@ -1,20 +1,21 @@
 //! How much a sponsor gives, per payer, per address range and in total.
 //!
-//! What a transaction may cost at most is reserved before it is signed, in one
+//! What a transaction may cost at most is set aside before it is signed, in one
 //! write for all three, so that many at once never exceed the budget, at
-//! whichever server of the store. The difference to the real fee comes back.
+//! whichever server of the store. What was set aside is noted with the
+//! transaction, in the same write: whoever learns what became of it, and be it
+//! another process after a crash, puts what was really paid in its place, once.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, Keccak256, U256};
 use mpp_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Sponsor;
 use crate::{
     charge::desk::{find, write},
     error::{Failure, Fault, Rejection},
-    store::{ChannelStore, DocumentKey, DocumentKind, Written},
+    store::{ChannelStore, DocumentKey, DocumentKind, DocumentWrite, Version, Written},
 };
 
 /// Tells the ids here from any other hashes.
@@ -45,13 +46,38 @@ impl Default for SponsorBudget {
     }
 }
 
+/// The budget with the accounts of who was given what.
+#[derive(Debug)]
+pub(crate) struct Purse<S> {
+    store: Arc<S>,
+    budget: SponsorBudget,
+}
+
 /// A part of the budget that is set aside for one transaction.
 #[derive(Debug)]
-#[must_use = "what is reserved must be settled"]
-pub(crate) struct Reservation {
-    pub(super) fee: U256,
-    window: u64,
-    accounts: Vec<DocumentKey>,
+#[must_use = "what is set aside must be settled"]
+pub(super) struct Reservation {
+    note: DocumentKey,
+    /// The version of its note; `None`: it was set aside before, and whoever
+    /// did that may have had it signed.
+    fresh: Option<Version>,
+}
+
+/// What became of the fee of one transaction, by its replay id. Its note is
+/// never removed: ids of documents are not used again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Note {
+    /// It may be mined: at most so much is set aside.
+    Aside {
+        fee: U256,
+        window: u64,
+        /// Whose accounts were charged.
+        accounts: Vec<B256>,
+    },
+    /// Nothing is set aside: it was not signed, or can not be mined any more.
+    Free,
+    /// It was mined, which happens once.
+    Paid,
 }
 
 /// What was given to one subject in its newest window.
@@ -92,77 +118,167 @@ impl SponsorBudget {
     }
 }
 
-impl<S: ChannelStore> Sponsor<S> {
-    /// Sets the most that a transaction may cost aside.
+impl<S: ChannelStore> Purse<S> {
+    pub(crate) fn new(store: Arc<S>, budget: SponsorBudget) -> Self {
+        Self { store, budget }
+    }
+
+    /// Sets the most that a transaction may cost aside. What is set aside for
+    /// it already is taken over: it can be mined only once.
     ///
     /// # Cancel safety
     /// Dropped, it may stay set aside until the window ends.
     pub(super) async fn reserve(
         &self,
-        payer: Address,
-        peer: Option<IpAddr>,
+        transaction: B256,
+        (payer, peer): (Address, Option<IpAddr>),
         fee: U256,
         now: Timestamp,
     ) -> Result<Reservation, Failure> {
         let window = self.budget.window(now);
         let subjects = self.budget.subjects(payer, peer);
+        let note = key(b"transaction", transaction.as_slice());
         loop {
-            let mut writes = Vec::with_capacity(subjects.len());
-            for (key, cap) in &subjects {
-                let found = find::<Spent>(&*self.parts.store, *key).await?;
-                let version = found.as_ref().map(|found| found.version);
-                let mut spent = Spent::in_window(found.map(|found| found.value), window);
-                spent.fees = spent.fees.saturating_add(fee);
-                if spent.fees > *cap {
-                    return Err(Rejection::SponsorBudget.into());
+            let found = find::<Note>(&*self.store, note).await?;
+            let version = found.as_ref().map(|found| found.version);
+            let before = found.map_or(Note::Free, |found| found.value);
+            let (writes, is_fresh) = match &before {
+                // It can not be mined again.
+                Note::Paid => return Ok(Reservation { note, fresh: None }),
+                // A new version: who set it aside can not give it back any more.
+                Note::Aside { window: then, .. } if *then == window => {
+                    (vec![write(note, version, &before)?], false)
                 }
-                writes.push(write(*key, version, &spent)?);
-            }
-            if self.parts.store.write_documents(writes).await? == Written::Done {
-                let accounts = subjects.into_iter().map(|(key, _)| key).collect();
-                return Ok(Reservation {
-                    fee,
-                    window,
-                    accounts,
-                });
+                Note::Aside { .. } | Note::Free => {
+                    let mut writes = self.charge(&subjects, fee, window).await?;
+                    let accounts = subjects.iter().map(|(key, _)| key.id).collect();
+                    let aside = Note::Aside {
+                        fee,
+                        window,
+                        accounts,
+                    };
+                    writes.push(write(note, version, &aside)?);
+                    (writes, true)
+                }
+            };
+            if self.store.write_documents(writes).await? == Written::Done {
+                let before = version.map_or(0, |version| version.0);
+                let fresh = is_fresh.then_some(Version(before.saturating_add(1)));
+                return Ok(Reservation { note, fresh });
             }
         }
     }
 
-    /// Gives back what was reserved above the fee. A part that can not be
-    /// given back now counts until the window ends.
-    pub(super) async fn give_back(&self, reserved: &Reservation, fee: U256) {
-        let unused = reserved.fee.saturating_sub(fee);
-        if unused.is_zero() {
-            return;
+    /// Adds a fee to the accounts of all subjects, if all have room for it.
+    async fn charge(
+        &self,
+        subjects: &[(DocumentKey, U256)],
+        fee: U256,
+        window: u64,
+    ) -> Result<Vec<DocumentWrite>, Failure> {
+        let mut writes = Vec::with_capacity(subjects.len().saturating_add(1));
+        for (key, cap) in subjects {
+            let found = find::<Spent>(&*self.store, *key).await?;
+            let version = found.as_ref().map(|found| found.version);
+            let mut spent = Spent::in_window(found.map(|found| found.value), window);
+            spent.fees = match spent.fees.checked_add(fee) {
+                Some(fees) if fees <= *cap => fees,
+                _ => return Err(Rejection::SponsorBudget.into()),
+            };
+            writes.push(write(*key, version, &spent)?);
         }
-        if let Err(fault) = self.try_give_back(reserved, unused).await {
-            tracing::warn!(
-                error = &fault as &dyn std::error::Error,
-                "a part of the sponsor's budget could not be given back"
-            );
-        }
+        Ok(writes)
     }
 
-    async fn try_give_back(&self, reserved: &Reservation, unused: U256) -> Result<(), Fault> {
+    /// Gives back what was set aside for a transaction that was not signed,
+    /// unless somebody has taken that over.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may stay set aside until the window ends.
+    pub(super) async fn release(&self, reserved: Reservation) -> Result<(), Fault> {
+        let Some(version) = reserved.fresh else {
+            return Ok(());
+        };
         loop {
-            let mut writes = Vec::with_capacity(reserved.accounts.len());
-            for key in &reserved.accounts {
-                let Some(found) = find::<Spent>(&*self.parts.store, *key).await? else {
-                    continue;
-                };
-                let mut spent = found.value;
-                if spent.window == reserved.window {
-                    spent.fees = spent.fees.saturating_sub(unused);
-                    writes.push(write(*key, Some(found.version), &spent)?);
-                }
+            let found = find::<Note>(&*self.store, reserved.note).await?;
+            let Some(found) = found.filter(|found| found.version == version) else {
+                return Ok(());
+            };
+            if !matches!(found.value, Note::Aside { .. }) {
+                return Ok(());
             }
-            if writes.is_empty() || self.parts.store.write_documents(writes).await? == Written::Done
-            {
+            let freed = (reserved.note, found.version, &found.value);
+            if self.put(freed, U256::ZERO, &Note::Free).await? == Written::Done {
                 return Ok(());
             }
         }
     }
+
+    /// Puts what a transaction has really cost in the place of what was set
+    /// aside for it; `None`: it was not mined and can not be any more.
+    /// Repeating it changes nothing.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is done or not; the most may then count until the window ends.
+    pub(super) async fn settle(&self, transaction: B256, paid: Option<Fee>) -> Result<(), Fault> {
+        let note = key(b"transaction", transaction.as_slice());
+        loop {
+            let Some(found) = find::<Note>(&*self.store, note).await? else {
+                return Ok(());
+            };
+            let Note::Aside { fee: most, .. } = &found.value else {
+                return Ok(());
+            };
+            let (cost, next) = match paid {
+                None => (U256::ZERO, Note::Free),
+                // A node that does not say is taken to have charged the most.
+                Some(Fee::Unknown) => (*most, Note::Paid),
+                Some(Fee::Of(fee)) => (fee.min(*most), Note::Paid),
+            };
+            let settled = (note, found.version, &found.value);
+            if self.put(settled, cost, &next).await? == Written::Done {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes what becomes of a note, and what comes back to its accounts.
+    async fn put(
+        &self,
+        (note, version, before): (DocumentKey, Version, &Note),
+        cost: U256,
+        next: &Note,
+    ) -> Result<Written, Fault> {
+        let mut writes = vec![write(note, Some(version), next)?];
+        if let Note::Aside {
+            fee,
+            window,
+            accounts,
+        } = before
+        {
+            let unused = fee.saturating_sub(cost);
+            for id in accounts {
+                let key = DocumentKey { id: *id, ..note };
+                let Some(found) = find::<Spent>(&*self.store, key).await? else {
+                    continue;
+                };
+                let mut spent = found.value;
+                if spent.window == *window && !unused.is_zero() {
+                    spent.fees = spent.fees.saturating_sub(unused);
+                    writes.push(write(key, Some(found.version), &spent)?);
+                }
+            }
+        }
+        Ok(self.store.write_documents(writes).await?)
+    }
+}
+
+/// What a mined transaction has cost, in attodollars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fee {
+    Of(U256),
+    /// The node does not say.
+    Unknown,
 }
 
 fn key(about: &[u8], subject: &[u8]) -> DocumentKey {

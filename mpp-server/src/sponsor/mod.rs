@@ -9,15 +9,17 @@ mod health;
 
 use std::{net::IpAddr, sync::Arc};
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256};
 use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{
     chain::{ChainClient, DynChain, Simulated, Simulation, TxReceipt},
     tx::{CosignError, DynFeePayer, FeePayer, SignedTx, SponsorPolicy},
 };
 
-pub(crate) use self::budget::Reservation;
+pub(crate) use self::budget::Purse;
 pub use self::{budget::SponsorBudget, health::SponsorHealth};
+
+use self::budget::Fee;
 use crate::{
     clock::SharedClock,
     error::{Failure, Fault, Rejection},
@@ -29,18 +31,17 @@ use crate::{
 /// A fee payer with its limits.
 #[derive(Debug)]
 pub(crate) struct Sponsor<S> {
-    pub(crate) parts: SponsorParts<S>,
+    pub(crate) parts: SponsorParts,
     pub(crate) fee_payer: DynFeePayer,
     pub(crate) policy: SponsorPolicy,
-    pub(crate) budget: SponsorBudget,
+    pub(crate) purse: Purse<S>,
     /// Below this the fee payer is about to run dry, in base units.
     pub(crate) low_balance: Amount,
 }
 
 /// What a [`Sponsor`] shares with the rest of the server.
 #[derive(Debug)]
-pub(crate) struct SponsorParts<S> {
-    pub(crate) store: Arc<S>,
+pub(crate) struct SponsorParts {
     pub(crate) chain: DynChain,
     pub(crate) clock: SharedClock,
     pub(crate) events: Events,
@@ -63,29 +64,30 @@ impl<S: ChannelStore> Sponsor<S> {
 
     /// Has the fee payer sign, within policy and budget.
     ///
-    /// The caller has checked the calls. What was reserved must be settled
-    /// when the transaction has ended.
+    /// The caller has checked the calls, and tells [`settle`](Self::settle) what
+    /// became of the transaction.
     ///
     /// # Cancel safety
-    /// Dropped, a part of the budget may stay reserved until its window ends.
+    /// Dropped, a part of the budget may stay set aside until its window ends.
     pub(crate) async fn sign(
         self: &Arc<Self>,
         transaction: SignedTx,
         token: Address,
         peer: Option<IpAddr>,
-    ) -> Result<(SignedTx, Reservation), Failure> {
+    ) -> Result<SignedTx, Failure> {
         let now = self.parts.clock.now();
         self.check_policy(&transaction, now)?;
         self.try_calls(&transaction).await?;
-        let (payer, fee) = (transaction.sender(), transaction.max_total_fee());
-        let reservation = self.reserve(payer, peer, fee, now).await?;
+        let (id, most) = (transaction.replay_id(), transaction.max_total_fee());
+        let who = (transaction.sender(), peer);
+        let reserved = self.purse.reserve(id, who, most, now).await?;
         match self.fee_payer.cosign(transaction, token).await {
             Ok(cosigned) => {
                 tracing::debug!(fee_payer = ?self.fee_payer, "a transaction was sponsored");
-                Ok((cosigned, reservation))
+                Ok(cosigned)
             }
             Err(error) => {
-                self.settle(reservation, None).await;
+                told(self.purse.release(reserved).await);
                 Err(match error {
                     CosignError::Signer(error) => Failure::Fault(error.into()),
                     CosignError::Altered => Failure::Fault(Fault::Inconsistent(
@@ -123,19 +125,16 @@ impl<S: ChannelStore> Sponsor<S> {
         }
     }
 
-    /// Gives back what the fee did not need, and looks at what the fee payer
-    /// has left.
-    pub(crate) async fn settle(
-        self: &Arc<Self>,
-        reserved: Reservation,
-        receipt: Option<&TxReceipt>,
-    ) {
-        let fee = match receipt {
-            None => U256::ZERO,
-            // A node that does not say is taken to have charged the most.
-            Some(receipt) => receipt.fee().unwrap_or(reserved.fee).min(reserved.fee),
-        };
-        self.give_back(&reserved, fee).await;
+    /// Books what a transaction of this replay id has really cost, by its
+    /// receipt; `None`: it was not mined and can not be any more. Then looks at
+    /// what the fee payer has left. A transaction that was not sponsored here
+    /// is none of its business.
+    ///
+    /// # Cancel safety
+    /// Dropped, the most that it could cost may count until the window ends.
+    pub(crate) async fn settle(self: &Arc<Self>, transaction: B256, receipt: Option<&TxReceipt>) {
+        let paid = receipt.map(|receipt| receipt.fee().map_or(Fee::Unknown, Fee::Of));
+        told(self.purse.settle(transaction, paid).await);
         if receipt.is_some() {
             let sponsor = Arc::clone(self);
             self.parts
@@ -153,5 +152,15 @@ impl<S: ChannelStore> Sponsor<S> {
             tracing::warn!(%balance, "the fee payer is running dry");
             self.parts.events.send(ServerEvent::SponsorLow { balance });
         }
+    }
+}
+
+/// What could not be booked counts in full until the window ends.
+fn told(booked: Result<(), Fault>) {
+    if let Err(fault) = booked {
+        tracing::warn!(
+            error = &fault as &dyn std::error::Error,
+            "a part of the sponsor's budget could not be given back"
+        );
     }
 }

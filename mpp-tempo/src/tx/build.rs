@@ -195,7 +195,7 @@ pub fn transfer(context: &TxContext, transfers: &[Transfer]) -> Result<UnsignedT
     UnsignedTx::new(context, transfers.iter().map(transfer_call).collect())
 }
 
-fn transfer_call(transfer: &Transfer) -> Call {
+pub(crate) fn transfer_call(transfer: &Transfer) -> Call {
     let (to, amount) = (transfer.to, U256::from(transfer.amount.base_units()));
     match transfer.memo {
         None => calls::call(transfer.token, &ITIP20::transferCall { to, amount }),

@@ -237,7 +237,7 @@ impl SignedTx {
         self.inner.tx()
     }
 
-    pub(super) fn into_inner(self) -> AASigned {
+    pub(crate) fn into_inner(self) -> AASigned {
         self.inner
     }
 }

@@ -2,6 +2,7 @@
 
 mod compose;
 mod lost;
+mod shutdown;
 
 use alloy_primitives::{Address, B256};
 use axum::{

@@ -133,7 +133,7 @@ fn no_feature_turns_a_check_off() {
         ),
         (
             "mpp-client",
-            ["default", "durable-book", "testing"].as_slice(),
+            ["default", "durable-book", "rpc-wallet", "testing"].as_slice(),
         ),
         ("mpp-http", ["default", "server", "client", "ws"].as_slice()),
         (

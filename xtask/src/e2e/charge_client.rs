@@ -18,18 +18,19 @@ use mpp_http::{
 };
 use mpp_server::{PaymentServer, Route, charge::ChargeOffer};
 use mpp_tempo::{
-    LocalSigner, SessionProtocol, Signer as _,
-    chain::ChainClient as _,
+    SessionProtocol, Signer as _,
+    chain::{ChainClient as _, rpc::RpcAccount},
     network::PATH_USD,
-    tx::{build, gas},
     wire::ChargeMode,
 };
 
 use super::{Case, cents, dollars};
-use crate::account;
+use crate::{
+    account::{self, ALPHA_USD},
+    node::control::Control,
+    wallet_daemon::WalletDaemon,
+};
 
-/// Another dollar, of which development accounts have enough.
-const ALPHA_USD: Address = address!("20c0000000000000000000000000000000000001");
 /// Who gets a part of a split charge.
 const PARTNER: Address = address!("00000000000000000000000000000000000a11ce");
 /// A header whose request is served so slowly that nobody waits for it.
@@ -158,6 +159,32 @@ pub(super) async fn push(case: &Case<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The key is with a wallet daemon, or with the node, where that has keys.
+pub(super) async fn by_wallet(case: &Case<'_>) -> anyhow::Result<()> {
+    let payer = case.payer().await?;
+    let daemon = WalletDaemon::start(case.node, payer.clone()).await?;
+    let client = keyless(case, &daemon.url, payer.address())?;
+    buy(case, &client, "plain").await?;
+    let before = balance(case, PATH_USD, PARTNER).await?;
+    buy(case, &client, "split").await?;
+    ensure!(gain(before, balance(case, PATH_USD, PARTNER).await?) == 4_000);
+    if let Ok(Control::Anvil(_)) = case.node.control() {
+        let account = account::development(7)?.address();
+        let client = keyless(case, &case.node.url, account)?;
+        buy(case, &client, "plain").await?;
+    }
+    Ok(())
+}
+
+/// A client without a key.
+fn keyless(case: &Case<'_>, url: &str, account: Address) -> anyhow::Result<Client> {
+    Ok(Client::builder()
+        .wallet(RpcAccount::new(url, account)?)
+        .chain(case.node.chain.clone())
+        .policy(policy())
+        .build()?)
+}
+
 pub(super) async fn sponsored(case: &Case<'_>) -> anyhow::Result<()> {
     let payer = case.payer().await?;
     let client = case.client(payer.clone(), policy())?;
@@ -184,25 +211,13 @@ pub(super) async fn other_token(case: &Case<'_>) -> anyhow::Result<()> {
     let url = case.url("once/alpha");
     let answer = refused.get(url).send().await;
     ensure!(matches!(answer, Err(ClientError::Policy(_))), "{answer:?}");
-    fund_alpha(case, &payer).await?;
+    account::fund_token(case.node, ALPHA_USD, payer.address(), dollars(1)).await?;
     let client = case.client(payer, policy().allow_currency(ALPHA_USD))?;
     let before = balance(case, ALPHA_USD, case.payee()).await?;
     buy(case, &client, "alpha").await?;
     let after = balance(case, ALPHA_USD, case.payee()).await?;
     ensure!(gain(before, after) == cents(1).base_units());
     Ok(())
-}
-
-async fn fund_alpha(case: &Case<'_>, payer: &LocalSigner) -> anyhow::Result<()> {
-    let transfer = build::Transfer {
-        token: ALPHA_USD,
-        to: payer.address(),
-        amount: dollars(1),
-        memo: None,
-    };
-    let context = account::context(case.node, gas::TRANSFER).await?;
-    let unsigned = build::transfer(&context, &[transfer])?;
-    account::send(case.node, unsigned, &account::bank()?).await
 }
 
 /// PROTOCOL 4: zero amount, a proof each time, and no transaction.

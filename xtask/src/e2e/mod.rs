@@ -7,6 +7,7 @@ mod close;
 mod defects;
 mod follow;
 mod hold;
+mod killed;
 mod market;
 mod mcp;
 mod money;
@@ -28,6 +29,7 @@ use mpp_core::Amount;
 use mpp_http::client::Client;
 use mpp_tempo::{LocalSigner, SessionProtocol, Signer as _};
 
+pub(crate) use self::killed::{ServeOptions, serve};
 use self::{market::Market, table::Table};
 use crate::{
     account,
@@ -163,7 +165,14 @@ const CHECKS: &[(&str, Check)] = &[
         "forced close: answered, all spent is paid",
         settle::answered
     ),
-    check!("killed after the request: answered later", settle::killed),
+    check!(
+        "killed (SIGKILL), 600 of 900 s dead: answered",
+        killed::before_it_knows
+    ),
+    check!(
+        "killed (SIGKILL) while it collects: all is paid",
+        killed::at_any_moment
+    ),
     check!(
         "dropped and reverted settlements are repeated",
         settle::repeated
@@ -172,6 +181,7 @@ const CHECKS: &[(&str, Check)] = &[
     check!("shutdown settles what is left", settle::shutdown),
     check!("client charge: pull", charge_client::pull),
     check!("client charge: push", charge_client::push),
+    check!("client charge: by a wallet", charge_client::by_wallet),
     check!("client charge: sponsored", charge_client::sponsored),
     check!("client charge: splits", charge_client::splits),
     check!("client charge: other token", charge_client::other_token),

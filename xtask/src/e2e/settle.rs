@@ -7,9 +7,7 @@ use axum::{Router, routing::get};
 use mpp_client::{Policy, TopUpPolicy};
 use mpp_core::Amount;
 use mpp_http::server::{Paid, PaymentLayer};
-use mpp_server::{
-    EmbeddedStore, PaymentServer, Route, SettlePolicy, session::record::Phase, settle::OnShutdown,
-};
+use mpp_server::{PaymentServer, Route, SettlePolicy, session::record::Phase, settle::OnShutdown};
 use mpp_tempo::{
     ChannelId, LocalSigner, SessionProtocol, Signer as _,
     tx::{build, gas},
@@ -38,7 +36,7 @@ struct Stall<'a> {
 }
 
 /// A policy whose timers are quick.
-fn quick(policy: SettlePolicy) -> SettlePolicy {
+pub(super) fn quick(policy: SettlePolicy) -> SettlePolicy {
     SettlePolicy {
         every: LOOK,
         scan_every: LOOK,
@@ -119,7 +117,7 @@ impl<'a> Stall<'a> {
     }
 }
 
-fn router(server: &PaymentServer, protocol: SessionProtocol) -> anyhow::Result<Router> {
+pub(super) fn router(server: &PaymentServer, protocol: SessionProtocol) -> anyhow::Result<Router> {
     let offer = server.session().amount("0.01").protocol(protocol);
     let route = Route::new("/photo", [offer.suggested_deposit("1").build()?])?;
     let pay = PaymentLayer::new(server.clone(), route);
@@ -212,62 +210,6 @@ pub(super) async fn answered(case: &Case<'_>) -> anyhow::Result<()> {
     ensure!(stall.shop.server.deadlines().channels == 0);
     stall.shop.server.shutdown().await;
     Ok(())
-}
-
-/// The server ends without a word after the request, and is started again
-/// over its file.
-pub(super) async fn killed(case: &Case<'_>) -> anyhow::Result<()> {
-    let payee = account::signer_for(&format!("payee {}", alloy_primitives::B256::random()))?;
-    account::fund(case.node, payee.address(), dollars(10)).await?;
-    let scratch = Scratch::new()?;
-    let file = scratch.path().join("killed.store");
-    let start = |file: &std::path::Path, deaf: bool| {
-        let watch = if deaf { 24 * 60 * 60_000 } else { 100 };
-        let inner = Scratch::new()?;
-        let server = shop::configure(case.node, payee.clone(), &inner)?
-            .store(EmbeddedStore::open(file)?)
-            .watch_every(Duration::from_millis(watch))
-            .settlement(quick(SettlePolicy::on_demand()))
-            .build()?;
-        anyhow::Ok((server, inner))
-    };
-    // It does not hear of the request before it dies.
-    let (server, inner) = start(&file, true)?;
-    let protocol = case.protocol;
-    let shop = Shop::open(server, inner, |server| router(server, protocol)).await?;
-    let stall = Stall {
-        case,
-        payee: payee.clone(),
-        shop,
-    };
-    let (payer, id) = stall.sell("buyer", 3).await?;
-    request_close(case, &stall, &payer, id).await?;
-    ensure!(stall.shop.server.channel(id).await?.phase == Phase::Open);
-    drop(stall);
-
-    let (server, inner) = reopened(|| start(&file, false)).await?;
-    let shop = Shop::open(server, inner, |server| router(server, protocol)).await?;
-    let stall = Stall { case, payee, shop };
-    stall.until_settled(id, cents(3)).await?;
-    let record = stall.shop.server.channel(id).await?;
-    ensure!(matches!(record.phase, Phase::Closed { .. }));
-    stall.check_earnings(cents(3), 1).await?;
-    stall.shop.server.shutdown().await;
-    Ok(())
-}
-
-/// The tasks of the one before end a moment after it, and let go of the file.
-async fn reopened<T>(open: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let opening = async {
-        loop {
-            if let Ok(opened) = open() {
-                return opened;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    };
-    let opened = tokio::time::timeout(PATIENCE, opening).await;
-    opened.context("the file is still in use")
 }
 
 /// A settlement that fails and one that gets lost are made again.

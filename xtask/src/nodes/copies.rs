@@ -5,10 +5,11 @@ use mpp_tempo::Signer as _;
 use reqwest::StatusCode;
 use tokio::task::JoinSet;
 
-use super::{NodeProcess, Setup};
+use super::Setup;
 use crate::{
     account,
     e2e::{cents, dollars},
+    process::ServerProcess,
     wallet::Wallet,
 };
 
@@ -17,7 +18,7 @@ const COPIES: usize = 100;
 const PAYMENTS: u32 = 3;
 
 /// Every payment is served once, whoever sees it first, and paid once.
-pub(super) async fn run(setup: &Setup, nodes: &[NodeProcess; 2]) -> anyhow::Result<()> {
+pub(super) async fn run(setup: &Setup, nodes: &[ServerProcess; 2]) -> anyhow::Result<()> {
     for number in 0..PAYMENTS {
         let signer = account::signer_for(&format!("copies {number} {}", setup.secret))?;
         let payer = signer.address();

@@ -6,7 +6,6 @@
 //! to the other, and the time until it goes on is measured.
 
 mod copies;
-mod process;
 mod resume;
 mod rush;
 mod serve;
@@ -16,9 +15,8 @@ use anyhow::Context as _;
 use mpp_server::store::{ConnectionString, PostgresConfig, PostgresStore};
 use mpp_tempo::Signer as _;
 
-use self::process::NodeProcess;
 pub(crate) use self::serve::{ServeOptions, serve};
-use crate::{account, e2e::dollars, node::Node};
+use crate::{account, e2e::dollars, node::Node, process::ServerProcess};
 
 /// Where PostgreSQL answers unless `MPP_TEST_POSTGRES` says otherwise.
 const DEFAULT_SERVER: &str = "postgres://postgres@127.0.0.1:5432/test";
@@ -56,15 +54,26 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 async fn check(setup: &Setup, options: &Options) -> anyhow::Result<()> {
-    let nodes = [
-        NodeProcess::start(setup).await?,
-        NodeProcess::start(setup).await?,
-    ];
+    let nodes = [start(setup).await?, start(setup).await?];
     println!("nodes {} and {}", nodes[0].url, nodes[1].url);
     let store = PostgresStore::connect(&setup.schema.config()?).await?;
     copies::run(setup, &nodes).await?;
     rush::run(setup, &nodes, &store, options.clients).await?;
     resume::run(setup, &nodes, &store).await
+}
+
+/// Starts one of the servers.
+async fn start(setup: &Setup) -> anyhow::Result<ServerProcess> {
+    let arguments = [
+        "serve-node",
+        "--node",
+        &setup.node.url,
+        "--schema",
+        &setup.schema.0,
+    ];
+    let account = format!("{:#x}", setup.account);
+    let environment = [(serve::SECRET, &*setup.secret), (serve::ACCOUNT, &*account)];
+    ServerProcess::start(&arguments, &environment).await
 }
 
 /// Tables of this run's own.

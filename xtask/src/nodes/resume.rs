@@ -8,8 +8,8 @@ use mpp_server::{ChannelStore as _, store::PostgresStore};
 use mpp_tempo::Signer as _;
 use reqwest::{Method, Response, StatusCode};
 
-use super::{NodeProcess, Setup};
-use crate::{account, e2e::dollars, raw::Raw};
+use super::Setup;
+use crate::{account, e2e::dollars, process::ServerProcess, raw::Raw};
 
 /// Price of a word of the example, in base units.
 const WORD: u128 = 1_000;
@@ -20,7 +20,7 @@ const TARGET: Duration = Duration::from_millis(250);
 #[expect(clippy::disallowed_methods, reason = "it measures real time")]
 pub(super) async fn run(
     setup: &Setup,
-    nodes: &[NodeProcess; 2],
+    nodes: &[ServerProcess; 2],
     store: &PostgresStore,
 ) -> anyhow::Result<()> {
     let [here, there] = nodes;

@@ -12,10 +12,11 @@ use mpp_tempo::{ChannelTerms, SignedVoucher};
 use reqwest::{Method, StatusCode};
 use tokio::task::JoinSet;
 
-use super::{NodeProcess, Setup};
+use super::Setup;
 use crate::{
     account,
     e2e::{cents, dollars},
+    process::ServerProcess,
     raw::Raw,
 };
 
@@ -61,7 +62,7 @@ impl Client {
 #[expect(clippy::disallowed_methods, reason = "it measures real time")]
 pub(super) async fn run(
     setup: &Setup,
-    nodes: &[NodeProcess; 2],
+    nodes: &[ServerProcess; 2],
     store: &PostgresStore,
     clients: u32,
 ) -> anyhow::Result<()> {
@@ -126,7 +127,7 @@ async fn settled_to_the_cent(store: &PostgresStore, terms: &ChannelTerms) -> any
 
 async fn open(
     setup: &Setup,
-    node: &NodeProcess,
+    node: &ServerProcess,
     number: u64,
 ) -> anyhow::Result<(Raw, Challenge, ChannelTerms)> {
     let signer = account::signer_for(&format!("rush {number} {}", setup.secret))?;

@@ -7,7 +7,7 @@ use mpp_devnet::{DevnetConfig, Outage, Reorged, Times};
 use mpp_tempo::{ChannelTerms, SessionProtocol, network::PATH_USD};
 
 use crate::{
-    PaymentServer, Route, ServerEvent, SettlePolicy,
+    Fault, PaymentServer, Route, ServerEvent, SettlePolicy,
     gate::Purpose,
     session::record::Phase,
     settle::{Collected, FeeLimits, OnShutdown},
@@ -499,12 +499,20 @@ async fn a_close_by_the_payer_and_a_settlement_get_along() {
     }
 }
 
+/// What the settlement of one channel may cost at most here: a million gas.
+const MOST: u128 = 1_000;
+
+fn per_day(units: u128) -> FeeLimits {
+    FeeLimits {
+        per_day: Some(amount(units)),
+        ..FeeLimits::default()
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_day_budget_holds_across_restarts() {
-    let fees = FeeLimits {
-        per_day: Some(amount(100)),
-        ..FeeLimits::default()
-    };
+    // Room for one: when it has cost something, the most of another is too much.
+    let fees = per_day(MOST + 10);
     let policy = SettlePolicy {
         fees,
         units: Some(1),
@@ -524,6 +532,122 @@ async fn the_day_budget_holds_across_restarts() {
     world.advance(24 * 60 * 60);
     next.collect().await.unwrap();
     assert_eq!(settled(&world, &second), 2 * PRICE);
+}
+
+// Each may cost a thousand units at most, and costs less than a hundred.
+#[tokio::test(start_paused = true)]
+async fn the_day_budget_counts_what_was_really_paid() {
+    let policy = SettlePolicy {
+        fees: per_day(MOST + 300),
+        units: Some(1),
+        ..SettlePolicy::on_demand()
+    };
+    let world = quiet(policy.clone());
+    let route = world.route(V2);
+    for number in 1..=4 {
+        let terms = earned(&world, &route, V2, 2).await;
+        look(&world).await;
+        assert_eq!(settled(&world, &terms), 2 * PRICE, "settlement {number}");
+    }
+}
+
+// What was never mined costs nothing, and what was undone costs what it cost.
+#[tokio::test(start_paused = true)]
+async fn what_failed_gives_back_what_it_did_not_cost() {
+    let policy = SettlePolicy {
+        fees: per_day(MOST + 300),
+        units: Some(1),
+        ..SettlePolicy::on_demand()
+    };
+    for is_lost in [true, false] {
+        let world = quiet(policy.clone());
+        let route = world.route(V2);
+        let terms = earned(&world, &route, V2, 2).await;
+        if is_lost {
+            world.node.faults().drop_transactions(Times::Once);
+        } else {
+            world.node.faults().revert_calls(SETTLE_V2, Times::Once);
+        }
+        look(&world).await;
+        assert_eq!(settled(&world, &terms), 0);
+        // Meanwhile there is no room for another.
+        let other = earned(&world, &route, V2, 2).await;
+        if is_lost {
+            look(&world).await;
+            assert_eq!(settled(&world, &other), 0);
+        }
+        for _ in 0..6 {
+            world.advance(31);
+            look(&world).await;
+        }
+        assert_eq!(settled(&world, &terms), 2 * PRICE, "lost: {is_lost}");
+        assert_eq!(settled(&world, &other), 2 * PRICE, "lost: {is_lost}");
+    }
+}
+
+/// Two servers over one store that look by themselves; the first one leads.
+async fn two_servers() -> (World, PaymentServer) {
+    let policy = SettlePolicy::on_demand;
+    let never = Duration::from_secs(1_000_000);
+    let world = World::with(|builder| builder.settlement(policy()).watch_every(never));
+    assert!(look(&world).await.leading);
+    let other = world.again(|builder| builder.settlement(policy()).watch_every(never));
+    assert!(!other.collect().await.unwrap().leading);
+    (world, other)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_lead_has_the_leader_settle() {
+    let (world, other) = two_servers().await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 2).await;
+    let asked = other.settle().await.unwrap();
+    let expected = Collected {
+        leading: false,
+        begun: 1,
+        done: 1,
+        ..Collected::default()
+    };
+    assert_eq!(asked, expected);
+    assert_eq!(settled(&world, &terms), 2 * PRICE);
+    assert_eq!(other.settle().await.unwrap(), Collected::default());
+    // What the leader has settled by itself is no answer to who asks later.
+    let more = earned(&world, &route, V2, 2).await;
+    let (here, there) = tokio::join!(world.server.settle(), other.settle());
+    assert!(here.unwrap().leading && !there.unwrap().leading);
+    assert_eq!(settled(&world, &more), 2 * PRICE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_demand_that_nobody_meets_in_time_is_told_and_kept() {
+    let (world, other) = two_servers().await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 2).await;
+    world.node.faults().set_outage(Outage::Refusing);
+    let pending = other.settle().await;
+    assert!(matches!(pending, Err(Fault::DemandPending)), "{pending:?}");
+    assert_eq!(settled(&world, &terms), 0);
+    // The leader has not forgotten it.
+    world.node.faults().set_outage(Outage::None);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(settled(&world, &terms), 2 * PRICE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_takes_the_place_of_a_leader_that_is_gone() {
+    let (mut world, other) = two_servers().await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 2).await;
+    // Its process has died: nobody extends the lease.
+    world.server = other.clone();
+    drop(route);
+    let later = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.advance(60);
+    };
+    let (asked, ()) = tokio::join!(other.settle(), later);
+    assert!(asked.unwrap().leading);
+    assert_eq!(settled(&world, &terms), 2 * PRICE);
 }
 
 // 1,000 channels in as few transactions as the network's pool allows: it takes 32 calls in

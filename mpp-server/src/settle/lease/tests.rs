@@ -118,7 +118,8 @@ async fn budget_and_blocked_payers_outlive_the_leader() {
         retry_at: at(60),
     };
     let change = |lease: &mut Lease| {
-        lease.budget.spend(Amount::new(40), now());
+        let limit = Amount::new(100);
+        lease.budget.book(Amount::new(40), limit, now()).unwrap();
         lease.blocked.push(blocked);
     };
     first

@@ -6,8 +6,8 @@ use mpp_core::Timestamp;
 use mpp_tempo::channel::Existence;
 
 use super::{
-    Guard, Tracked,
-    effect::{Effect, Fact, Item, Why},
+    Beginning, Guard, Put, Tracked,
+    effect::{Effect, Item, Why},
 };
 use crate::{
     error::{Failure, Fault},
@@ -92,9 +92,11 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         let earlier = tracked.effect.attempts.len();
         let attempt = self.sign(&tracked.effect.items, earlier).await?;
-        self.advance(&mut tracked, Fact::Replaced(attempt), guard)
-            .await?;
-        Ok(())
+        match self.advance_to(&mut tracked, attempt, guard).await? {
+            Put::Done | Put::Conflict => Ok(()),
+            // It is planned again when there is room for it.
+            Put::OverBudget => self.give_up(&tracked).await,
+        }
     }
 
     /// The next transaction waits a little longer each time.
@@ -143,8 +145,10 @@ impl<S: ChannelStore> SessionContext<S> {
             let (reason, now) = (tracked.effect.reason, self.clock.now());
             effects.push(Effect::prepared(reason, items, attempt, now));
         }
-        self.begin(Some(tracked), effects, guard, |_| {}).await?;
-        Ok(())
+        match self.begin(Some(tracked), effects, guard, |_| {}).await? {
+            Beginning::Begun(_) | Beginning::Elsewhere => Ok(()),
+            Beginning::OverBudget => self.give_up(tracked).await,
+        }
     }
 
     /// A channel that is collected from alone, and can not be.

@@ -4,6 +4,7 @@
 //! conditional write, so of several processes that follow one effect exactly
 //! one makes each step, and whoever comes after a crash goes on from there.
 
+mod booked;
 mod drive;
 pub(crate) mod effect;
 mod failed;
@@ -13,8 +14,11 @@ mod stored;
 use alloy_primitives::B256;
 use mpp_tempo::ChannelId;
 
-use self::effect::{Effect, Fact};
-use super::lease::Lease;
+use self::{
+    booked::Rebooking,
+    effect::{Attempt, Effect, Fact},
+};
+use super::lease::{Lease, OverBudget};
 use crate::{
     error::Fault,
     session::SessionContext,
@@ -46,9 +50,39 @@ pub(crate) enum Guard {
     Anyone,
 }
 
+/// What became of effects that were to begin.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// They are recorded.
+    Begun(Vec<Tracked>),
+    /// Somebody else was faster; nothing is recorded.
+    Elsewhere,
+    /// They may cost more than the day's budget has left; nothing is recorded.
+    OverBudget,
+}
+
+impl Beginning {
+    /// The effects, if they are recorded.
+    pub(crate) fn effects(self) -> Option<Vec<Tracked>> {
+        match self {
+            Self::Begun(begun) => Some(begun),
+            Self::Elsewhere | Self::OverBudget => None,
+        }
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    Done,
+    /// Somebody else was faster.
+    Conflict,
+    OverBudget,
+}
+
 impl<S: ChannelStore> SessionContext<S> {
     /// Writes new effects, and in the same write the end of the one that they
-    /// take the place of. `None`: somebody else was faster.
+    /// take the place of and what that means for the day's budget.
     ///
     /// # Cancel safety
     /// Dropped, all is written or nothing; whatever was written is found by
@@ -59,7 +93,9 @@ impl<S: ChannelStore> SessionContext<S> {
         effects: Vec<Effect>,
         guard: Guard,
         change: impl FnOnce(&mut Lease),
-    ) -> Result<Option<Vec<Tracked>>, Fault> {
+    ) -> Result<Beginning, Fault> {
+        let before = ended.map(|ended| &ended.effect);
+        let books = self.rebooking(before, &effects, guard).await?;
         let mut writes = Vec::with_capacity(effects.len().saturating_add(2));
         if let Some(ended) = ended {
             writes.extend(finishing(ended)?);
@@ -73,8 +109,10 @@ impl<S: ChannelStore> SessionContext<S> {
                 ),
             });
         }
-        if self.write(writes, guard, change).await? == Written::Conflict {
-            return Ok(None);
+        match self.write(writes, guard, (change, &books)).await? {
+            Put::Done => {}
+            Put::Conflict => return Ok(Beginning::Elsewhere),
+            Put::OverBudget => return Ok(Beginning::OverBudget),
         }
         let mut desk = self.settlement.desk();
         if let Some(ended) = ended {
@@ -88,7 +126,7 @@ impl<S: ChannelStore> SessionContext<S> {
             .collect();
         let known = begun.iter().cloned().map(|new| (new.effect.id, new));
         desk.open.extend(known);
-        Ok(Some(begun))
+        Ok(Beginning::Begun(begun))
     }
 
     /// Moves an effect to those that are over.
@@ -96,9 +134,23 @@ impl<S: ChannelStore> SessionContext<S> {
     /// # Cancel safety
     /// Dropped, it is moved or not; repeating is harmless.
     pub(super) async fn finish(&self, ended: &Tracked) -> Result<(), Fault> {
-        // Whoever was faster has done the same.
-        self.begin(Some(ended), Vec::new(), Guard::Anyone, |_| {})
-            .await?;
+        // Only who leads can give back what was set aside for it and not needed.
+        let by_leader = match self.settlement.policy.fees.per_day {
+            Some(_) => {
+                self.begin(Some(ended), Vec::new(), Guard::Leader, |_| {})
+                    .await
+            }
+            None => Err(Fault::NotLeading),
+        };
+        match by_leader {
+            Ok(Beginning::Begun(_)) => {}
+            // Whoever was faster has done the same.
+            Ok(Beginning::Elsewhere | Beginning::OverBudget) | Err(Fault::NotLeading) => {
+                self.begin(Some(ended), Vec::new(), Guard::Anyone, |_| {})
+                    .await?;
+            }
+            Err(fault) => return Err(fault),
+        }
         let mut desk = self.settlement.desk();
         desk.open.remove(&ended.effect.id);
         desk.retry_at.remove(&ended.effect.id);
@@ -115,43 +167,118 @@ impl<S: ChannelStore> SessionContext<S> {
         fact: Fact,
         guard: Guard,
     ) -> Result<bool, Fault> {
-        let next = tracked
-            .effect
-            .after(fact)
-            .map_err(|_| Fault::Inconsistent("an effect can not change in this way"))?;
+        let books = Rebooking::default();
+        Ok(self.put(tracked, fact, guard, &books).await? == Put::Done)
+    }
+
+    /// As [`advance`](Self::advance), for a new transaction, which may cost
+    /// more than the one before it.
+    ///
+    /// # Cancel safety
+    /// As [`advance`](Self::advance).
+    pub(super) async fn advance_to(
+        &self,
+        tracked: &mut Tracked,
+        attempt: Attempt,
+        guard: Guard,
+    ) -> Result<Put, Fault> {
+        let fact = Fact::Replaced(attempt);
+        let next = after(&tracked.effect, fact.clone())?;
+        let books = match guard {
+            Guard::Leader => {
+                let begun = std::slice::from_ref(&next);
+                self.rebooking(Some(&tracked.effect), begun, guard).await?
+            }
+            Guard::Anyone => Rebooking::default(),
+        };
+        self.put(tracked, fact, guard, &books).await
+    }
+
+    async fn put(
+        &self,
+        tracked: &mut Tracked,
+        fact: Fact,
+        guard: Guard,
+        books: &Rebooking,
+    ) -> Result<Put, Fault> {
+        let next = after(&tracked.effect, fact)?;
         if next == tracked.effect {
-            return Ok(true);
+            return Ok(Put::Done);
         }
         let write = DocumentWrite {
             key: key(DocumentKind::Effect, next.id),
             expected: Some(tracked.version),
             value: Some(stored::encode(DocumentKind::Effect, &next).map_err(StoreFault::from)?),
         };
-        if self.write(vec![write], guard, |_| {}).await? == Written::Conflict {
-            self.settlement.desk().open.remove(&next.id);
-            return Ok(false);
+        match self
+            .write(vec![write], guard, (|_: &mut Lease| {}, books))
+            .await?
+        {
+            Put::Done => {}
+            Put::Conflict => {
+                self.settlement.desk().open.remove(&next.id);
+                return Ok(Put::Conflict);
+            }
+            Put::OverBudget => return Ok(Put::OverBudget),
         }
         tracked.version = Version(tracked.version.0.saturating_add(1));
         tracked.effect = next;
         let mut desk = self.settlement.desk();
         desk.open.insert(tracked.effect.id, tracked.clone());
-        Ok(true)
+        Ok(Put::Done)
+    }
+
+    /// Writes other documents as the leader: only if this process leads still.
+    ///
+    /// # Errors
+    /// [`Fault::NotLeading`] when it does not: nothing is written.
+    ///
+    /// # Cancel safety
+    /// Dropped, all is written or nothing.
+    pub(super) async fn write_as_leader(
+        &self,
+        writes: Vec<DocumentWrite>,
+    ) -> Result<Written, Fault> {
+        let mut seat = self.settlement.seat.lock().await;
+        let (store, now) = (self.driver.store(), self.clock.now());
+        seat.write(store, now, |_| {}, writes).await
     }
 
     async fn write(
         &self,
-        writes: Vec<DocumentWrite>,
+        mut writes: Vec<DocumentWrite>,
         guard: Guard,
-        change: impl FnOnce(&mut Lease),
-    ) -> Result<Written, Fault> {
+        (change, books): (impl FnOnce(&mut Lease), &Rebooking),
+    ) -> Result<Put, Fault> {
         let store = self.driver.store();
-        match guard {
-            Guard::Anyone => Ok(store.write_documents(writes).await?),
-            Guard::Leader => {
-                let mut seat = self.settlement.seat.lock().await;
-                seat.write(store, self.clock.now(), change, writes).await
+        let written = match guard {
+            Guard::Anyone => {
+                writes.extend(books.without_lease()?);
+                store.write_documents(writes).await?
             }
-        }
+            Guard::Leader => {
+                let limit = self.settlement.policy.fees.per_day;
+                let now = self.clock.now();
+                let mut seat = self.settlement.seat.lock().await;
+                let Some(lease) = seat.lease(now) else {
+                    return Err(Fault::NotLeading);
+                };
+                let mut budget = lease.budget;
+                match books.apply(&mut budget, limit, now) {
+                    Ok(beside) => writes.extend(beside?),
+                    Err(OverBudget) => return Ok(Put::OverBudget),
+                }
+                let change = |lease: &mut Lease| {
+                    lease.budget = budget;
+                    change(lease);
+                };
+                seat.write(store, now, change, writes).await?
+            }
+        };
+        Ok(match written {
+            Written::Done => Put::Done,
+            Written::Conflict => Put::Conflict,
+        })
     }
 
     /// Reads all effects that are under way.
@@ -220,6 +347,11 @@ fn finishing(ended: &Tracked) -> Result<[DocumentWrite; 2], StoreFault> {
             value: Some(stored::encode(kind, &kept)?),
         },
     ])
+}
+
+fn after(effect: &Effect, fact: Fact) -> Result<Effect, Fault> {
+    let next = effect.after(fact);
+    next.map_err(|_| Fault::Inconsistent("an effect can not change in this way"))
 }
 
 fn key(kind: DocumentKind, id: B256) -> DocumentKey {

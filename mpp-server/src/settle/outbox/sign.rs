@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use mpp_core::Amount;
 use mpp_tempo::{
     chain::{ChainClient, FeeQuote},
     tx::{FeeMode, TxContext, TxFees, build, gas},
 };
 
-use super::effect::{Attempt, Item};
+use super::effect::{Attempt, Effect, Item};
 use crate::{
     error::{Failure, Fault},
     session::{SessionContext, record::ChannelRecord},
-    settle::schedule::Collect,
+    settle::schedule::{Collect, Fees},
     store::ChannelStore,
 };
 
@@ -97,19 +97,42 @@ impl<S: ChannelStore> SessionContext<S> {
         }
     }
 
-    /// What a settlement and a close of one channel cost now, in base units.
+    /// What a settlement and a close of one channel cost now.
     ///
     /// # Cancel safety
     /// Reads only.
-    pub(in crate::settle) async fn fee_estimate(&self) -> Result<(Amount, Amount), Fault> {
+    pub(in crate::settle) async fn fee_estimate(&self) -> Result<Fees, Fault> {
         let quote = self.chain.fees().await?;
+        let limits = &self.settlement.policy.fees;
+        let first = raised(quote, 0, limits.max_fee_per_gas).max_fee_per_gas;
         let cost = |gas: u64| fee(gas, quote.max_fee_per_gas);
-        Ok((cost(gas::SETTLE_USED), cost(gas::CLOSE_USED)))
+        Ok(Fees {
+            settle: cost(gas::SETTLE_USED),
+            close: cost(gas::CLOSE_USED),
+            settle_most: fee(gas::SETTLE, first),
+            close_most: fee(gas::CLOSE, first),
+        })
     }
 }
 
+/// What the newest transaction of an effect may cost at most, in base units.
+pub(super) fn most(effect: &Effect) -> Amount {
+    let collects = effect.items.iter().map(|item| item.collect);
+    let newest = effect.newest();
+    fee(
+        gas_limit(collects),
+        newest.map_or(0, |attempt| attempt.max_fee_per_gas),
+    )
+}
+
+/// Attodollars in base units, rounded up.
+pub(super) fn base_units(atto: U256) -> Option<Amount> {
+    let units = atto.div_ceil(U256::from(ATTO_PER_UNIT));
+    u128::try_from(units).ok().map(Amount::new)
+}
+
 /// So much gas costs at most so much, in base units, rounded up.
-pub(in crate::settle) fn fee(gas: u64, per_gas: u128) -> Amount {
+fn fee(gas: u64, per_gas: u128) -> Amount {
     Amount::new(
         u128::from(gas)
             .saturating_mul(per_gas)

@@ -39,8 +39,12 @@ fn moment(now: Timestamp) -> Moment {
     Moment {
         now,
         occasion: Occasion::Routine,
-        settle_fee: amount(10),
-        close_fee: amount(20),
+        fees: Fees {
+            settle: amount(10),
+            close: amount(20),
+            settle_most: amount(10),
+            close_most: amount(20),
+        },
         budget: None,
     }
 }
@@ -363,7 +367,7 @@ mod random {
                 prop_assert!(one.brings == most && !most.is_zero());
                 prop_assert!(one.collect == Collect::Settle || standing.closable);
                 if !one.reason.is_urgent() {
-                    let fee = fee(one.collect, &moment).base_units();
+                    let fee = moment.fees.most(one.collect).base_units();
                     routine = fee.saturating_add(routine);
                 }
             }

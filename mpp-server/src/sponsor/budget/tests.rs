@@ -1,4 +1,12 @@
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "a test that overflows fails, as it should"
+)]
+
+use proptest::prelude::*;
+
 use super::*;
+use crate::MemoryStore;
 
 #[test]
 fn addresses_of_one_network_share_a_budget() {
@@ -33,4 +41,181 @@ fn payers_ranges_and_the_total_are_kept_apart() {
     let keys: std::collections::BTreeSet<_> = subjects.iter().map(|(key, _)| *key).collect();
     assert_eq!(keys.len(), 3);
     assert_eq!(budget.subjects(Address::repeat_byte(1), None).len(), 2);
+}
+
+/// What may happen to one of a few transactions.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Reserved,
+    /// As [`Reserved`](Self::Reserved), and then nobody signs.
+    Refused,
+    /// Mined, for this part of the most, in hundredths.
+    Mined(u8),
+    Dropped,
+    /// The window ends.
+    Later,
+}
+
+fn event() -> impl Strategy<Value = (u8, Event)> {
+    let event = prop_oneof![
+        4 => Just(Event::Reserved),
+        1 => Just(Event::Refused),
+        2 => (0..=110_u8).prop_map(Event::Mined),
+        1 => Just(Event::Dropped),
+        1 => Just(Event::Later),
+    ];
+    (0..9_u8, event)
+}
+
+const MOST: u64 = 100;
+
+fn limits() -> SponsorBudget {
+    SponsorBudget {
+        window: Duration::from_secs(60),
+        per_payer: U256::from(250),
+        per_range: U256::from(380),
+        total: U256::from(640),
+    }
+}
+
+fn who(transaction: u8) -> (Address, Option<IpAddr>) {
+    let peer = match transaction % 4 {
+        0 => None,
+        range => Some(IpAddr::from([192, 0, range, 1])),
+    };
+    (Address::repeat_byte(transaction % 3), peer)
+}
+
+/// What a subject has had in the present window, by the store.
+async fn stored(store: &MemoryStore, key: DocumentKey, window: u64) -> U256 {
+    let found = find::<Spent>(store, key).await.unwrap();
+    Spent::in_window(found.map(|found| found.value), window).fees
+}
+
+/// What counts for a transaction in a window of the model: all that is set
+/// aside, or what it has cost.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    window: u64,
+    fee: u64,
+    is_over: bool,
+}
+
+async fn play(events: Vec<(u8, Event)>) {
+    let (store, limits) = (Arc::new(MemoryStore::new()), limits());
+    let purse = Purse::new(Arc::clone(&store), limits);
+    let mut model: std::collections::HashMap<u8, Counted> = std::collections::HashMap::new();
+    let mut now = Timestamp::from_secs(0);
+    for (number, event) in events {
+        let id = B256::repeat_byte(number);
+        let window = limits.window(now);
+        let known = model.get(&number).copied();
+        match event {
+            Event::Reserved | Event::Refused => {
+                let most = U256::from(MOST);
+                let reserved = purse.reserve(id, who(number), most, now).await;
+                let stays = known.is_some_and(|known| known.is_over || known.window == window);
+                if let Ok(reserved) = reserved {
+                    if !stays {
+                        let (fee, is_over) = (MOST, false);
+                        model.insert(
+                            number,
+                            Counted {
+                                window,
+                                fee,
+                                is_over,
+                            },
+                        );
+                    }
+                    if matches!(event, Event::Refused) {
+                        purse.release(reserved).await.unwrap();
+                        // What was signed before may still be mined.
+                        if !stays {
+                            model.remove(&number);
+                        }
+                    }
+                } else {
+                    assert!(!stays, "what is set aside needs no more room");
+                }
+            }
+            Event::Mined(part) => {
+                let cost = MOST * u64::from(part) / 100;
+                let paid = Some(Fee::Of(U256::from(cost)));
+                purse.settle(id, paid).await.unwrap();
+                if let Some(known) = model.get_mut(&number).filter(|known| !known.is_over) {
+                    (known.fee, known.is_over) = (cost.min(MOST), true);
+                }
+            }
+            Event::Dropped => {
+                purse.settle(id, None).await.unwrap();
+                model.retain(|other, known| *other != number || known.is_over);
+            }
+            Event::Later => now = now.checked_add(limits.window).unwrap(),
+        }
+        let window = limits.window(now);
+        let mut subjects = std::collections::BTreeMap::new();
+        for number in 0..9 {
+            let (payer, peer) = who(number);
+            for (key, cap) in limits.subjects(payer, peer) {
+                let (counted, _) = subjects.entry(key).or_insert((0, cap));
+                let known = model.get(&number).filter(|known| known.window == window);
+                *counted += known.map_or(0, |known| known.fee);
+            }
+        }
+        for (key, (counted, cap)) in subjects {
+            let stored = stored(&store, key, window).await;
+            assert_eq!(stored, U256::from(counted));
+            assert!(stored <= cap, "{stored} of {cap}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    // Whatever is reserved, refused, mined for less, dropped or told twice: the accounts hold
+    // what is set aside and what was paid, and never more than there is.
+    #[test]
+    fn accounts_hold_what_was_paid_and_never_more_than_the_budget(
+        events in proptest::collection::vec(event(), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(play(events));
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_get_no_more_than_there_is() {
+    let (store, limits) = (Arc::new(MemoryStore::new()), limits());
+    // As at two servers of one store.
+    let purses = [
+        Purse::new(Arc::clone(&store), limits),
+        Purse::new(Arc::clone(&store), limits),
+    ];
+    let now = Timestamp::from_secs(0);
+    let attempts = (0..60_u8).map(|number| {
+        let purse = &purses[usize::from(number % 2)];
+        let payer = Address::repeat_byte(number);
+        let id = B256::repeat_byte(number);
+        async move {
+            let reserved = purse
+                .reserve(id, (payer, None), U256::from(MOST), now)
+                .await;
+            reserved.is_ok()
+        }
+    });
+    let granted = futures_util::future::join_all(attempts).await;
+    assert_eq!(granted.into_iter().filter(|granted| *granted).count(), 6);
+    // The same transaction again, at both: set aside once, and settled once.
+    let id = B256::repeat_byte(0);
+    for purse in &purses {
+        let who = (Address::repeat_byte(0), None);
+        let _taken_over = purse.reserve(id, who, U256::from(MOST), now).await.unwrap();
+    }
+    for purse in &purses {
+        let paid = Some(Fee::Of(U256::from(1)));
+        purse.settle(id, paid).await.unwrap();
+    }
+    let total = stored(&store, key(b"total", &[]), 0).await;
+    assert_eq!(total, U256::from(5 * MOST + 1));
 }

@@ -3,22 +3,33 @@
 use core::fmt;
 
 use alloc::format;
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::Address;
 use alloy_provider::ProviderBuilder;
 use serde_json::json;
 use tempo_alloy::TempoNetwork;
 use url::Url;
 
-use super::{RpcChain, RpcTimeouts, read};
+use super::request::Failure;
+use super::simulate::is_unsupported;
+use super::{RpcChain, RpcTimeouts, filling, read};
 use crate::chain::ChainError;
 use crate::signer::SignerError;
 use crate::tx::{CosignError, FeePayer, SignedTx, verify_cosigned};
 
-/// A service that signs as the fee payer over JSON-RPC: `eth_signRawTransaction` takes the 0x78
-/// envelope and gives back the final 0x76 transaction.
+/// A service that signs as the fee payer over JSON-RPC.
+///
+/// Services speak one of two methods. `eth_signRawTransaction` takes the 0x78 envelope and gives
+/// back the final 0x76 transaction (viem's `withRelay`). `eth_fillTransaction` takes the members
+/// of the transaction with `feePayer: true`, and gives back those of the fee payer beside them
+/// (mppx' hosted fee payers); the signature of the sender never leaves this process then. The
+/// first is asked for first, and the second when the service does not know it.
 ///
 /// The service may refuse, and has limits of its own. Its answer is verified: the same
-/// transaction of the same sender, with a fee payer's signature that holds.
+/// transaction of the same sender, with a fee payer's signature that holds. Of an answer to
+/// `eth_fillTransaction` only the fee token and the signature are used, and it is refused when
+/// it shows another transaction. Whom the signature belongs to follows from what was signed, so
+/// name the account with [`of_account`](Self::of_account): without that, a service that has
+/// signed something else is found out by the chain only, which then refuses the transaction.
 #[derive(Clone)]
 pub struct RemoteFeePayer {
     service: RpcChain,
@@ -53,16 +64,30 @@ impl RemoteFeePayer {
         self
     }
 
-    async fn sign(&self, envelope: Bytes) -> Result<SignedTx, CosignError> {
-        let answer = self
-            .service
-            .request("eth_signRawTransaction", json!([envelope]))
-            .await
-            .map_err(unavailable)?;
+    async fn sign(&self, asked: &SignedTx) -> Result<SignedTx, CosignError> {
+        let params = json!([asked.encode()]);
+        let attempt = self.service.attempt("eth_signRawTransaction", params);
+        let answer = match attempt.await.map_err(unavailable)? {
+            Ok(answer) => answer,
+            Err((code, message)) if is_unsupported(code, &message) => {
+                return self.fill(asked).await;
+            }
+            Err((code, message)) => {
+                return Err(unavailable(Failure::Refused { code, message }.into()));
+            }
+        };
         // Some answer with the bytes, some with an object that holds them.
         let raw = read::bytes(&answer).or_else(|| read::bytes(answer.get("raw")?));
         let raw = raw.ok_or(CosignError::Altered)?;
         SignedTx::decode(&raw).map_err(|_| CosignError::Altered)
+    }
+
+    async fn fill(&self, asked: &SignedTx) -> Result<SignedTx, CosignError> {
+        let params = json!([filling::request(asked)?]);
+        let request = self.service.request("eth_fillTransaction", params);
+        let answer = request.await.map_err(unavailable)?;
+        let filled = answer.get("tx").ok_or(CosignError::Altered)?;
+        filling::complete(asked, filled)
     }
 }
 
@@ -80,7 +105,7 @@ impl FeePayer for RemoteFeePayer {
         if !transaction.needs_fee_payer() {
             return Err(CosignError::NotRequested);
         }
-        let signed = self.sign(transaction.encode()).await?;
+        let signed = self.sign(&transaction).await?;
         verify_cosigned(&transaction, &signed, self.account)?;
         Ok(signed)
     }

@@ -24,12 +24,15 @@ use crate::escrow::{IStreamChannel, ITIP20, ITIP20ChannelReserve};
 
 mod batch;
 mod fee_payer;
+mod filling;
 mod read;
 mod request;
 mod send;
 mod simulate;
+mod wallet;
 
 pub use fee_payer::RemoteFeePayer;
+pub use wallet::{RpcAccount, SendError};
 
 /// Timeouts of a [`RpcChain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

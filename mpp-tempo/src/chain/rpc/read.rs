@@ -14,14 +14,21 @@ pub(super) fn quantity(value: &Value) -> Option<u64> {
 }
 
 fn wide_quantity(value: &Value) -> Option<u128> {
+    large(value)?.try_into().ok()
+}
+
+/// A quantity of up to 256 bits.
+pub(super) fn large(value: &Value) -> Option<U256> {
     match value {
-        Value::Number(number) => number.as_u64().map(u128::from),
-        Value::String(text) => {
-            let digits = text.strip_prefix("0x")?;
-            U256::from_str_radix(digits, 16).ok()?.try_into().ok()
-        }
+        Value::Number(number) => number.as_u64().map(U256::from),
+        Value::String(text) => U256::from_str_radix(text.strip_prefix("0x")?, 16).ok(),
         _ => None,
     }
+}
+
+/// An address in `0x` hex.
+pub(super) fn address(value: &Value) -> Option<Address> {
+    typed(value)
 }
 
 /// Bytes in `0x` hex.

@@ -44,7 +44,7 @@ impl RpcChain {
     }
 
     /// The answer, or the error that the node answered with.
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         method: &'static str,
         params: Value,
@@ -59,7 +59,7 @@ impl RpcChain {
     }
 }
 
-fn is_unsupported(code: i64, message: &str) -> bool {
+pub(super) fn is_unsupported(code: i64, message: &str) -> bool {
     let message = message.to_lowercase();
     let says_so = UNSUPPORTED.iter().any(|words| message.contains(words));
     code == NO_SUCH_METHOD || (says_so && message.contains("method"))

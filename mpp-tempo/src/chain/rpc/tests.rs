@@ -16,6 +16,7 @@ use crate::channel::Existence;
 mod cosigning;
 mod reading;
 mod sending;
+mod sending_for;
 mod simulating;
 
 /// What a scripted node does with a request.

@@ -6,8 +6,9 @@ use super::*;
 use crate::store::{
     conformance::sample,
     shared::testing::{
-        Proxy, a_stream_resumes_on_another_node, buy, lost_answers_are_found_out,
-        one_copy_of_a_charge_is_granted, two_nodes_sell_exactly_what_is_there,
+        Proxy, a_stream_resumes_on_another_node, any_node_can_have_all_settled, buy,
+        lost_answers_are_found_out, one_copy_of_a_charge_is_granted,
+        two_nodes_sell_exactly_what_is_there,
     },
 };
 
@@ -47,6 +48,18 @@ async fn a_voucher_at_one_node_resumes_a_stream_at_the_other() {
         let one = RedisStore::connect(&config).await.unwrap();
         let other = RedisStore::connect(&config).await.unwrap();
         a_stream_resumes_on_another_node(one, other).await;
+    };
+    server.clone().clean(test).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_demand_at_one_node_is_met_by_the_other() {
+    let Some(server) = server().await else { return };
+    let test = async {
+        let config = server.fresh();
+        let one = RedisStore::connect(&config).await.unwrap();
+        let other = RedisStore::connect(&config).await.unwrap();
+        any_node_can_have_all_settled(one, other).await;
     };
     server.clone().clean(test).await;
 }

@@ -9,8 +9,8 @@ use alloy_primitives::B256;
 
 pub(in crate::store) use self::{
     nodes::{
-        a_stream_resumes_on_another_node, one_copy_of_a_charge_is_granted,
-        two_nodes_sell_exactly_what_is_there,
+        a_stream_resumes_on_another_node, any_node_can_have_all_settled,
+        one_copy_of_a_charge_is_granted, two_nodes_sell_exactly_what_is_there,
     },
     proxy::Proxy,
 };

@@ -175,3 +175,44 @@ where
     }
     assert!(matches!(next(stream.next().await), Frame::Receipt(_)));
 }
+
+/// Every node can have all settled, whichever of them collects.
+pub(in crate::store) async fn any_node_can_have_all_settled<S>(one: S, other: S)
+where
+    S: ChannelStore + std::fmt::Debug,
+{
+    let worlds = worlds(one, other);
+    let leads = worlds[0].server.collect().await.unwrap().leading;
+    let (leader, other) = match leads {
+        true => (&worlds[0], &worlds[1]),
+        false => (&worlds[1], &worlds[0]),
+    };
+    assert!(leader.server.collect().await.unwrap().leading);
+    let route = leader.route(V2);
+    let terms = leader.open(&route, V2, 0).await;
+    let buy = async |units: u128| {
+        let payload = voucher_payload(&terms, &leader.voucher(&terms, units * PRICE));
+        let grant = granted(leader.buy(&route, &payload).await);
+        grant.capture(None).await.unwrap();
+    };
+    let settled = || leader.on_chain(&terms).map(|channel| channel.settled);
+    buy(1).await;
+    let collected = other.server.settle().await.unwrap();
+    assert!(!collected.leading);
+    assert_eq!(
+        (collected.begun, collected.done, collected.failed),
+        (1, 1, 0)
+    );
+    assert_eq!(settled(), Some(amount(PRICE)));
+    // Two at a time, and again with nothing to do.
+    buy(2).await;
+    let (first, second) = tokio::join!(other.server.settle(), other.server.settle());
+    assert!(first.is_ok() && second.is_ok(), "{first:?} {second:?}");
+    assert_eq!(settled(), Some(amount(2 * PRICE)));
+    assert_eq!(other.server.settle().await.unwrap().begun, 0);
+    // The leader leaves: who asks takes its place.
+    buy(3).await;
+    leader.server.shutdown().await;
+    assert!(other.server.settle().await.unwrap().leading);
+    assert_eq!(settled(), Some(amount(3 * PRICE)));
+}

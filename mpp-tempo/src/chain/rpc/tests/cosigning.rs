@@ -113,3 +113,78 @@ async fn refusals_and_outages_are_told_apart() {
     let shown = format!("{error} {:?}", fee_payer(&silent));
     assert!(!shown.contains("SECRET"), "{shown}");
 }
+
+/// A service that only fills: what it was asked for, and `change` made to its answer.
+async fn filling_service(
+    signed: SignedTx,
+    change: impl Fn(&mut Value) + Send + Sync + 'static,
+) -> Node {
+    Node::start(move |request, _| {
+        if request["method"] == "eth_signRawTransaction" {
+            return Reply::Error(-32601, "the method does not exist");
+        }
+        assert_eq!(request["method"], "eth_fillTransaction");
+        let asked = &request["params"][0];
+        assert_eq!(asked["feePayer"], true);
+        // Whoever has it could send the transaction.
+        assert!(asked.get("signature").is_none() && asked.get("feeToken").is_none());
+        let tx = signed.tx();
+        let signature = tx.fee_payer_signature.unwrap();
+        let mut answer = asked.clone();
+        answer["feeToken"] = json!(tx.fee_token);
+        answer["feePayerSignature"] = json!({
+            "r": signature.r(),
+            "s": signature.s(),
+            "yParity": format!("{:#x}", u8::from(signature.v())),
+        });
+        change(&mut answer);
+        Reply::Result(json!({"tx": answer, "raw": "0x"}))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_service_that_fills_gives_its_signature_and_nothing_else() {
+    let asked = request(1).await;
+    let signed = cosign(asked.clone(), &sponsor(), PATH_USD).await.unwrap();
+    let node = filling_service(signed.clone(), |_| {}).await;
+    let payer = fee_payer(&node).of_account(sponsor().address());
+    assert_eq!(
+        payer.cosign(asked.clone(), PATH_USD).await,
+        Ok(signed.clone())
+    );
+    // What it leaves out is ours all the same.
+    let terse = filling_service(signed.clone(), |answer| {
+        let kept = ["feeToken", "feePayerSignature"];
+        let members = answer.as_object_mut().unwrap();
+        members.retain(|name, _| kept.contains(&name.as_str()));
+    });
+    let got = fee_payer(&terse.await).cosign(asked, PATH_USD).await;
+    assert_eq!(got, Ok(signed));
+}
+
+#[tokio::test]
+async fn a_service_that_fills_changes_nothing() {
+    let asked = request(1).await;
+    let signed = cosign(asked.clone(), &sponsor(), PATH_USD).await.unwrap();
+    let changes: [fn(&mut Value); 11] = [
+        |answer| answer["gas"] = json!("0x1"),
+        |answer| answer["maxFeePerGas"] = json!("0x2"),
+        |answer| answer["nonceKey"] = json!("0x0"),
+        |answer| answer["nonce"] = json!(1),
+        |answer| answer["validBefore"] = json!("0x1"),
+        |answer| answer["chainId"] = json!(1),
+        |answer| answer["calls"][0]["to"] = json!(Address::repeat_byte(9)),
+        |answer| answer["calls"] = json!([]),
+        // It has signed for another fee token, or is somebody else.
+        |answer| answer["feeToken"] = json!(Address::repeat_byte(9)),
+        |answer| answer["feePayer"] = json!(Address::repeat_byte(9)),
+        |answer| answer["feePayerSignature"] = json!(null),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let node = filling_service(signed.clone(), change).await;
+        let payer = fee_payer(&node).of_account(sponsor().address());
+        let got = payer.cosign(asked.clone(), PATH_USD).await;
+        assert_eq!(got, Err(CosignError::Altered), "change {number}");
+    }
+}
