@@ -29,7 +29,7 @@ pub use self::postgres::{PostgresConfig, PostgresStore};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisConfig, RedisStore};
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub use self::shared::{ConnectError, ConnectionString};
+pub use self::shared::{ConnectError, ConnectionString, Distrust};
 pub use self::{
     document::{Document, DocumentKey, DocumentKind, DocumentPage, DocumentWrite, Written},
     durability::{Durability, LossCaps},

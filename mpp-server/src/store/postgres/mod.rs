@@ -11,6 +11,7 @@ mod fault;
 mod link;
 mod listen;
 mod migrations;
+mod options;
 mod schema;
 mod sql;
 
@@ -97,7 +98,8 @@ impl PostgresStore {
     /// # Cancel safety
     /// Dropped, nothing was written.
     pub async fn connect(config: &PostgresConfig) -> Result<Self, ConnectError> {
-        let link = Link::new(config)?;
+        let tls = config.connector()?;
+        let link = Link::new(config, tls.clone())?;
         let durability = schema::check(&link, config).await?;
         let core = Arc::new(Core {
             link,
@@ -110,7 +112,7 @@ impl PostgresStore {
         let tasks = Tasks::default();
         let (listener, settings) = (Arc::clone(&core), config.clone());
         tasks.start(async move {
-            keep_listening(|| listen::converse(&listener, &settings)).await;
+            keep_listening(|| listen::converse(&listener, &settings, tls.clone())).await;
         });
         let (reader, every) = (Arc::clone(&core), config.reread_every);
         tasks.start(async move { keep_reading(every, || reader.reread()).await });

@@ -1,5 +1,6 @@
 //! Real servers for tests, or the reason why a test is skipped.
 
+mod authority;
 mod nodes;
 mod proxy;
 
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use alloy_primitives::B256;
 
 pub(in crate::store) use self::{
+    authority::{Authority, free_port, plain},
     nodes::{
         a_stream_resumes_on_another_node, one_copy_of_a_charge_is_granted,
         two_nodes_sell_exactly_what_is_there,
