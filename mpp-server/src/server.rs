@@ -33,6 +33,7 @@ use crate::{
     },
     sponsor::SponsorParts,
     store::{ChannelStore, Durability, MemoryStore},
+    sweep,
     tasks::{Service, Tasks},
 };
 
@@ -418,7 +419,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     }
 
     /// How long a retry of an idempotent request finds its outcome. Default:
-    /// 24 hours.
+    /// 24 hours. An hour after that it is removed from the store.
     pub fn keep_outcomes(mut self, time: Duration) -> Self {
         self.keep_outcomes = time;
         self
@@ -487,6 +488,8 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             keep_outcomes: self.keep_outcomes,
         }));
         let sponsors = sponsor.is_some();
+        let swept = Arc::clone(&store);
+        let clock = self.clock.clone();
         let context = Arc::new(SessionContext::new(SessionParts {
             store,
             chain,
@@ -511,6 +514,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
         tasks.start(collect::run(Arc::clone(&context)));
         tasks.start(collect::lead(Arc::clone(&context)));
+        tasks.start(sweep::run(swept, clock));
         Ok(PaymentServer(Arc::new(Inner {
             gate,
             engine: context,

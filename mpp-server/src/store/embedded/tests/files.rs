@@ -199,3 +199,34 @@ async fn fsck_names_what_does_not_add_up() {
         "a value in the channel store is damaged"
     );
 }
+
+// What has ended leaves memory and file, and does not come back.
+#[tokio::test]
+async fn what_has_ended_leaves_the_file() {
+    let folder = Folder::new();
+    let path = folder.file("a.store");
+    let store = filled(&path).await;
+    let claim = |number: u8, end| {
+        let key = ClaimKey::Proof(mpp_core::ChallengeId::new(format!("proof {number}")).unwrap());
+        store.claim(
+            key,
+            B256::repeat_byte(number),
+            sample::at(end),
+            sample::at(0),
+        )
+    };
+    claim(1, 30).await.unwrap();
+    claim(2, 90).await.unwrap();
+    assert_eq!(store.sweep(sample::at(59), 100).await.unwrap(), 1);
+    assert_eq!(store.sweep(sample::at(60), 5).await.unwrap(), 5);
+    drop(store);
+    let report = StoreReader::open(&path).unwrap().check().unwrap();
+    assert_eq!((report.outcomes, report.findings), (7, Vec::new()));
+    let store = options(SyncMode::Group).open(&path).unwrap();
+    assert_eq!(store.sweep(sample::at(60), 100).await.unwrap(), 7);
+    assert_eq!(store.sweep(sample::at(89), 100).await.unwrap(), 0);
+    assert_eq!(store.sweep(sample::at(90), 100).await.unwrap(), 1);
+    drop(store);
+    let report = StoreReader::open(&path).unwrap().check().unwrap();
+    assert_eq!((report.outcomes, report.findings), (0, Vec::new()));
+}
