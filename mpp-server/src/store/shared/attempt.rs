@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use super::{Author, Backoff, Insecure, Stamp, author};
-use crate::store::{Commit, DocumentWrite, StoreFault, Version};
+use crate::store::{Commit, DocumentWrite, StoreFault, Version, Written};
 
 /// A failed attempt.
 #[derive(Debug)]
@@ -102,6 +102,14 @@ where
                 }
             }
         }
+    }
+}
+
+/// Documents that are written together end as the one does that tells of them.
+pub(in crate::store) fn together(commit: Commit) -> Written {
+    match commit {
+        Commit::Done(_) => Written::Done,
+        Commit::Conflict => Written::Conflict,
     }
 }
 

@@ -19,7 +19,7 @@ use super::{ClaimKey, StoreFault};
 #[cfg(feature = "redis")]
 pub(super) use self::tls::ensure_provider;
 pub(super) use self::{
-    attempt::{Attempt, Fate, Stamped, Trouble, commit_once, persist, witness},
+    attempt::{Attempt, Fate, Stamped, Trouble, commit_once, persist, together, witness},
     backoff::Backoff,
     listen::{keep_listening, keep_reading, understood},
     stamp::{Author, KEPT_STAMPS, Stamp, Stamps, author},

@@ -6,8 +6,7 @@ use super::{
 };
 use crate::store::{
     Distrust,
-    conformance::sample,
-    shared::testing::{Authority, shown},
+    shared::testing::{Authority, a_commit_wakes_the_other_node, shown},
 };
 
 /// A server that lets nobody in without encryption.
@@ -57,16 +56,8 @@ async fn a_server_with_a_trusted_certificate_serves_and_wakes() {
         PostgresStore::connect(&config).await.unwrap(),
         PostgresStore::connect(&config).await.unwrap(),
     );
-    let record = sample::record(1);
-    let id = record.id;
-    one.commit(sample::first(record.clone())).await.unwrap();
     // Only an announcement wakes it, and there is no other way than TLS.
-    let waiting = other.changed(id, Version(1));
-    let waiting = tokio::time::timeout(Duration::from_secs(60), waiting);
-    let charge = sample::charge(Version(1), &record);
-    let (woken, done) = tokio::join!(waiting, one.commit(charge));
-    assert_eq!(done.unwrap(), Commit::Done(Version(2)));
-    woken.expect("a wake-up").unwrap();
+    a_commit_wakes_the_other_node(&one, &other).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,8 +3,7 @@
 use super::{private::Private, *};
 use crate::store::{
     Distrust,
-    conformance::sample,
-    shared::testing::{Authority, free_port, plain, shown},
+    shared::testing::{Authority, a_commit_wakes_the_other_node, free_port, plain, shown},
 };
 
 /// A server that speaks nothing but TLS on its port.
@@ -49,16 +48,8 @@ async fn a_server_with_a_trusted_certificate_serves_and_wakes() {
         RedisStore::connect(&config).await.unwrap(),
         RedisStore::connect(&config).await.unwrap(),
     );
-    let record = sample::record(1);
-    let id = record.id;
-    one.commit(sample::first(record.clone())).await.unwrap();
     // Only an announcement wakes it, and there is no other way than TLS.
-    let waiting = other.changed(id, Version(1));
-    let waiting = tokio::time::timeout(Duration::from_secs(60), waiting);
-    let charge = sample::charge(Version(1), &record);
-    let (woken, done) = tokio::join!(waiting, one.commit(charge));
-    assert_eq!(done.unwrap(), Commit::Done(Version(2)));
-    woken.expect("a wake-up").unwrap();
+    a_commit_wakes_the_other_node(&one, &other).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,6 +55,21 @@ pub(in crate::store) fn shown(error: &ConnectError) -> String {
     shown
 }
 
+/// A commit at one node wakes who waits at another one.
+pub(in crate::store) async fn a_commit_wakes_the_other_node(
+    one: &impl crate::ChannelStore,
+    other: &impl crate::ChannelStore,
+) {
+    let record = sample::record(1);
+    one.commit(sample::first(record.clone())).await.unwrap();
+    let waiting = other.changed(record.id, Version(1));
+    let waiting = tokio::time::timeout(std::time::Duration::from_secs(60), waiting);
+    let charge = sample::charge(Version(1), &record);
+    let (woken, done) = tokio::join!(waiting, one.commit(charge));
+    assert_eq!(done.unwrap(), Commit::Done(Version(2)));
+    woken.expect("a wake-up").unwrap();
+}
+
 /// Buys so many units, one after the other, while others do so too. Says how
 /// many were bought, and of how many it can not be told: too many others
 /// bought since.
