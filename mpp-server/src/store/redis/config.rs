@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use redis::{ConnectionAddr, IntoConnectionInfo, TlsCertificates};
 
-use crate::store::shared::{ConnectError, ConnectionString, REREAD_EVERY, Roots};
+use crate::store::shared::{ConnectError, ConnectionString, REREAD_EVERY, check_roots};
 
 /// Where and how a [`RedisStore`](super::RedisStore) keeps its data.
 ///
@@ -64,7 +64,7 @@ impl RedisConfig {
                 "there are root certificates, and connections are in plain text",
             ));
         }
-        Roots::from_pem(pem)?;
+        check_roots(pem)?;
         let certificates = TlsCertificates {
             client_tls: None,
             root_cert: Some(pem.into()),

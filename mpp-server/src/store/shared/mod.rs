@@ -17,13 +17,13 @@ mod waiters;
 use super::{ClaimKey, StoreFault};
 
 #[cfg(feature = "redis")]
-pub(super) use self::tls::ensure_provider;
+pub(super) use self::tls::{check_roots, ensure_provider};
 pub(super) use self::{
     attempt::{Attempt, Fate, Stamped, Trouble, commit_once, persist, together, witness},
     backoff::Backoff,
     listen::{keep_listening, keep_reading, understood},
     stamp::{Author, KEPT_STAMPS, Stamp, Stamps, author},
-    tls::{Insecure, Roots},
+    tls::Insecure,
     waiters::Waiters,
 };
 pub use self::{
@@ -31,7 +31,10 @@ pub use self::{
     tls::Distrust,
 };
 #[cfg(feature = "postgres")]
-pub(super) use self::{listen::announcement, tls::trusting_nobody};
+pub(super) use self::{
+    listen::announcement,
+    tls::{Roots, trusting_nobody},
+};
 
 /// How often waiting channels are read again when nothing was heard of them.
 ///

@@ -1,6 +1,6 @@
 //! Encrypted connections: whose certificates are trusted, and why one is not.
 
-use std::{error::Error, fmt, io, sync::Arc};
+use std::{error::Error, io, sync::Arc};
 
 use rustls::{
     CertificateError, RootCertStore,
@@ -10,7 +10,21 @@ use rustls::{
 use super::ConnectError;
 use crate::store::StoreFault;
 
+/// Whether these are certificates in PEM form that can be roots; at least one.
+///
+/// # Errors
+/// [`ConnectError::ConnectionString`] when they are not.
+pub(in crate::store) fn check_roots(pem: &[u8]) -> Result<(), ConnectError> {
+    if given(pem)?.is_empty() {
+        return Err(ConnectError::ConnectionString(
+            "there is no certificate in the root certificates",
+        ));
+    }
+    Ok(())
+}
+
 /// The roots that a server's certificate must lead to.
+#[cfg(feature = "postgres")]
 #[derive(Clone, Default)]
 pub(in crate::store) enum Roots {
     /// Those that the operating system trusts.
@@ -20,18 +34,14 @@ pub(in crate::store) enum Roots {
     Given(Arc<[u8]>),
 }
 
+#[cfg(feature = "postgres")]
 impl Roots {
-    /// Takes certificates in PEM form; at least one.
+    /// Takes certificates in PEM form.
     ///
     /// # Errors
-    /// [`ConnectError::ConnectionString`] when there is none, or one can not
-    /// be a root.
+    /// As [`check_roots`].
     pub(in crate::store) fn from_pem(pem: &[u8]) -> Result<Self, ConnectError> {
-        if given(pem)?.is_empty() {
-            return Err(ConnectError::ConnectionString(
-                "there is no certificate in the root certificates",
-            ));
-        }
+        check_roots(pem)?;
         Ok(Self::Given(pem.into()))
     }
 
@@ -40,7 +50,6 @@ impl Roots {
     ///
     /// # Errors
     /// [`ConnectError::NoRoots`] when the operating system trusts nobody.
-    #[cfg(feature = "postgres")]
     pub(in crate::store) fn client(&self) -> Result<rustls::ClientConfig, ConnectError> {
         let roots = match self {
             Self::Platform => platform()?,
@@ -50,8 +59,9 @@ impl Roots {
     }
 }
 
-impl fmt::Debug for Roots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+#[cfg(feature = "postgres")]
+impl std::fmt::Debug for Roots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Platform => "Platform",
             Self::Given(_) => "Given(..)",
@@ -204,7 +214,7 @@ mod tests {
         let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         for pem in ["", "certificate", key, nonsense] {
-            let refused = Roots::from_pem(pem.as_bytes());
+            let refused = check_roots(pem.as_bytes());
             assert!(
                 matches!(refused, Err(ConnectError::ConnectionString(_))),
                 "{pem:?}"
