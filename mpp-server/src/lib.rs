@@ -26,6 +26,7 @@ pub mod store;
 mod broadcast;
 mod keeper;
 mod server;
+mod sweep;
 mod tasks;
 #[cfg(test)]
 mod testing;

@@ -17,7 +17,10 @@ use tokio_util::sync::DropGuard;
 
 use crate::{
     bootstrap::ChannelResolver,
-    charge::{ChargeContext, ChargeEngine, ChargeParts, finish_refunds, keep as keep_charges},
+    charge::{
+        ChargeContext, ChargeEngine, ChargeParts, finish_refunds, forget_responses,
+        keep as keep_charges,
+    },
     clock::{Clock, SharedClock},
     error::{Failure, Fault, Misuse},
     event::{Events, ServerEvent},
@@ -33,6 +36,7 @@ use crate::{
     },
     sponsor::SponsorParts,
     store::{ChannelStore, Durability, MemoryStore},
+    sweep,
     tasks::{Service, Tasks},
 };
 
@@ -418,7 +422,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     }
 
     /// How long a retry of an idempotent request finds its outcome. Default:
-    /// 24 hours.
+    /// 24 hours. An hour after that it is removed from the store.
     pub fn keep_outcomes(mut self, time: Duration) -> Self {
         self.keep_outcomes = time;
         self
@@ -488,6 +492,8 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             keep_outcomes: self.keep_outcomes,
         }));
         let sponsors = sponsor.is_some();
+        let swept = Arc::clone(&store);
+        let clock = self.clock.clone();
         let context = Arc::new(SessionContext::new(SessionParts {
             store,
             chain,
@@ -509,9 +515,11 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         tasks.start(keep(Arc::clone(&context)));
         tasks.start(keep_charges(Arc::clone(&charges)));
         tasks.start(finish_refunds(Arc::clone(&charges)));
+        tasks.start(forget_responses(Arc::clone(&charges)));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
         tasks.start(collect::run(Arc::clone(&context)));
         tasks.start(collect::lead(Arc::clone(&context)));
+        tasks.start(sweep::run(swept, clock));
         Ok(PaymentServer(Arc::new(Inner {
             gate,
             engine: context,

@@ -114,6 +114,10 @@ impl ChannelStore for Fragile {
         self.inner.documents(page).await
     }
 
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreFault> {
+        self.inner.sweep(now, limit).await
+    }
+
     fn durability(&self) -> Durability {
         self.inner.durability()
     }

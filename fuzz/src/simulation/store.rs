@@ -154,6 +154,10 @@ impl ChannelStore for Store {
         self.life.live(self.truth.documents(page)).await
     }
 
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreFault> {
+        self.life.live(self.truth.sweep(now, limit)).await
+    }
+
     fn durability(&self) -> Durability {
         Durability::Memory
     }

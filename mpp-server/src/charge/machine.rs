@@ -59,6 +59,8 @@ pub enum ChargeCommand {
         /// Which grant.
         grant: u64,
     },
+    /// No retry may ask for the response any more.
+    Forget,
 }
 
 /// What is to be done about a payment that is shown for a known charge.
@@ -196,6 +198,17 @@ pub fn apply(
         ChargeCommand::Return { grant } => {
             if next.require(grant).is_ok() {
                 next.state = ChargeState::Paid;
+            }
+        }
+        ChargeCommand::Forget => {
+            if let ChargeState::Served {
+                response,
+                keep_until,
+                ..
+            } = &mut next.state
+                && *keep_until <= now
+            {
+                *response = None;
             }
         }
     }

@@ -21,6 +21,7 @@ mod claim;
 mod context;
 pub(crate) mod desk;
 mod errand;
+mod forget;
 mod grant;
 mod method;
 mod offer;
@@ -31,6 +32,7 @@ pub mod refund;
 
 pub(crate) use self::{
     context::{ChargeContext, ChargeEngine, ChargeParts, keep},
+    forget::forget_responses,
     grant::ChargeGuard,
     method::ChargeMethod,
     offer::ChargeTerms,

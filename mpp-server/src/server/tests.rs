@@ -4,7 +4,11 @@ use mpp_devnet::{Devnet, DevnetConfig};
 use mpp_tempo::LocalSigner;
 
 use super::*;
-use crate::testing::{World, key, secret};
+use crate::{
+    clock::ManualClock,
+    store::{ClaimKey, conformance::sample},
+    testing::{World, key, secret},
+};
 
 fn node() -> Devnet {
     Devnet::new(DevnetConfig::default())
@@ -132,4 +136,27 @@ async fn production_takes_a_store_that_keeps() {
     let store = crate::EmbeddedStore::open(&path).unwrap();
     assert!(complete().store(store).production().build().is_ok());
     std::fs::remove_file(path).unwrap();
+}
+
+// Nobody has to ask for it.
+#[tokio::test(start_paused = true)]
+async fn a_server_makes_room_in_its_store_until_it_ends() {
+    const HOUR: u32 = 60 * 60;
+    let (store, clock) = (MemoryStore::new(), ManualClock::new(sample::at(0)));
+    let claim = |end: u32| {
+        let key = ClaimKey::Proof(sample::challenge_id());
+        let end = sample::at(i64::from(end));
+        store.claim(key, alloy_primitives::B256::ZERO, end, sample::at(0))
+    };
+    let server = complete().store(store.clone()).clock(clock.clone());
+    let server = server.build().unwrap();
+    claim(1).await.unwrap();
+    clock.advance_secs(2 * HOUR);
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    assert_eq!(store.kept(), 0);
+    claim(HOUR).await.unwrap();
+    server.shutdown().await;
+    clock.advance_secs(2 * HOUR);
+    tokio::time::sleep(Duration::from_secs(900)).await;
+    assert_eq!(store.kept(), 1, "a server that has ended works on");
 }

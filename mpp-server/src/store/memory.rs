@@ -50,6 +50,13 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// How many claims and outcomes take room.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        let content = self.lock();
+        content.claims.len().saturating_add(content.outcomes.len())
+    }
+
     // A panic while the lock is held can not leave a half-done write: nothing
     // below can panic between the first change and the last.
     fn lock(&self) -> MutexGuard<'_, Content> {
@@ -212,6 +219,21 @@ impl ChannelStore for MemoryStore {
         }
         let chosen = content.documents.range((from, to)).take(page.limit);
         Ok(chosen.map(|(key, found)| (key.id, found.clone())).collect())
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreFault> {
+        let mut content = self.lock();
+        let mut left = limit;
+        let mut stays = |end: Timestamp| {
+            let stays = end > now || left == 0;
+            if !stays {
+                left = left.saturating_sub(1);
+            }
+            stays
+        };
+        content.claims.retain(|_, (_, end)| stays(*end));
+        content.outcomes.retain(|_, outcome| stays(outcome.expires));
+        Ok(limit.saturating_sub(left))
     }
 
     fn durability(&self) -> Durability {

@@ -29,7 +29,7 @@ pub use self::postgres::{PostgresConfig, PostgresStore};
 #[cfg(feature = "redis")]
 pub use self::redis::{RedisConfig, RedisStore};
 #[cfg(any(feature = "postgres", feature = "redis"))]
-pub use self::shared::{ConnectError, ConnectionString};
+pub use self::shared::{ConnectError, ConnectionString, Distrust};
 pub use self::{
     document::{Document, DocumentKey, DocumentKind, DocumentPage, DocumentWrite, Written},
     durability::{Durability, LossCaps},
@@ -151,6 +151,22 @@ pub trait ChannelStore: Send + Sync + 'static {
         &self,
         page: DocumentPage,
     ) -> impl Future<Output = Result<Vec<(B256, Document)>, StoreFault>> + Send;
+
+    /// Removes claims and outcomes that have ended by `now`, at most `limit` of
+    /// them, and says how many. Nothing else: what has ended is not found
+    /// without this too, and only takes room.
+    ///
+    /// [`PaymentServer`](crate::PaymentServer) calls it again and again; several
+    /// servers may do so at once. A backend that removes what has ended by
+    /// itself has nothing to do.
+    ///
+    /// # Cancel safety
+    /// Dropped, some of them are removed.
+    fn sweep(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> impl Future<Output = Result<usize, StoreFault>> + Send;
 
     /// What survives a crash of this process and of its machine.
     fn durability(&self) -> Durability;

@@ -179,6 +179,34 @@ async fn an_idempotent_retry_gets_the_same_response_and_pays_nothing() {
     );
 }
 
+// What was sold does not stay with the books for ever.
+#[tokio::test(start_paused = true)]
+async fn a_response_is_forgotten_when_no_retry_may_ask_for_it() {
+    const DAY: u32 = 24 * 60 * 60;
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    let key = repeatable("k1", "body");
+    let grant = granted(ask(world, &sale.route, &sale.credential, key).await);
+    grant.capture(Some(response())).await.unwrap();
+    let kept = async || match sale.state().await {
+        ChargeState::Served { response, .. } => response.is_some(),
+        other => panic!("not served: {other:?}"),
+    };
+    // By the clock of another server it may be asked for still.
+    world.clock.advance_secs(DAY + 60 * 60 - 1);
+    tokio::time::sleep(Duration::from_secs(2 * 60 * 60)).await;
+    assert!(kept().await);
+    world.clock.advance_secs(1);
+    tokio::time::sleep(Duration::from_secs(60 * 60)).await;
+    assert!(!kept().await);
+    // The charge itself stays, and is used up.
+    problem(
+        ask(world, &sale.route, &sale.credential, key).await,
+        ProblemKind::InvalidChallenge,
+    );
+    assert_eq!(mined(world), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_hundred_copies_at_two_servers_one_is_granted() {
     let world = World::new();

@@ -183,6 +183,10 @@ impl ChannelStore for Stepped {
         self.inner.documents(page).await
     }
 
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreFault> {
+        self.inner.sweep(now, limit).await
+    }
+
     fn durability(&self) -> Durability {
         Durability::Memory
     }

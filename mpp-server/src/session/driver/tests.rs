@@ -173,6 +173,10 @@ impl ChannelStore for Contended {
         self.inner.documents(page).await
     }
 
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreFault> {
+        self.inner.sweep(now, limit).await
+    }
+
     fn durability(&self) -> Durability {
         self.inner.durability()
     }

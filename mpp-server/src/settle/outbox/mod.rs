@@ -41,6 +41,31 @@ pub(crate) struct Tracked {
     pub(super) version: Version,
 }
 
+/// The vouchers that a stored effect of this kind puts on chain.
+#[cfg(feature = "embedded")]
+pub(crate) fn stored_vouchers(
+    kind: DocumentKind,
+    bytes: &[u8],
+) -> Result<Vec<mpp_tempo::SignedVoucher>, crate::store::codec::CodecError> {
+    let items = stored::decode(kind, bytes)?.items.into_iter();
+    Ok(items.map(|item| item.voucher).collect())
+}
+
+/// A stored effect that settles a voucher.
+#[cfg(all(test, feature = "embedded"))]
+pub(crate) fn stored_settlement(
+    voucher: &mpp_tempo::SignedVoucher,
+) -> Result<bytes::Bytes, crate::store::codec::CodecError> {
+    let item = effect::Item::settle(voucher.voucher.channel_id, voucher);
+    let sent = crate::session::record::PendingTx {
+        hash: B256::ZERO,
+        valid_before: 0,
+    };
+    let (reason, now) = (super::schedule::Reason::Age, crate::testing::now());
+    let effect = Effect::adopted(reason, item, sent, now);
+    stored::encode(DocumentKind::Effect, &effect)
+}
+
 /// Who may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Guard {

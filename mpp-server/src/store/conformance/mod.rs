@@ -47,6 +47,7 @@ mod outcomes;
 mod pages;
 mod restart;
 pub(crate) mod sample;
+mod sweep;
 mod versions;
 
 use std::future::Future;
@@ -66,6 +67,7 @@ pub use self::{
     outcomes::{outcomes_are_found_until_they_expire, the_newest_outcomes_are_kept},
     pages::{ledgers_are_read_in_pages, scans_are_read_in_pages},
     restart::everything_acknowledged_survives,
+    sweep::what_counts_is_not_swept,
     versions::{no_update_is_lost, stale_versions_conflict},
 };
 
@@ -111,6 +113,7 @@ pub async fn run_all(backend: &impl Backend) {
     claims_race(backend).await;
     outcomes_are_found_until_they_expire(backend).await;
     the_newest_outcomes_are_kept(backend).await;
+    what_counts_is_not_swept(backend).await;
     scans_are_read_in_pages(backend).await;
     ledgers_are_read_in_pages(backend).await;
     a_change_before_the_wait_counts(backend).await;

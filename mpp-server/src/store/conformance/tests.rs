@@ -56,6 +56,7 @@ enum Flaw {
     ForgetsDocumentVersions,
     WritesHalfOfDocuments,
     SkipsDocuments,
+    SweepsTooMuch,
 }
 
 #[derive(Debug)]
@@ -197,6 +198,14 @@ impl ChannelStore for Flawed {
         Ok(found)
     }
 
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreFault> {
+        match self.flaw {
+            Flaw::SweepsTooMuch => self.inner.sweep(Timestamp::MAX, limit).await,
+            Flaw::IgnoresLimits => self.inner.sweep(now, usize::MAX).await,
+            _ => self.inner.sweep(now, limit).await,
+        }
+    }
+
     fn durability(&self) -> Durability {
         Durability::Memory
     }
@@ -258,6 +267,16 @@ async fn every_flaw_is_found_by_its_check() {
     assert_found(F::LosesOutcomes, a_commit_is_seen_whole(&F::LosesOutcomes)).await;
     assert_found(F::ClaimsTwice, claims_are_made_once(&F::ClaimsTwice)).await;
     assert_found(F::ClaimsTwice, claims_race(&F::ClaimsTwice)).await;
+    assert_found(
+        F::SweepsTooMuch,
+        what_counts_is_not_swept(&F::SweepsTooMuch),
+    )
+    .await;
+    assert_found(
+        F::IgnoresLimits,
+        what_counts_is_not_swept(&F::IgnoresLimits),
+    )
+    .await;
     assert_found(F::ClaimsForEver, claims_end(&F::ClaimsForEver)).await;
     let flaw = F::KeepsOutcomesForEver;
     assert_found(

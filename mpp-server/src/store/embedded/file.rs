@@ -37,6 +37,8 @@ const DOCUMENTS: TableDefinition<'_, DocumentId<'_>, (u64, &[u8])> =
 
 type DocumentId<'a> = (u8, &'a [u8; 32]);
 
+type ClaimTable<'a> = redb::Table<'a, &'static [u8], (&'static [u8; 32], i64)>;
+
 /// Channel, number, end in milliseconds, and the encoded outcome.
 type OutcomeValue<'a> = (&'a [u8; 32], u64, i64, &'a [u8]);
 
@@ -72,6 +74,11 @@ pub(super) enum Change {
     },
     /// Documents that are written together.
     Documents(Vec<DocumentRow>),
+    /// What has ended.
+    Ended {
+        claims: Vec<ClaimKey>,
+        outcomes: Vec<OutcomeKey>,
+    },
 }
 
 /// A document as it is written; without a value it is removed.
@@ -415,13 +422,19 @@ fn put<'a>(
                 expires,
                 forget,
             } => {
-                for key in forget {
-                    let key = codec::encode_claim_key(key);
-                    claims.remove(key.as_ref()).map_err(fault)?;
-                }
+                remove_claims(&mut claims, forget)?;
                 let key = codec::encode_claim_key(key);
                 let row = (&value.0, expires.as_millis());
                 claims.insert(key.as_ref(), row).map_err(fault)?;
+            }
+            Change::Ended {
+                claims: ended,
+                outcomes: forget,
+            } => {
+                remove_claims(&mut claims, ended)?;
+                for key in forget {
+                    outcomes.remove(&key.0.0).map_err(fault)?;
+                }
             }
             Change::Documents(rows) => {
                 for row in rows {
@@ -438,6 +451,14 @@ fn put<'a>(
                 }
             }
         }
+    }
+    Ok(())
+}
+
+fn remove_claims(claims: &mut ClaimTable<'_>, keys: &[ClaimKey]) -> Result<(), StoreFault> {
+    for key in keys {
+        let key = codec::encode_claim_key(key);
+        claims.remove(key.as_ref()).map_err(fault)?;
     }
     Ok(())
 }

@@ -4,14 +4,16 @@ use std::{collections::HashMap, fmt, path::Path};
 
 use mpp_core::Amount;
 use mpp_tempo::{
-    channel::ChannelId,
-    voucher::{VoucherError, VoucherVerifier},
+    SignedVoucher,
+    channel::{ChannelId, ChannelTerms},
+    voucher::{VoucherError, VoucherVerifier, second_opinion},
 };
 
 use super::file::{StoreFile, Values, Visit};
 use crate::{
     charge::export as charge_export,
     session::record::{ChannelRecord, LedgerEntry, LedgerKind, Phase},
+    settle::outbox::stored_vouchers,
     store::{
         DocumentKey, DocumentKind, Numbered, OutcomeKey, StoreFault, Versioned,
         codec::{self, CodecError},
@@ -128,8 +130,9 @@ struct Sums {
 }
 
 /// What a record says, for the checks of other tables.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Known {
+    terms: ChannelTerms,
     spent: Amount,
     units: u64,
     newest_outcome: u64,
@@ -244,7 +247,7 @@ pub(super) fn check(file: &StoreFile) -> Result<Report, StoreFault> {
     })?;
     for (id, known) in &known {
         let sums = sums.get(id).copied().unwrap_or_default();
-        if let Some(defect) = known.and_then(|known| known.compare(sums)) {
+        if let Some(defect) = known.as_ref().and_then(|known| known.compare(sums)) {
             report.note(Place::Channel(*id), defect);
         }
     }
@@ -268,8 +271,16 @@ pub(super) fn check(file: &StoreFile) -> Result<Report, StoreFault> {
     for kind in DocumentKind::ALL {
         file.documents_after(kind, None, |id, _, bytes| {
             report.documents = report.documents.saturating_add(1);
-            if let Err(error) = codec::check_document(kind, bytes) {
-                report.note(Place::Document(DocumentKey { kind, id }), error);
+            let place = Place::Document(DocumentKey { kind, id });
+            match kind {
+                DocumentKind::Effect | DocumentKind::FinishedEffect => {
+                    report.effect(place, stored_vouchers(kind, bytes), &known);
+                }
+                _ => {
+                    if let Err(error) = codec::check_document(kind, bytes) {
+                        report.note(place, error);
+                    }
+                }
             }
             Ok(Visit::More)
         })?;
@@ -305,11 +316,39 @@ impl Report {
             Phase::Closing { voucher, .. } => Some(voucher),
             _ => None,
         };
-        let verifier = VoucherVerifier::new(&record.terms);
-        for voucher in record.best.iter().chain(closing) {
-            if let Err(error) = verifier.verify(voucher) {
-                self.note(place, Defect::Voucher(error));
+        for voucher in record.vouchers().chain(closing) {
+            self.voucher(place, &record.terms, voucher);
+        }
+    }
+
+    /// Checks what an effect puts on chain.
+    fn effect(
+        &mut self,
+        place: Place,
+        vouchers: Result<Vec<SignedVoucher>, CodecError>,
+        known: &HashMap<ChannelId, Option<Known>>,
+    ) {
+        let vouchers = match vouchers {
+            Ok(vouchers) => vouchers,
+            Err(error) => return self.note(place, error),
+        };
+        for voucher in vouchers {
+            let id = voucher.voucher.channel_id;
+            match known.get(&id) {
+                Some(Some(known)) => self.voucher(place, &known.terms, &voucher),
+                // The record itself is damaged, and named.
+                Some(None) => {}
+                None => self.note(place, Defect::Orphan(id)),
             }
+        }
+    }
+
+    /// Checks that the chain would pay a voucher: by other code than took it,
+    /// and by that.
+    fn voucher(&mut self, place: Place, terms: &ChannelTerms, voucher: &SignedVoucher) {
+        let verified = || VoucherVerifier::new(terms).verify(voucher).map(drop);
+        if let Err(error) = second_opinion(terms, voucher).and_then(|()| verified()) {
+            self.note(place, Defect::Voucher(error));
         }
     }
 }
@@ -317,13 +356,14 @@ impl Report {
 impl Known {
     fn of(record: &ChannelRecord) -> Self {
         Self {
+            terms: record.terms,
             spent: record.spent,
             units: record.units,
             newest_outcome: record.newest_outcome,
         }
     }
 
-    fn compare(self, sums: Sums) -> Option<Defect> {
+    fn compare(&self, sums: Sums) -> Option<Defect> {
         let agrees = sums.cost == self.spent && sums.units == self.units;
         (!agrees).then_some(Defect::Ledger {
             ledger: sums.cost,

@@ -354,6 +354,14 @@ impl ChannelStore for EmbeddedStore {
         self.read(move |file| file.documents(page)).await
     }
 
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreFault> {
+        let (count, job) = self.0.shared.with(|state| state.sweep(now, limit))?;
+        if let Some(job) = job {
+            self.written(job).await?;
+        }
+        Ok(count)
+    }
+
     fn durability(&self) -> Durability {
         match self.0.mode {
             SyncMode::Strict => Durability::Strict,

@@ -33,6 +33,7 @@ pub(super) struct State {
     mode: SyncMode,
     channels: BTreeMap<ChannelId, Slot>,
     outcomes: HashMap<OutcomeKey, OutcomeSlot>,
+    outcomes_by_end: BTreeSet<(Timestamp, OutcomeKey)>,
     claims: HashMap<ClaimKey, ClaimSlot>,
     claims_by_end: BTreeSet<(Timestamp, ClaimKey)>,
     documents: Documents,
@@ -122,6 +123,7 @@ impl State {
             mode,
             channels: slots.collect(),
             outcomes: HashMap::new(),
+            outcomes_by_end: BTreeSet::new(),
             claims: HashMap::new(),
             claims_by_end: BTreeSet::new(),
             documents: Documents::default(),
@@ -140,7 +142,7 @@ impl State {
                 expires: row.expires,
                 pending: None,
             };
-            state.outcomes.insert(row.key, kept);
+            state.add_outcome(row.key, kept);
         }
         for row in claims {
             state.keep_claim(row.key, row.value, row.expires, true);
@@ -303,15 +305,27 @@ impl State {
             slot.outcomes.push_back((row.number, row.key));
         }
         for key in &forget {
-            self.outcomes.remove(key);
+            self.remove_outcome(*key);
         }
         let kept = OutcomeSlot {
             channel_id: row.channel_id,
             expires: row.expires,
             pending: Some((version, Arc::new(outcome))),
         };
-        self.outcomes.insert(row.key, kept);
+        self.add_outcome(row.key, kept);
         (Some(row), forget)
+    }
+
+    fn add_outcome(&mut self, key: OutcomeKey, slot: OutcomeSlot) {
+        self.remove_outcome(key);
+        self.outcomes_by_end.insert((slot.expires, key));
+        self.outcomes.insert(key, slot);
+    }
+
+    fn remove_outcome(&mut self, key: OutcomeKey) -> Option<OutcomeSlot> {
+        let slot = self.outcomes.remove(&key)?;
+        self.outcomes_by_end.remove(&(slot.expires, key));
+        Some(slot)
     }
 
     /// Looks for an outcome that has not expired.
@@ -346,14 +360,7 @@ impl State {
             let waits = !slot.durable;
             return (claim, waits.then(|| self.barrier()));
         }
-        let mut forget = Vec::new();
-        while let Some((end, _)) = self.claims_by_end.first()
-            && *end <= now
-            && let Some((_, ended)) = self.claims_by_end.pop_first()
-        {
-            self.claims.remove(&ended);
-            forget.push(ended);
-        }
+        let forget = self.end_claims(now, usize::MAX);
         self.keep_claim(key.clone(), value, expires, false);
         let change = Change::Claim {
             key,
@@ -362,6 +369,50 @@ impl State {
             forget,
         };
         (Claim::New, Some(self.push(Some(change))))
+    }
+
+    /// Forgets claims that have ended, at most `limit` of them.
+    fn end_claims(&mut self, now: Timestamp, limit: usize) -> Vec<ClaimKey> {
+        let mut ended = Vec::new();
+        while ended.len() < limit
+            && let Some((end, _)) = self.claims_by_end.first()
+            && *end <= now
+            && let Some((_, key)) = self.claims_by_end.pop_first()
+        {
+            self.claims.remove(&key);
+            ended.push(key);
+        }
+        ended
+    }
+
+    /// Forgets outcomes that have ended, at most `limit` of them.
+    fn end_outcomes(&mut self, now: Timestamp, limit: usize) -> Vec<OutcomeKey> {
+        let mut ended = Vec::new();
+        while ended.len() < limit
+            && let Some((end, key)) = self.outcomes_by_end.first().copied()
+            && end <= now
+        {
+            let channel = self.remove_outcome(key).map(|slot| slot.channel_id);
+            if let Some(slot) = channel.and_then(|id| self.channels.get_mut(&id)) {
+                slot.outcomes.retain(|(_, kept)| *kept != key);
+            }
+            ended.push(key);
+        }
+        ended
+    }
+
+    /// Forgets what has ended, at most `limit` of it. Says how much, and when
+    /// that is on the disk.
+    pub(super) fn sweep(
+        &mut self,
+        now: Timestamp,
+        limit: usize,
+    ) -> (usize, Option<oneshot::Receiver<()>>) {
+        let claims = self.end_claims(now, limit);
+        let outcomes = self.end_outcomes(now, limit.saturating_sub(claims.len()));
+        let count = claims.len().saturating_add(outcomes.len());
+        let job = (count > 0).then(|| self.push(Some(Change::Ended { claims, outcomes })));
+        (count, job)
     }
 
     fn keep_claim(&mut self, key: ClaimKey, value: B256, expires: Timestamp, durable: bool) {
@@ -438,7 +489,7 @@ impl State {
                     }
                 }
                 Some(Change::Documents(rows)) => self.documents.settle(rows),
-                None => {}
+                Some(Change::Ended { .. }) | None => {}
             }
         }
     }

@@ -9,9 +9,8 @@ use super::{
     link::{Parameters, column, unsigned},
 };
 use crate::store::{
-    Commit, Document, DocumentKey, DocumentPage, DocumentWrite, StoreFault, Version, Written,
-    document,
-    shared::{Attempt, Stamped, commit_once, signed, witness},
+    Document, DocumentKey, DocumentPage, DocumentWrite, StoreFault, Version, Written, document,
+    shared::{Attempt, Stamped, commit_once, signed, together, witness},
 };
 
 impl Core {
@@ -53,10 +52,7 @@ impl Core {
         let stamped = || self.stamped_document(witness.key);
         let patience = self.link.patience();
         let commit = commit_once(patience, witness.expected, stamp, attempt, stamped).await?;
-        Ok(match commit {
-            Commit::Done(_) => Written::Done,
-            Commit::Conflict => Written::Conflict,
-        })
+        Ok(together(commit))
     }
 
     async fn stamped_document(&self, key: DocumentKey) -> Result<Option<Stamped>, StoreFault> {

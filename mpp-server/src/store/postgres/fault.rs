@@ -1,12 +1,17 @@
 //! What went wrong, and whether it may be tried again.
 
+use std::io;
+
 use deadpool_postgres::PoolError;
 use tokio_postgres::{Error, error::SqlState};
 
 use crate::store::{
     StoreFault,
-    shared::{Fate, Trouble},
+    shared::{Fate, Insecure, Trouble},
 };
+
+/// How the driver says that it could not encrypt a connection.
+const NO_TLS: &str = "error performing TLS handshake";
 
 /// What the server said, without the details that may show stored values.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +43,7 @@ impl From<Error> for Trouble {
 
 /// Without a word of the server, the connection is at fault, or we are.
 fn from_connection(error: Error) -> Trouble {
-    let io = std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>());
+    let io = std::error::Error::source(&error).is_some_and(|source| source.is::<io::Error>());
     if error.is_closed() || io {
         Trouble {
             fault: StoreFault::transient("the connection to PostgreSQL broke", Some(error.into())),
@@ -81,11 +86,23 @@ fn judge(code: &SqlState) -> (Fate, bool) {
     (Fate::Refused, code.code().starts_with("53"))
 }
 
+/// The trouble of connecting, when nothing was sent yet.
+pub(super) fn connecting(error: Error) -> Trouble {
+    // That the server has no TLS, the driver tells in words only. A handshake
+    // that has begun fails with an error of input or output.
+    let has_begun =
+        std::error::Error::source(&error).is_some_and(|source| source.is::<io::Error>());
+    if !has_begun && error.to_string() == NO_TLS {
+        return Insecure::NotOffered.into();
+    }
+    Trouble::connecting(error)
+}
+
 /// No connection, so nothing was sent.
 impl From<PoolError> for Trouble {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => Self::from(error).before_sending(),
+            PoolError::Backend(error) => connecting(error),
             PoolError::Timeout(_) => Self {
                 fault: StoreFault::transient("no connection to PostgreSQL was free in time", None),
                 fate: Fate::NotDone,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolConfig, RecyclingMethod, Runtime, Timeouts,
 };
-use tokio_postgres::{NoTls, Row, types::ToSql};
+use tokio_postgres::{Row, types::ToSql};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::config::PostgresConfig;
 use crate::store::{
@@ -25,11 +26,11 @@ pub(super) struct Link {
 
 impl Link {
     /// Opens no connection yet.
-    pub(super) fn new(config: &PostgresConfig) -> Result<Self, StoreFault> {
+    pub(super) fn new(config: &PostgresConfig, tls: MakeRustlsConnect) -> Result<Self, StoreFault> {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(config.server.clone(), NoTls, recycling);
+        let manager = Manager::from_config(config.server.clone(), tls, recycling);
         let patience = Some(config.patience);
         let pool = Pool::builder(manager)
             .config(PoolConfig::new(config.connections))

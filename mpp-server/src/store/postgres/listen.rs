@@ -9,9 +9,10 @@ use std::{
 use futures_util::{StreamExt, stream};
 use mpp_tempo::channel::ChannelId;
 use tokio::{sync::Notify, time::timeout};
-use tokio_postgres::{AsyncMessage, Client, NoTls};
+use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{Core, config::PostgresConfig};
+use super::{Core, config::PostgresConfig, fault};
 use crate::store::{
     Version,
     shared::{Trouble, announcement, understood},
@@ -54,9 +55,14 @@ impl Outbox {
 }
 
 /// Listens and tells over a connection of its own, until that ends.
-pub(super) async fn converse(core: &Core, config: &PostgresConfig) -> Result<Infallible, Trouble> {
-    let connected = timeout(config.patience, config.server.connect(NoTls)).await;
-    let (client, mut connection) = connected.map_err(|_| Trouble::timeout())??;
+pub(super) async fn converse(
+    core: &Core,
+    config: &PostgresConfig,
+    tls: MakeRustlsConnect,
+) -> Result<Infallible, Trouble> {
+    let connected = timeout(config.patience, config.server.connect(tls)).await;
+    let connected = connected.map_err(|_| Trouble::timeout())?;
+    let (client, mut connection) = connected.map_err(fault::connecting)?;
     let mut messages = stream::poll_fn(move |cx| connection.poll_message(cx));
     let hear = async {
         while let Some(message) = messages.next().await {

@@ -11,6 +11,7 @@ mod fault;
 mod link;
 mod listen;
 mod migrations;
+mod options;
 mod schema;
 mod sql;
 
@@ -97,7 +98,8 @@ impl PostgresStore {
     /// # Cancel safety
     /// Dropped, nothing was written.
     pub async fn connect(config: &PostgresConfig) -> Result<Self, ConnectError> {
-        let link = Link::new(config)?;
+        let tls = config.connector()?;
+        let link = Link::new(config, tls.clone())?;
         let durability = schema::check(&link, config).await?;
         let core = Arc::new(Core {
             link,
@@ -110,7 +112,7 @@ impl PostgresStore {
         let tasks = Tasks::default();
         let (listener, settings) = (Arc::clone(&core), config.clone());
         tasks.start(async move {
-            keep_listening(|| listen::converse(&listener, &settings)).await;
+            keep_listening(|| listen::converse(&listener, &settings, tls.clone())).await;
         });
         let (reader, every) = (Arc::clone(&core), config.reread_every);
         tasks.start(async move { keep_reading(every, || reader.reread()).await });
@@ -118,25 +120,6 @@ impl PostgresStore {
             core,
             _listening: Arc::new(tasks.stop_on_drop()),
         })
-    }
-
-    /// Deletes claims and outcomes that have expired, and says how many.
-    ///
-    /// They are ignored without this too, but keep their place on the disk.
-    ///
-    /// # Errors
-    /// [`StoreFault`].
-    ///
-    /// # Cancel safety
-    /// Dropped, some of them are deleted.
-    pub async fn sweep(&self, now: Timestamp) -> Result<u64, StoreFault> {
-        let mut deleted = 0_u64;
-        for sql in [&self.core.sql.sweep_claims, &self.core.sql.sweep_outcomes] {
-            let rows = self.core.link.again(sql, &[&now.as_millis()]).await?;
-            let rows = rows.first().map(|row| column::<i64>(row, 0)).transpose()?;
-            deleted = deleted.saturating_add(unsigned(rows.unwrap_or(0))?);
-        }
-        Ok(deleted)
     }
 }
 
@@ -160,6 +143,18 @@ impl Core {
             self.waiters.read(channel_id(&row, 0)?, version);
         }
         Ok(())
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreFault> {
+        let mut removed = 0_usize;
+        for sql in [&self.sql.sweep_claims, &self.sql.sweep_outcomes] {
+            let left = self::limit(limit.saturating_sub(removed));
+            let rows = self.link.again(sql, &[&now.as_millis(), &left]).await?;
+            let rows = rows.first().map(|row| column::<i64>(row, 0)).transpose()?;
+            let rows = usize::try_from(rows.unwrap_or(0)).unwrap_or_default();
+            removed = removed.saturating_add(rows);
+        }
+        Ok(removed)
     }
 
     async fn claim(
@@ -301,6 +296,10 @@ impl ChannelStore for PostgresStore {
 
     async fn documents(&self, page: DocumentPage) -> Result<Vec<(B256, Document)>, StoreFault> {
         self.core.documents(page).await
+    }
+
+    async fn sweep(&self, now: Timestamp, limit: usize) -> Result<usize, StoreFault> {
+        self.core.sweep(now, limit).await
     }
 
     fn durability(&self) -> Durability {

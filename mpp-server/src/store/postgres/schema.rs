@@ -20,7 +20,7 @@ const NEEDED: i32 = 130_000;
 
 /// Brings the tables of `config` up to date. Several nodes may do it at once.
 pub(super) async fn migrate(config: &PostgresConfig) -> Result<(), ConnectError> {
-    let link = Link::new(config)?;
+    let link = Link::new(config, config.connector()?)?;
     let mut connection = open(&link).await?;
     check_server(&connection).await?;
     let schema = &config.schema;
@@ -90,12 +90,8 @@ pub(super) async fn check(
 }
 
 async fn open(link: &Link) -> Result<Object, ConnectError> {
-    link.connection()
-        .await
-        .map_err(|trouble| ConnectError::Unreachable {
-            backend: BACKEND,
-            source: trouble.fault,
-        })
+    let connected = link.connection().await;
+    connected.map_err(|trouble| ConnectError::unreachable(BACKEND, trouble))
 }
 
 async fn check_server(connection: &Object) -> Result<(), ConnectError> {

@@ -162,9 +162,16 @@ fn rest(schema: &str) -> String {
     )
 }
 
+/// Several servers may sweep at once: each takes rows that no other has.
 fn sweep(schema: &str, table: &str) -> String {
     format!(
-        "WITH gone AS (DELETE FROM {schema}.{table} WHERE expires <= $1 RETURNING 1)
+        "WITH old AS (
+            SELECT key FROM {schema}.{table} WHERE expires <= $1
+            ORDER BY expires LIMIT $2 FOR UPDATE SKIP LOCKED),
+         gone AS (
+            DELETE FROM {schema}.{table} AS t USING old
+            WHERE t.key = old.key AND t.expires <= $1
+            RETURNING 1)
          SELECT count(*) FROM gone"
     )
 }

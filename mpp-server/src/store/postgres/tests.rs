@@ -1,8 +1,10 @@
 //! Against a real server; see [`server`].
 
 mod behavior;
+mod encryption;
 mod operators;
 mod outages;
+mod private;
 
 use std::{net::SocketAddr, time::Duration};
 

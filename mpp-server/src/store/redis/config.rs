@@ -2,9 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use redis::{ConnectionAddr, IntoConnectionInfo};
+use redis::{ConnectionAddr, IntoConnectionInfo, TlsCertificates};
 
-use crate::store::shared::{ConnectError, ConnectionString, REREAD_EVERY};
+use crate::store::shared::{ConnectError, ConnectionString, REREAD_EVERY, check_roots};
 
 /// Where and how a [`RedisStore`](super::RedisStore) keeps its data.
 ///
@@ -18,8 +18,16 @@ pub struct RedisConfig {
 }
 
 impl RedisConfig {
-    /// Reads a connection string such as `redis://user:password@host:6379/0`
+    /// Reads a connection string such as `rediss://user:password@host:6379/0`
     /// or `redis+unix:///run/redis.sock`.
+    ///
+    /// # Encryption
+    /// With `rediss:` every connection is encrypted, and the server has to show
+    /// a certificate for the host's name that leads to a trusted root: one that
+    /// the operating system trusts, or one of
+    /// [`root_certificates`](Self::root_certificates). With `redis:`
+    /// connections are in plain text; it is for networks that nobody else is
+    /// in.
     ///
     /// # Errors
     /// [`ConnectError::ConnectionString`].
@@ -28,9 +36,9 @@ impl RedisConfig {
         let unusable =
             |_| ConnectError::ConnectionString("the connection string of Redis has another form");
         let server = server.expose().into_connection_info().map_err(unusable)?;
-        if matches!(server.addr(), ConnectionAddr::TcpTls { .. }) {
+        if let ConnectionAddr::TcpTls { insecure: true, .. } = server.addr() {
             return Err(ConnectError::ConnectionString(
-                "`rediss` is not supported: use a local socket or an encrypted network",
+                "`#insecure` would trust anybody: give the server's root certificate instead",
             ));
         }
         // Commands are small, and somebody waits for each answer.
@@ -42,6 +50,36 @@ impl RedisConfig {
             patience: Duration::from_secs(5),
             reread_every: REREAD_EVERY,
         })
+    }
+
+    /// Trusts these certificates, in PEM form, instead of those that the
+    /// operating system trusts.
+    ///
+    /// # Errors
+    /// [`ConnectError::ConnectionString`] when one can not be read, there is
+    /// none, or connections are in plain text.
+    pub fn root_certificates(mut self, pem: &[u8]) -> Result<Self, ConnectError> {
+        if !self.is_encrypted() {
+            return Err(ConnectError::ConnectionString(
+                "there are root certificates, and connections are in plain text",
+            ));
+        }
+        check_roots(pem)?;
+        let certificates = TlsCertificates {
+            client_tls: None,
+            root_cert: Some(pem.into()),
+        };
+        let server = self.server.get_connection_info().clone();
+        let server = redis::Client::build_with_tls(server, certificates);
+        self.server = server.map_err(|_| {
+            ConnectError::ConnectionString("the root certificates of Redis have another form")
+        })?;
+        Ok(self)
+    }
+
+    pub(super) fn is_encrypted(&self) -> bool {
+        let server = self.server.get_connection_info();
+        matches!(server.addr(), ConnectionAddr::TcpTls { .. })
     }
 
     /// What every key begins with. Default: `mpp:`.
@@ -79,6 +117,7 @@ impl RedisConfig {
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisConfig")
+            .field("encrypted", &self.is_encrypted())
             .field("prefix", &self.prefix)
             .field("patience", &self.patience)
             .finish_non_exhaustive()
@@ -99,7 +138,7 @@ mod tests {
         let bad = [
             "redis://root:hunter2@localhost/hunter2",
             "hunter2",
-            "rediss://root:hunter2@localhost/0",
+            "rediss://root:hunter2@localhost/0#insecure",
         ];
         let mut shown = format!("{good:?}");
         for text in bad {
@@ -108,6 +147,21 @@ mod tests {
             shown += &format!("{error} {error:?} {:?}", std::error::Error::source(&error));
         }
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn the_address_says_whether_connections_are_encrypted() {
+        for (text, encrypted) in [
+            ("redis://localhost", false),
+            ("redis+unix:///run/redis.sock", false),
+            ("rediss://localhost", true),
+            ("valkeys://localhost", true),
+        ] {
+            let config = config(text).unwrap();
+            assert_eq!(config.is_encrypted(), encrypted, "{text}");
+            let refused = config.root_certificates(b"").unwrap_err().to_string();
+            assert_eq!(!refused.contains("plain text"), encrypted, "{refused}");
+        }
     }
 
     #[test]

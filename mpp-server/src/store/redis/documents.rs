@@ -5,8 +5,8 @@ use redis::ScriptInvocation;
 
 use super::{Core, PART, keys::member, version};
 use crate::store::{
-    Commit, Document, DocumentKey, DocumentPage, DocumentWrite, StoreFault, Written, document,
-    shared::{Attempt, Stamp, Stamped, commit_once, witness},
+    Document, DocumentKey, DocumentPage, DocumentWrite, StoreFault, Written, document,
+    shared::{Attempt, Stamp, Stamped, commit_once, together, witness},
 };
 
 impl Core {
@@ -39,10 +39,7 @@ impl Core {
         let stamped = || self.document_fields(witness.key, "stamps");
         let patience = self.link.patience();
         let commit = commit_once(patience, witness.expected, stamp, attempt, stamped).await?;
-        Ok(match commit {
-            Commit::Done(_) => Written::Done,
-            Commit::Conflict => Written::Conflict,
-        })
+        Ok(together(commit))
     }
 
     fn documents_script(&self, writes: &[DocumentWrite], stamp: Stamp) -> ScriptInvocation<'_> {

@@ -102,9 +102,7 @@ impl Link {
         let connected = self
             .server
             .get_multiplexed_async_connection_with_config(&config);
-        let connection = connected
-            .await
-            .map_err(|error| Trouble::from(error).before_sending())?;
+        let connection = connected.await.map_err(Trouble::connecting)?;
         let mut current = self.lock();
         current.number = current.number.wrapping_add(1);
         current.connection = Some(connection.clone());

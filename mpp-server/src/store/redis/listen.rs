@@ -16,7 +16,8 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 pub(super) async fn converse(core: &Core, server: &redis::Client) -> Result<Infallible, Trouble> {
     let patience = core.link.patience();
     let connected = timeout(patience, server.get_async_pubsub()).await;
-    let mut connection = connected.map_err(|_| Trouble::timeout())??;
+    let connected = connected.map_err(|_| Trouble::timeout())?;
+    let mut connection = connected.map_err(Trouble::connecting)?;
     let subscribed = timeout(patience, connection.subscribe(core.keys.changed())).await;
     subscribed.map_err(|_| Trouble::timeout())??;
     // What happened before is found by reading, what follows is heard.

@@ -28,7 +28,7 @@ use super::{
     ChannelStore, Claim, ClaimKey, Commit, Document, DocumentKey, DocumentPage, DocumentWrite,
     Durability, LedgerPage, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome, Version,
     Versioned, Which, Write, Written, codec,
-    shared::{ConnectError, Stamps, Waiters, keep_listening, keep_reading},
+    shared::{ConnectError, Stamps, Waiters, ensure_provider, keep_listening, keep_reading},
 };
 use crate::tasks::Tasks;
 
@@ -86,6 +86,9 @@ impl RedisStore {
     /// # Cancel safety
     /// Dropped, the prefix may be claimed.
     pub async fn connect(config: &RedisConfig) -> Result<Self, ConnectError> {
+        if config.is_encrypted() {
+            ensure_provider();
+        }
         let link = Link::new(config);
         let durability = server::check(&link, config).await?;
         let core = Arc::new(Core {
@@ -317,6 +320,11 @@ impl ChannelStore for RedisStore {
 
     async fn documents(&self, page: DocumentPage) -> Result<Vec<(B256, Document)>, StoreFault> {
         self.core.documents(page).await
+    }
+
+    /// Redis removes what has ended by itself, an hour later.
+    async fn sweep(&self, _now: Timestamp, _limit: usize) -> Result<usize, StoreFault> {
+        Ok(0)
     }
 
     fn durability(&self) -> Durability {

@@ -18,13 +18,9 @@ const FORM: u32 = 1;
 
 /// Checks server and keys, and reads what the server promises to keep.
 pub(super) async fn check(link: &Link, config: &RedisConfig) -> Result<Durability, ConnectError> {
+    let connected = link.connection().await;
     let (mut connection, _) =
-        link.connection()
-            .await
-            .map_err(|trouble| ConnectError::Unreachable {
-                backend: BACKEND,
-                source: trouble.fault,
-            })?;
+        connected.map_err(|trouble| ConnectError::unreachable(BACKEND, trouble))?;
     let info: String = redis::cmd("INFO")
         .query_async(&mut connection)
         .await

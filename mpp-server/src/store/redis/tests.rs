@@ -1,6 +1,7 @@
 //! Against a real server; see [`server`].
 
 mod behavior;
+mod encryption;
 mod operators;
 mod private;
 

@@ -2,8 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
-use super::{Author, Backoff, Stamp, author};
-use crate::store::{Commit, DocumentWrite, StoreFault, Version};
+use super::{Author, Backoff, Insecure, Stamp, author};
+use crate::store::{Commit, DocumentWrite, StoreFault, Version, Written};
 
 /// A failed attempt.
 #[derive(Debug)]
@@ -40,8 +40,19 @@ impl Trouble {
         Self::new(Fate::Unknown, fault)
     }
 
-    /// The same trouble while connecting, when nothing was sent yet.
-    pub(in crate::store) fn before_sending(mut self) -> Self {
+    /// The trouble of connecting, when nothing was sent yet.
+    pub(in crate::store) fn connecting<E>(error: E) -> Self
+    where
+        E: std::error::Error + 'static,
+        Self: From<E>,
+    {
+        match Insecure::found_in(&error) {
+            Some(insecure) => insecure.into(),
+            None => Self::from(error).before_sending(),
+        }
+    }
+
+    fn before_sending(mut self) -> Self {
         if self.fate == Fate::Unknown {
             self.fate = Fate::NotDone;
         }
@@ -52,6 +63,13 @@ impl Trouble {
 impl From<Trouble> for StoreFault {
     fn from(trouble: Trouble) -> Self {
         trouble.fault
+    }
+}
+
+/// Somebody has to look at the server or at the configuration.
+impl From<Insecure> for Trouble {
+    fn from(insecure: Insecure) -> Self {
+        StoreFault::from(insecure).into()
     }
 }
 
@@ -84,6 +102,14 @@ where
                 }
             }
         }
+    }
+}
+
+/// Documents that are written together end as the one does that tells of them.
+pub(in crate::store) fn together(commit: Commit) -> Written {
+    match commit {
+        Commit::Done(_) => Written::Done,
+        Commit::Conflict => Written::Conflict,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::{Distrust, Insecure, Trouble};
 use crate::store::StoreFault;
 
 /// Where a server is and how to log in. Shows nothing of itself.
@@ -55,6 +56,26 @@ pub enum ConnectError {
         /// Why.
         source: StoreFault,
     },
+    /// The connection was to be encrypted, and the server's certificate is not
+    /// trusted. Nothing was sent, no password either.
+    #[error("the certificate of {backend} is not trusted")]
+    Untrusted {
+        /// Which kind of server.
+        backend: &'static str,
+        /// Why.
+        #[source]
+        why: Distrust,
+    },
+    /// The connection was to be encrypted, and the server speaks plain text.
+    /// Nothing was sent, no password either.
+    #[error("{backend} offers no encryption, and its address asks for it")]
+    Unencrypted {
+        /// Which kind of server.
+        backend: &'static str,
+    },
+    /// Connections were to be encrypted, and there is nobody to trust.
+    #[error("the operating system trusts no certificates: give the server's root certificate")]
+    NoRoots,
     /// The server lacks what the store needs.
     #[error("{backend} {found} is too old: {needed} or later is needed")]
     TooOld {
@@ -97,6 +118,17 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// What kept the store from connecting.
+    pub(in crate::store) fn unreachable(backend: &'static str, trouble: Trouble) -> Self {
+        let source = trouble.fault;
+        let insecure = std::error::Error::source(&source).and_then(|source| source.downcast_ref());
+        match insecure {
+            Some(Insecure::Untrusted(why)) => Self::Untrusted { backend, why: *why },
+            Some(Insecure::NotOffered) => Self::Unencrypted { backend },
+            None => Self::Unreachable { backend, source },
+        }
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {

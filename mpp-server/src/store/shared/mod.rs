@@ -11,19 +11,29 @@ mod stamp;
     reason = "tests count in small numbers"
 )]
 pub(super) mod testing;
+mod tls;
 mod waiters;
 
 use super::{ClaimKey, StoreFault};
 
-pub use self::connect::{ConnectError, ConnectionString};
-#[cfg(feature = "postgres")]
-pub(super) use self::listen::announcement;
+#[cfg(feature = "redis")]
+pub(super) use self::tls::{check_roots, ensure_provider};
 pub(super) use self::{
-    attempt::{Attempt, Fate, Stamped, Trouble, commit_once, persist, witness},
+    attempt::{Attempt, Fate, Stamped, Trouble, commit_once, persist, together, witness},
     backoff::Backoff,
     listen::{keep_listening, keep_reading, understood},
     stamp::{Author, KEPT_STAMPS, Stamp, Stamps, author},
+    tls::Insecure,
     waiters::Waiters,
+};
+pub use self::{
+    connect::{ConnectError, ConnectionString},
+    tls::Distrust,
+};
+#[cfg(feature = "postgres")]
+pub(super) use self::{
+    listen::announcement,
+    tls::{Roots, trusting_nobody},
 };
 
 /// How often waiting channels are read again when nothing was heard of them.

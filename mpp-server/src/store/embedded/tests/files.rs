@@ -1,9 +1,12 @@
 //! Files: locks, restarts, foreign content, damage.
 
+use mpp_tempo::{SignedVoucher, VoucherSignature};
+
 use super::*;
 use crate::{
-    session::record::{ChannelRecord, Hold, HoldId},
-    store::export::Format,
+    session::record::{ChannelRecord, Hold, HoldId, Phase},
+    settle::outbox::stored_settlement,
+    store::{DocumentKind, export::Format},
 };
 
 async fn filled(path: &Path) -> EmbeddedStore {
@@ -198,4 +201,128 @@ async fn fsck_names_what_does_not_add_up() {
         refused.to_string(),
         "a value in the channel store is damaged"
     );
+}
+
+// What has ended leaves memory and file, and does not come back.
+#[tokio::test]
+async fn what_has_ended_leaves_the_file() {
+    let folder = Folder::new();
+    let path = folder.file("a.store");
+    let store = filled(&path).await;
+    let claim = |number: u8, end| {
+        let key = ClaimKey::Proof(mpp_core::ChallengeId::new(format!("proof {number}")).unwrap());
+        store.claim(
+            key,
+            B256::repeat_byte(number),
+            sample::at(end),
+            sample::at(0),
+        )
+    };
+    claim(1, 30).await.unwrap();
+    claim(2, 90).await.unwrap();
+    assert_eq!(store.sweep(sample::at(59), 100).await.unwrap(), 1);
+    assert_eq!(store.sweep(sample::at(60), 5).await.unwrap(), 5);
+    drop(store);
+    let report = StoreReader::open(&path).unwrap().check().unwrap();
+    assert_eq!((report.outcomes, report.findings), (7, Vec::new()));
+    let store = options(SyncMode::Group).open(&path).unwrap();
+    assert_eq!(store.sweep(sample::at(60), 100).await.unwrap(), 7);
+    assert_eq!(store.sweep(sample::at(89), 100).await.unwrap(), 0);
+    assert_eq!(store.sweep(sample::at(90), 100).await.unwrap(), 1);
+    drop(store);
+    let report = StoreReader::open(&path).unwrap().check().unwrap();
+    assert_eq!((report.outcomes, report.findings), (0, Vec::new()));
+}
+
+/// The same voucher with one bit of its signature flipped.
+fn flipped(voucher: &SignedVoucher, bit: usize) -> SignedVoucher {
+    let mut bytes = voucher.signature.to_bytes();
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    SignedVoucher {
+        voucher: voucher.voucher,
+        signature: VoucherSignature::parse(&bytes).unwrap(),
+    }
+}
+
+// The checksum is right and every sum adds up: only the curve tells.
+#[tokio::test]
+async fn fsck_finds_one_flipped_bit_of_any_voucher() {
+    let folder = Folder::new();
+    let path = folder.file("a.store");
+    let store = options(SyncMode::Group).open(&path).unwrap();
+    let mut records = Vec::new();
+    for salt in 1..=5 {
+        let mut record = sample::record(salt);
+        let terms = record.terms;
+        let voucher = |units| sample::voucher(&terms, Amount::new(units));
+        record.unsettled.ahead = Some(voucher(500));
+        record.unsettled.earned = Some(voucher(0));
+        if salt == 4 {
+            record.phase = Phase::Closing {
+                voucher: voucher(0),
+                capture: Amount::ZERO,
+                sent: None,
+                requested_at: None,
+            };
+        }
+        conformance::done(&store, sample::first(record.clone())).await;
+        records.push(record);
+    }
+    for (number, record) in records.iter_mut().enumerate() {
+        let damaged = match number {
+            0 => record.best.as_mut(),
+            1 => record.unsettled.ahead.as_mut(),
+            2 => record.unsettled.earned.as_mut(),
+            3 => match &mut record.phase {
+                Phase::Closing { voucher, .. } => Some(voucher),
+                other => panic!("{other:?}"),
+            },
+            _ => None,
+        };
+        if let Some(voucher) = damaged {
+            *voucher = flipped(voucher, 7 + 101 * number);
+        }
+        let write = Write {
+            expected: Some(Version(1)),
+            next: record.clone(),
+            entry: None,
+            outcome: None,
+        };
+        conformance::done(&store, write).await;
+    }
+    // What is about to go on chain is a copy.
+    let about = |salt: u8, channel: usize, flip: bool| {
+        let mut voucher = sample::voucher(&records[channel].terms, Amount::new(3));
+        if flip {
+            voucher = flipped(&voucher, 300);
+        }
+        DocumentWrite {
+            key: DocumentKey {
+                kind: DocumentKind::Effect,
+                id: B256::repeat_byte(salt),
+            },
+            expected: None,
+            value: Some(stored_settlement(&voucher).unwrap()),
+        }
+    };
+    let effects = vec![about(1, 4, false), about(2, 4, true)];
+    let damaged_effect = Place::Document(effects[1].key);
+    assert_eq!(store.write_documents(effects).await.unwrap(), Written::Done);
+    drop(store);
+    let report = StoreReader::open(&path).unwrap().check().unwrap();
+    let damaged = report.findings.iter().map(|finding| {
+        let is_voucher = matches!(finding.defect, Defect::Voucher(_));
+        assert!(is_voucher, "{finding}");
+        finding.place
+    });
+    let mut found: Vec<_> = damaged.collect();
+    let mut expected: Vec<_> = records[..4]
+        .iter()
+        .map(|record| Place::Channel(record.id))
+        .chain([damaged_effect])
+        .collect();
+    let key = |place: &Place| format!("{place:?}");
+    found.sort_by_key(key);
+    expected.sort_by_key(key);
+    assert_eq!(found, expected);
 }

@@ -156,9 +156,10 @@ async fn what_has_expired_can_be_swept() {
         let key = || ClaimKey::Cosign(sample::challenge_id());
         let (value, end) = (B256::repeat_byte(1), sample::at(30));
         store.claim(key(), value, end, sample::at(0)).await.unwrap();
-        assert_eq!(store.sweep(sample::at(29)).await.unwrap(), 0);
-        assert_eq!(store.sweep(sample::at(30)).await.unwrap(), 1);
-        assert_eq!(store.sweep(sample::at(60)).await.unwrap(), 1);
+        assert_eq!(store.sweep(sample::at(29), 10).await.unwrap(), 0);
+        assert_eq!(store.sweep(sample::at(30), 10).await.unwrap(), 1);
+        assert_eq!(store.sweep(sample::at(60), 0).await.unwrap(), 0);
+        assert_eq!(store.sweep(sample::at(60), 10).await.unwrap(), 1);
         let outcome = sample::outcome_key(&record, 1);
         assert_eq!(store.outcome(outcome, sample::at(0)).await.unwrap(), None);
     };

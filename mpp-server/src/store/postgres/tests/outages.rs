@@ -90,7 +90,7 @@ async fn without_a_server_a_commit_fails_and_may_be_tried_later() {
         };
         let mut nowhere = config.clone();
         nowhere.server = "host=127.0.0.1 port=1 user=root".parse().unwrap();
-        gone.link = Link::new(&nowhere).unwrap();
+        gone.link = Link::new(&nowhere, nowhere.connector().unwrap()).unwrap();
         let fault = gone
             .commit(sample::first(sample::record(1)))
             .await

@@ -40,6 +40,10 @@ if ARGV[8] ~= '' then
         redis.call('DEL', ARGV[13] .. key)
     end
     redis.call('ZREMRANGEBYSCORE', KEYS[8], '-inf', ARGV[12])
+    -- The list of the outcomes ends with the last of them.
+    if redis.call('PTTL', KEYS[8]) < tonumber(ARGV[11]) then
+        redis.call('PEXPIRE', KEYS[8], ARGV[11])
+    end
 end
 
 redis.call('PUBLISH', ARGV[14], ARGV[5] .. ' ' .. ARGV[2])

@@ -9,7 +9,7 @@ use super::*;
 use crate::store::{conformance::sample, shared::testing::shown};
 
 /// A server with its own directory; both end with it.
-struct Private {
+pub(super) struct Private {
     child: Child,
     directory: PathBuf,
     settings: Vec<String>,
@@ -17,7 +17,7 @@ struct Private {
 
 impl Private {
     /// Starts a server, unless this machine has none.
-    async fn start(settings: &str) -> Option<Self> {
+    pub(super) async fn start(settings: &str) -> Option<Self> {
         let directory = std::env::temp_dir().join(unique("mpp_redis"));
         std::fs::create_dir_all(&directory).unwrap();
         let settings: Vec<_> = settings.split_whitespace().map(String::from).collect();

@@ -1,5 +1,6 @@
 //! Real servers for tests, or the reason why a test is skipped.
 
+mod authority;
 mod nodes;
 mod proxy;
 
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use alloy_primitives::B256;
 
 pub(in crate::store) use self::{
+    authority::{Authority, free_port, plain},
     nodes::{
         a_stream_resumes_on_another_node, any_node_can_have_all_settled,
         one_copy_of_a_charge_is_granted, two_nodes_sell_exactly_what_is_there,
@@ -51,6 +53,21 @@ pub(in crate::store) fn shown(error: &ConnectError) -> String {
         source = cause.source();
     }
     shown
+}
+
+/// A commit at one node wakes who waits at another one.
+pub(in crate::store) async fn a_commit_wakes_the_other_node(
+    one: &impl crate::ChannelStore,
+    other: &impl crate::ChannelStore,
+) {
+    let record = sample::record(1);
+    one.commit(sample::first(record.clone())).await.unwrap();
+    let waiting = other.changed(record.id, Version(1));
+    let waiting = tokio::time::timeout(std::time::Duration::from_secs(60), waiting);
+    let charge = sample::charge(Version(1), &record);
+    let (woken, done) = tokio::join!(waiting, one.commit(charge));
+    assert_eq!(done.unwrap(), Commit::Done(Version(2)));
+    woken.expect("a wake-up").unwrap();
 }
 
 /// Buys so many units, one after the other, while others do so too. Says how
