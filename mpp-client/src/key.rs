@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 
+use crate::random::random;
+
 /// A random key, in quotes as the header `Idempotency-Key` has it.
 #[must_use]
 pub fn new_idempotency_key() -> String {
     let mut key = String::with_capacity(34);
     // Writing to a string does not fail.
-    let _ = write!(key, "\"{:032x}\"", rand::random::<u128>());
+    let _ = write!(key, "\"{:032x}\"", random::<u128>());
     key
 }
 

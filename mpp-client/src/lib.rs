@@ -26,10 +26,13 @@ pub mod once;
 pub mod origin;
 pub mod payer;
 pub mod policy;
+#[cfg(feature = "reproducible")]
+pub mod reproducible;
 pub mod session;
 pub mod text;
 
 mod key;
+mod random;
 mod sync;
 
 pub use charge::{ChargeId, ChargeOffer, ChargeState, ChargeSummary, Wallet, WalletError};

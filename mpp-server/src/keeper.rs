@@ -19,7 +19,7 @@ pub(crate) struct Keeper<K> {
     leases: Mutex<HashMap<K, Timestamp>>,
 }
 
-impl<K: Copy + Eq + Hash> Keeper<K> {
+impl<K: Copy + Ord + Hash> Keeper<K> {
     pub(crate) fn new(lease: Duration) -> Self {
         Self {
             lease,
@@ -49,13 +49,15 @@ impl<K: Copy + Eq + Hash> Keeper<K> {
         self.lease.checked_div(3).unwrap_or(self.lease)
     }
 
-    /// The leases that lapse before the next but one look.
+    /// The leases that lapse before the next but one look, in order.
     pub(crate) fn due(&self, now: Timestamp) -> Vec<K> {
         let margin = self.lease.saturating_sub(self.pause());
         let soon = now.checked_add(margin).unwrap_or(now);
         let leases = self.lock();
         let due = leases.iter().filter(|(_, until)| **until <= soon);
-        due.map(|(key, _)| *key).collect()
+        let mut due: Vec<_> = due.map(|(key, _)| *key).collect();
+        due.sort_unstable();
+        due
     }
 
     pub(crate) fn renewed(&self, key: K, until: Timestamp) {

@@ -18,6 +18,8 @@ pub mod error;
 pub mod event;
 pub mod gate;
 pub mod health;
+#[cfg(feature = "reproducible")]
+pub mod reproducible;
 pub mod session;
 pub mod settle;
 pub mod sponsor;
@@ -25,6 +27,7 @@ pub mod store;
 
 mod broadcast;
 mod keeper;
+mod random;
 mod server;
 mod sweep;
 mod tasks;

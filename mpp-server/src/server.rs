@@ -447,11 +447,6 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
             return Err(Misuse::Invalid("the chain client is on another chain"));
         }
         let durability = self.store.durability();
-        if self.production && !durability.is_bounded() {
-            return Err(Misuse::Invalid(
-                "the store may lose any amount of money in a crash, and this is production",
-            ));
-        }
         let account = self.account.ok_or(Misuse::Missing("account"))?;
         let current = self.secret_key.ok_or(Misuse::Missing("secret_key"))?;
         let keys = match self.previous_key {
@@ -536,6 +531,11 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
     fn check(&self) -> Result<(), Misuse> {
         if tokio::runtime::Handle::try_current().is_err() {
             return Err(Misuse::Invalid("a payment server needs a tokio runtime"));
+        }
+        if self.production && !self.store.durability().is_bounded() {
+            return Err(Misuse::Invalid(
+                "the store may lose any amount of money in a crash, and this is production",
+            ));
         }
         if self.watch_every.is_zero() {
             return Err(Misuse::Invalid("`watch_every` must be more than zero"));

@@ -48,6 +48,7 @@ impl Tasks {
         let stopping = self.stopping.clone();
         self.tracker.spawn(async move {
             tokio::select! {
+                biased;
                 () = stopping.cancelled() => {}
                 () = work => {}
             }

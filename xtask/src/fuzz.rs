@@ -31,6 +31,10 @@ pub(crate) struct Options {
     /// Only play the committed inputs again, which is the same every time.
     #[arg(long, conflicts_with_all = ["seconds", "merge"])]
     replay: bool,
+    /// Only play the committed inputs and a fixed number of changes of them,
+    /// which is the same every time, too.
+    #[arg(long, conflicts_with_all = ["seconds", "merge", "replay"])]
+    smoke: bool,
     /// Afterwards keep the inputs that find more than the committed ones.
     #[arg(long)]
     merge: bool,
@@ -51,8 +55,9 @@ const MEMORY: [(&str, &str); 2] = [
 ];
 
 /// The longest inputs, in bytes, where another length is of no use.
-const LENGTHS: [(&str, u32); 3] = [
+const LENGTHS: [(&str, u32); 4] = [
     ("charge_machine", 388),
+    ("client_machine", 388),
     ("session_machine", 388),
     ("voucher_verifier", 390),
 ];
@@ -69,8 +74,12 @@ struct Place {
 struct Report {
     target: String,
     executions: u64,
-    per_second: u64,
-    edges: u64,
+    /// Executions per second.
+    speed: Option<u64>,
+    edges: Option<u64>,
+    /// Of everything that was tried and stored, where that is the same every
+    /// time.
+    checksum: Option<String>,
     /// The end of the output of one that has found something.
     failure: Option<String>,
 }
@@ -78,17 +87,23 @@ struct Report {
 /// Builds the targets and runs them.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let place = Place::find()?;
-    let targets = place.choose(&options.targets)?;
-    place.build(&targets)?;
+    let mut targets = place.choose(&options.targets)?;
+    // What takes longest comes first, so that no job waits for it in the end.
+    targets.sort_by_key(|target| !target.ends_with("_machine"));
+    match options.smoke {
+        true => place.build_smoke()?,
+        false => place.build(&targets)?,
+    }
     let next = AtomicUsize::new(0);
     let reports = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 while let Some(target) = targets.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let report = match options.replay {
-                        true => place.replay(target),
-                        false => place.explore(target, options.seconds),
+                    let report = match (options.smoke, options.replay) {
+                        (true, _) => place.smoke(target),
+                        (_, true) => place.replay(target),
+                        _ => place.explore(target, options.seconds),
                     };
                     let mut all = reports.lock().unwrap_or_else(PoisonError::into_inner);
                     all.push(report);
@@ -155,6 +170,16 @@ impl Place {
         Ok(())
     }
 
+    /// Without coverage, which nobody reads: it runs several times as fast.
+    fn build_smoke(&self) -> anyhow::Result<()> {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(&self.workspace);
+        cargo.args(["build", "--release", "--locked", "--bin", "smoke"]);
+        let status = cargo.status().context("cargo can not be run")?;
+        ensure!(status.success(), "the smoke test can not be built");
+        Ok(())
+    }
+
     fn corpus(&self, target: &str) -> PathBuf {
         self.workspace.join("corpus").join(target)
     }
@@ -190,9 +215,37 @@ impl Place {
         self.report(target, command)
     }
 
-    fn report(&self, target: &str, mut command: Command) -> anyhow::Result<Report> {
+    /// The same inputs every time, without libFuzzer.
+    fn smoke(&self, target: &str) -> anyhow::Result<Report> {
+        let mut command = Command::new(self.workspace.join("target/release/smoke"));
+        command.envs(MEMORY).arg(target);
+        command.env("MPP_FUZZ_ARTIFACTS", self.artifacts(target)?);
+        let output = command
+            .output()
+            .with_context(|| format!("{target} can not be run"))?;
+        let told = String::from_utf8_lossy(&output.stdout);
+        let figure = |name: &str| told.lines().find_map(|line| line.strip_prefix(name));
+        let executions = figure("executions: ").and_then(|count| count.parse().ok());
+        let failed = || end_of(&String::from_utf8_lossy(&output.stderr));
+        Ok(Report {
+            target: target.to_owned(),
+            executions: executions.unwrap_or(0),
+            speed: None,
+            edges: None,
+            checksum: figure("checksum: ").map(str::to_owned),
+            failure: (!output.status.success()).then(failed),
+        })
+    }
+
+    /// Where inputs that break a rule are put.
+    fn artifacts(&self, target: &str) -> anyhow::Result<PathBuf> {
         let artifacts = self.workspace.join("target/artifacts").join(target);
         fs::create_dir_all(&artifacts)?;
+        Ok(artifacts)
+    }
+
+    fn report(&self, target: &str, mut command: Command) -> anyhow::Result<Report> {
+        let artifacts = self.artifacts(target)?;
         command.args([
             &format!("-artifact_prefix={}/", artifacts.display()),
             "-timeout=20",
@@ -208,8 +261,9 @@ impl Place {
         Ok(Report {
             target: target.to_owned(),
             executions: figure("stat::number_of_executed_units:").unwrap_or(0),
-            per_second: figure("stat::average_exec_per_sec:").unwrap_or(0),
+            speed: figure("stat::average_exec_per_sec:"),
             edges: edges(&told),
+            checksum: None,
             failure: (!output.status.success()).then(|| end_of(&told)),
         })
     }
@@ -242,13 +296,13 @@ impl Place {
 }
 
 /// The edges that the newest status line tells of.
-fn edges(told: &str) -> u64 {
+fn edges(told: &str) -> Option<u64> {
     let figures = told
         .lines()
         .rev()
         .find_map(|line| line.split_once(" cov: "));
     let edges = figures.and_then(|(_, figures)| figures.split_whitespace().next());
-    edges.and_then(|edges| edges.parse().ok()).unwrap_or(0)
+    edges?.parse().ok()
 }
 
 /// The last lines: what was broken, and which input did it.
@@ -264,10 +318,19 @@ fn show(reports: &[Report]) {
         "target", "executions", "exec/s", "edges"
     );
     for report in reports {
-        let result = report.failure.as_ref().map_or("clean", |_| "FAILED");
+        let result = match (&report.failure, &report.checksum) {
+            (Some(_), _) => "FAILED".to_owned(),
+            (None, Some(checksum)) => format!("clean, {checksum}"),
+            (None, None) => "clean".to_owned(),
+        };
+        let figure =
+            |figure: Option<u64>| figure.map_or("-".to_owned(), |figure| figure.to_string());
         println!(
             "{:<18} {:>12} {:>9} {:>7}  {result}",
-            report.target, report.executions, report.per_second, report.edges
+            report.target,
+            report.executions,
+            figure(report.speed),
+            figure(report.edges)
         );
     }
     for report in reports {

@@ -8,8 +8,8 @@ use crate::simulation::lock;
 impl World {
     /// SECURITY-CASES A34: every state in between converges.
     pub(super) async fn end(&mut self) {
-        while let Some(running) = self.running.pop_front() {
-            self.finish(running).await;
+        while !self.crowd.is_empty() {
+            self.finish_first().await;
             self.check();
         }
         self.serving.clear();

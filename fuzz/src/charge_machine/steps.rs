@@ -5,12 +5,13 @@ use mpp_core::{Amount, Challenge};
 use mpp_tempo::charge::{AttributionMemo, ChargeTransfer, Transfers};
 use mpp_tempo::network::PATH_USD;
 use mpp_tempo::tx::build::Transfer;
-use mpp_tempo::tx::{FeeMode, SignedTx, build, gas};
+use mpp_tempo::tx::{SignedTx, build, gas};
 use mpp_tempo::wire::{ChargePayload, ChargeRequest};
 
 use super::request::{Asked, Done, value};
 use super::world::{PRICE, Serving, World};
-use crate::simulation::site::patience;
+use crate::simulation::crowd::patience;
+use crate::simulation::wallet::Fees;
 
 /// Calls that can be made to revert: both kinds of transfer.
 const SELECTORS: [[u8; 4]; 2] = [[0xa9, 0x05, 0x9c, 0xbb], [0x95, 0x77, 0x7d, 0x59]];
@@ -39,11 +40,7 @@ impl World {
                 .clock
                 .advance(i64::from(one as i8) * i64::from(two % 16)),
             19..=20 => self.go_on(one, two % 64).await,
-            21 => {
-                if let Some(running) = self.running.pop_front() {
-                    self.finish(running).await;
-                }
-            }
+            21 => self.finish_first().await,
             22 => self.restart(shop),
             23 => self.shops[shop].process.life.end_after(one % 24 + 1),
             24 => self.shops[shop].process.break_write(one),
@@ -71,10 +68,12 @@ impl World {
             .iter()
             .map(|one| Transfer::of_charge(PATH_USD, one))
             .collect();
-        let mut context = wallet.context(gas::TRANSFER);
-        if route == 1 {
-            context.fee_mode = FeeMode::Sponsored;
-        }
+        let fees = if route == 1 {
+            Fees::Sponsor
+        } else {
+            Fees::Payer
+        };
+        let context = wallet.context_for(gas::TRANSFER, fees);
         wallet.sign(build::transfer(&context, &calls).unwrap())
     }
 

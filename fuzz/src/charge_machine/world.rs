@@ -11,15 +11,13 @@ use mpp_server::{FollowPolicy, Route, SettlePolicy};
 
 use super::request::{Asked, Done};
 use crate::simulation::cashbook::Cashbook;
-use crate::simulation::site::{Process, Running, Site};
+use crate::simulation::crowd::{Crowd, Ended};
+use crate::simulation::site::{Process, Site};
 use crate::simulation::wallet::{Wallet, ready};
 use crate::simulation::{NEVER, lock};
 
 /// What a request costs, in base units.
 pub(super) const PRICE: u128 = 10_000;
-
-/// Requests that are under way at once.
-const MAX_RUNNING: usize = 6;
 
 /// One server process and what it sells: without and with the fees.
 pub(super) struct Shop {
@@ -41,7 +39,7 @@ pub(super) struct World {
     /// Everything honest that was asked for, to be asked for again.
     pub(super) asked: Vec<Asked>,
     pub(super) serving: VecDeque<Serving>,
-    pub(super) running: VecDeque<Running<Done>>,
+    pub(super) crowd: Crowd<Done>,
     pub(super) receipts: Vec<ChargeReceipt>,
 }
 
@@ -54,7 +52,7 @@ impl World {
             payee: Wallet::new(&site.node, 0),
             asked: Vec::new(),
             serving: VecDeque::new(),
-            running: VecDeque::new(),
+            crowd: Crowd::new(),
             receipts: Vec::new(),
             site,
         };
@@ -78,7 +76,7 @@ impl World {
     /// The process dies and another takes its place.
     pub(super) fn restart(&mut self, shop: usize) {
         self.shops[shop].process.life.end_after(0);
-        self.running.retain(|running| running.process != shop);
+        self.crowd.forget(shop);
         self.serving.retain(|serving| serving.asked.shop != shop);
         self.shops[shop] = self.start();
     }
@@ -87,6 +85,7 @@ impl World {
     pub(super) fn check(&self) {
         self.site.look();
         lock(&self.site.audit).require_clean();
+        self.site.check_sponsor();
         let node = &self.site.node;
         assert_eq!(
             node.sum_of_balances(mpp_tempo::network::PATH_USD),
@@ -125,42 +124,30 @@ impl World {
         work: impl Future<Output = Done> + 'static,
         polls: Option<u8>,
     ) {
-        let life = self.shops[shop].process.life.clone();
-        let running = Running::new(shop, life, work);
-        match polls.filter(|_| self.running.len() < MAX_RUNNING) {
-            Some(polls) => self.poll(running, polls).await,
-            None => self.finish(running).await,
-        }
+        let process = (shop, self.shops[shop].process.life.clone());
+        let ended = self.crowd.run(&self.site, process, work, polls).await;
+        self.ended(ended);
     }
 
     /// Lets something that is under way go on.
     pub(super) async fn go_on(&mut self, which: u8, polls: u8) {
-        let which = usize::from(which).checked_rem(self.running.len());
-        if let Some(running) = which.and_then(|which| self.running.remove(which)) {
-            self.poll(running, polls).await;
-        }
+        let ended = self.crowd.go_on(which, polls).await;
+        self.ended(ended);
     }
 
-    async fn poll(&mut self, running: Running<Done>, polls: u8) {
-        let shop = running.process;
-        match running.poll(polls).await {
-            Ok(done) => self.done(shop, done),
-            Err(running) => self.running.push_back(running),
-        }
+    /// Lets what began first go on to its end.
+    pub(super) async fn finish_first(&mut self) {
+        let ended = self.crowd.finish_first(&self.site).await;
+        self.ended(ended);
     }
 
-    pub(super) async fn finish(&mut self, running: Running<Done>) {
-        let ended = running.finish(&mut self.running, &self.site).await;
+    fn ended(&mut self, ended: Ended<Done>) {
         for (shop, done) in ended {
-            self.done(shop, done);
-        }
-    }
-
-    fn done(&mut self, shop: usize, done: Option<Done>) {
-        self.site.look();
-        match done {
-            Some(done) => self.told(done),
-            None => self.restart(shop),
+            self.site.look();
+            match done {
+                Some(done) => self.told(done),
+                None => self.restart(shop),
+            }
         }
     }
 }

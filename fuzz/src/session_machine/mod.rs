@@ -1,9 +1,8 @@
 //! Lives of session channels on two servers: every byte string is a story.
 //!
-//! After a head of four bytes, each step takes four: what happens, and three
-//! bytes of how. After every step, and at every commit between, what was
-//! promised must hold; in the end everything that failed is mended, and the
-//! books of servers and chain must come to agree.
+//! After every step, and at every commit between, what was promised must hold;
+//! in the end everything that failed is mended, and the books of servers and
+//! chain must come to agree.
 
 mod ending;
 mod request;
@@ -11,30 +10,23 @@ mod steps;
 mod world;
 
 use self::world::World;
-
-/// Steps of one run.
-const MAX_STEPS: usize = 96;
+use crate::simulation::story;
 
 /// Checks one story.
 pub fn check(data: &[u8]) {
-    let Some((head, story)) = data.split_first_chunk::<4>() else {
-        return;
-    };
-    let (steps, _) = story.as_chunks::<4>();
-    if steps.is_empty() {
-        return;
+    story::play(data, World::new);
+}
+
+impl story::World for World {
+    async fn happen(&mut self, step: [u8; 4]) {
+        World::happen(self, step).await;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let mut world = World::new(*head);
-        for step in steps.iter().take(MAX_STEPS) {
-            world.happen(*step).await;
-            world.check();
-        }
-        world.end().await;
-    });
+
+    fn check(&self) {
+        World::check(self);
+    }
+
+    async fn end(&mut self) {
+        World::end(self).await;
+    }
 }

@@ -41,6 +41,8 @@ pub(super) enum Kind {
 pub(super) enum Done {
     Decided(Box<Decision>, Asked),
     Captured(Result<Receipt, Failure>, Asked, u64),
+    /// A server has compared its records with the chain.
+    Looked(usize),
     /// Something that only the books judge.
     Worked,
 }
@@ -90,6 +92,7 @@ impl World {
     pub(super) fn told(&mut self, done: Done) {
         match done {
             Done::Worked => {}
+            Done::Looked(shop) => self.shops[shop].has_looked = true,
             Done::Decided(decision, asked) => self.decided(*decision, asked),
             Done::Captured(captured, asked, units) => {
                 if let Ok(Receipt::Session(receipt)) = captured {
@@ -113,6 +116,7 @@ impl World {
                 assert_eq!(asked.purpose, Purpose::Content);
                 lock(&self.site.audit).granted(asked.channel, &asked.challenge);
                 self.is_open_or_was(&asked);
+                self.knows_what_was_paid(&asked);
                 self.serving.push_back(Serving { grant, asked });
                 if self.serving.len() > 8 {
                     self.serving.pop_front();
@@ -148,6 +152,19 @@ impl World {
         assert!(
             shown.deposit > 0,
             "the chain never had this channel: {asked:?}"
+        );
+    }
+
+    /// SECURITY-CASES A28: what the chain has paid for more than any voucher of
+    /// the backup is not sold on, once a server has looked.
+    fn knows_what_was_paid(&self, asked: &Asked) {
+        let paid = self.paid.get(&asked.channel).copied().unwrap_or_default();
+        let record = self
+            .record(asked.channel)
+            .expect("a grant without a record");
+        assert!(
+            !self.shops[asked.shop].has_looked || record.accepted().base_units() >= paid,
+            "sold, and a voucher for {paid} is lost: {record:#?}"
         );
     }
 

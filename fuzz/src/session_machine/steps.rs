@@ -11,8 +11,9 @@ use mpp_tempo::{ChannelTerms, SessionProtocol, VoucherSignature};
 
 use super::request::{self, Done, Kind};
 use super::world::{Channel, PRICE, Serving, Streaming, World};
+use crate::simulation::crowd::patience;
 use crate::simulation::lock;
-use crate::simulation::site::patience;
+use crate::simulation::wallet::Fees;
 
 /// Channels of one run.
 const MAX_CHANNELS: usize = 5;
@@ -31,8 +32,9 @@ const SELECTORS: [[u8; 4]; 8] = [
 
 impl World {
     pub(super) async fn happen(&mut self, [what, one, two, how]: [u8; 4]) {
+        let what = what % 34;
         let shop = usize::from(how & 1);
-        match what % 32 {
+        match what {
             0..=3 => self.buy(one, two, how).await,
             4..=5 => self.capture(one, how).await,
             6 => self.give_up(one, two),
@@ -49,19 +51,17 @@ impl World {
                 .clock
                 .advance(i64::from(one as i8) * i64::from(two % 16)),
             18 => self.go_on(one, two % 64).await,
-            19 => {
-                if let Some(running) = self.running.pop_front() {
-                    self.finish(running).await;
-                }
-            }
+            19 => self.finish_first().await,
             20 => self.restart(shop),
             21 => self.shops[shop].process.life.end_after(one % 24 + 1),
             22 => self.shops[shop].process.break_write(one),
             23 => self.site.break_transaction(one, two, &SELECTORS),
             24 => self.site.hide_chain(one, two),
-            25 => self.site.reorg(one, two),
+            25 => self.reorg(one, two),
             26..=29 => self.work(what, one, two, how).await,
             30 => self.stream(one, two).await,
+            32 => self.back_up(),
+            33 => self.restore(),
             _ => (0..=one % 4).for_each(|_| self.site.node.mine()),
         }
     }
@@ -138,8 +138,9 @@ impl World {
         let payer = usize::from(one >> 1 & 1);
         let deposit = PRICE * u128::from(two % 12 + 1);
         let salt = self.channels.len() as u8 + 1;
+        let fees = fees(one & 8);
         let wallet = &self.payers[payer];
-        let (opening, terms) = wallet.open(self.payee.address(), protocol, deposit, salt);
+        let (opening, terms) = wallet.open(self.payee.address(), protocol, deposit, salt, fees);
         let first = PRICE * u128::from(two >> 6);
         let signed = wallet.voucher(&terms, first);
         let payload = request::open(&terms, opening.encode(), &signed);
@@ -169,7 +170,7 @@ impl World {
         let channel = &mut self.channels[place];
         channel.deposit += additional;
         let terms = channel.terms;
-        let transaction = self.payers[channel.payer].top_up(&terms, additional);
+        let transaction = self.payers[channel.payer].top_up(&terms, additional, fees(two & 8));
         let payload = request::top_up(&terms, transaction.encode(), additional);
         self.manage(&terms, &payload, Kind::TopUp, how).await;
     }
@@ -194,7 +195,7 @@ impl World {
             .await;
     }
 
-    /// SECURITY-CASES A9, A10, A11, A13, A35: refused, and nothing happens.
+    /// SECURITY-CASES A9, A10, A11, A13, A15, A35: refused, and nothing happens.
     async fn hostile(&mut self, which: u8, kind: u8, how: u8) {
         let Some(place) = self.pick(which) else {
             return;
@@ -202,7 +203,7 @@ impl World {
         let channel = &self.channels[place];
         let (terms, stranger) = (channel.terms, &self.payers[1 - channel.payer]);
         let amount = channel.signed + PRICE;
-        let payload = match kind % 5 {
+        let payload = match kind % 6 {
             0 => request::voucher(&terms, &stranger.voucher(&terms, amount)),
             1 => {
                 let above = PRICE * 1_000;
@@ -219,9 +220,18 @@ impl World {
                 request::voucher(&terms, &signed)
             }
             3 => request::close(&terms, &stranger.voucher(&terms, amount)),
-            _ => {
+            4 => {
                 let signed = stranger.voucher(&terms, PRICE);
                 request::open(&terms, channel.opening.clone(), &signed)
+            }
+            // Nobody's fees are paid for a voucher that is worth nothing (A15).
+            _ => {
+                let (payee, salt) = (self.payee.address(), 100 + kind % 100);
+                let payer = &self.payers[channel.payer];
+                let (opening, fresh) =
+                    payer.open(payee, terms.protocol, PRICE, salt, Fees::Sponsor);
+                let signed = stranger.voucher(&fresh, PRICE);
+                request::open(&fresh, opening.encode(), &signed)
             }
         };
         let shop = usize::from(how & 1);
@@ -229,7 +239,7 @@ impl World {
         if let Some(asked) = self.ask(shop, &terms, &payload, Kind::Hostile).await {
             self.send(asked, None).await;
         }
-        let is_calm = self.running.is_empty();
+        let is_calm = self.crowd.is_empty();
         assert!(
             !is_calm || self.site.node.transactions_mined() == mined,
             "sent for nothing (A35)"
@@ -327,13 +337,13 @@ impl World {
         };
         let channel = &mut self.channels[place];
         let wallet = &self.payers[channel.payer];
-        let transaction = match what % 32 {
+        let transaction = match what {
             11 => wallet.request_close(&channel.terms),
             12 => wallet.withdraw(&channel.terms),
             _ => {
                 let additional = PRICE * u128::from(two % 4 + 1);
                 channel.deposit += additional;
-                wallet.top_up(&channel.terms, additional)
+                wallet.top_up(&channel.terms, additional, Fees::Payer)
             }
         };
         // The chain may refuse it.
@@ -346,11 +356,12 @@ impl World {
         let server = self.shops[shop].process.server.clone();
         let channel = self.pick(one).map(|place| self.channels[place].id);
         let credit = Amount::new(PRICE / 2 * u128::from(two % 5));
+        let sees = !self.site.lags();
         let work = async move {
-            match (what % 32, channel) {
+            match (what, channel) {
                 (26, _) => {
-                    if server.ready().await.is_ok() {
-                        drop(server.catch_up().await);
+                    if server.ready().await.is_ok() && server.catch_up().await.is_ok() && sees {
+                        return Done::Looked(shop);
                     }
                 }
                 (27, _) if two & 1 == 0 => drop::<Result<Collected, _>>(server.settle().await),
@@ -363,5 +374,12 @@ impl World {
             Done::Worked
         };
         self.run(shop, work, patience(how)).await;
+    }
+}
+
+fn fees(sponsored: u8) -> Fees {
+    match sponsored {
+        0 => Fees::Payer,
+        _ => Fees::Sponsor,
     }
 }

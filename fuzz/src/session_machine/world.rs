@@ -14,20 +14,20 @@ use mpp_tempo::{ChannelId, ChannelTerms, SessionProtocol};
 
 use super::request::{Asked, Done};
 use crate::simulation::books::{BOTH, check_conservation};
-use crate::simulation::site::{Process, Running, Site};
+use crate::simulation::crowd::{Crowd, Ended};
+use crate::simulation::site::{Backup, Process, Site};
 use crate::simulation::wallet::{Wallet, ready};
 use crate::simulation::{NEVER, lock};
 
 /// What a unit costs, in base units.
 pub(super) const PRICE: u128 = 1_000;
 
-/// Requests that are under way at once.
-const MAX_RUNNING: usize = 6;
-
 /// One server process and what it sells, for each protocol version.
 pub(super) struct Shop {
     pub(super) process: Process,
     routes: [Route; 2],
+    /// It has compared its records with the chain since it was started.
+    pub(super) has_looked: bool,
 }
 
 /// A channel of one of the payers.
@@ -63,9 +63,13 @@ pub(super) struct World {
     pub(super) channels: Vec<Channel>,
     pub(super) serving: VecDeque<Serving>,
     pub(super) streaming: Option<Streaming>,
-    pub(super) running: VecDeque<Running<Done>>,
+    pub(super) crowd: Crowd<Done>,
     /// The last credential that was sent, to be sent again.
     pub(super) last: Option<Asked>,
+    /// What was stored at some time.
+    backup: Option<Backup>,
+    /// What the chain had paid out when a backup was put back.
+    pub(super) paid: HashMap<ChannelId, u128>,
     /// Receipts of idempotent requests, as they were first given.
     pub(super) receipts: HashMap<(ChannelId, u8), SessionReceipt>,
 }
@@ -81,8 +85,10 @@ impl World {
             channels: Vec::new(),
             serving: VecDeque::new(),
             streaming: None,
-            running: VecDeque::new(),
+            crowd: Crowd::new(),
             last: None,
+            backup: None,
+            paid: HashMap::new(),
             receipts: HashMap::new(),
             site,
         };
@@ -92,8 +98,8 @@ impl World {
 
     /// Starts a server, configured as the head of the story says.
     fn start(&self) -> Shop {
-        let [finality, policy, ..] = self.head;
-        let finality = u64::from(finality % 3);
+        let [_, policy, sponsors, _] = self.head;
+        let finality = self.finality();
         let mut follow = FollowPolicy::default();
         follow.finality_depth = finality;
         follow.unfinal_cap = Amount::new(2 * PRICE);
@@ -115,21 +121,63 @@ impl World {
         let process = self.site.start(follow, settlement);
         let routes = BOTH.map(|protocol| {
             let offer = process.server.session().amount("0.001").protocol(protocol);
+            let offer = match sponsors & 1 {
+                0 => offer,
+                _ => offer.fee_payer(),
+            };
             Route::new("/unit", [offer.build().unwrap()]).unwrap()
         });
-        Shop { process, routes }
+        Shop {
+            process,
+            routes,
+            has_looked: false,
+        }
+    }
+
+    /// So many blocks must follow before something is final.
+    pub(super) fn finality(&self) -> u64 {
+        (self.head[0] % 3).into()
     }
 
     /// The process dies and another takes its place.
     pub(super) fn restart(&mut self, shop: usize) {
         self.shops[shop].process.life.end_after(0);
-        self.running.retain(|running| running.process != shop);
+        self.crowd.forget(shop);
         self.serving.retain(|serving| serving.asked.shop != shop);
         let of_shop = |streaming: &Streaming| streaming.asked.shop == shop;
         if self.streaming.as_ref().is_some_and(of_shop) {
             self.streaming = None;
         }
         self.shops[shop] = self.start();
+    }
+
+    pub(super) fn back_up(&mut self) {
+        self.backup = Some(self.site.backup());
+    }
+
+    /// SECURITY-CASES A28: both servers find an old backup in place of their
+    /// store.
+    pub(super) fn restore(&mut self) {
+        let Some(backup) = self.backup.take() else {
+            return;
+        };
+        self.site.restore(&backup);
+        for shop in 0..self.shops.len() {
+            self.restart(shop);
+        }
+        self.receipts.clear();
+        let paid = self.channels.iter().filter_map(|channel| {
+            let there = self.site.node.channel(channel.terms.protocol, channel.id)?;
+            Some((channel.id, there.settled.base_units()))
+        });
+        self.paid = paid.collect();
+        self.backup = Some(backup);
+    }
+
+    pub(super) fn reorg(&mut self, depth: u8, fate: u8) {
+        self.site.reorg(depth, fate);
+        // What was paid out may have been taken back.
+        self.paid.clear();
     }
 
     pub(super) fn route(&self, shop: usize, protocol: SessionProtocol) -> &Route {
@@ -154,6 +202,7 @@ impl World {
             .collect();
         check_conservation(&self.site.node, &channels);
         lock(&self.site.audit).require_clean();
+        self.site.check_sponsor();
     }
 
     /// Lets a server work: to the end, or so many polls for now.
@@ -163,42 +212,30 @@ impl World {
         work: impl Future<Output = Done> + 'static,
         polls: Option<u8>,
     ) {
-        let life = self.shops[shop].process.life.clone();
-        let running = Running::new(shop, life, work);
-        match polls.filter(|_| self.running.len() < MAX_RUNNING) {
-            Some(polls) => self.poll(running, polls).await,
-            None => self.finish(running).await,
-        }
+        let process = (shop, self.shops[shop].process.life.clone());
+        let ended = self.crowd.run(&self.site, process, work, polls).await;
+        self.ended(ended);
     }
 
     /// Lets something that is under way go on.
     pub(super) async fn go_on(&mut self, which: u8, polls: u8) {
-        let which = usize::from(which).checked_rem(self.running.len());
-        if let Some(running) = which.and_then(|which| self.running.remove(which)) {
-            self.poll(running, polls).await;
-        }
+        let ended = self.crowd.go_on(which, polls).await;
+        self.ended(ended);
     }
 
-    async fn poll(&mut self, running: Running<Done>, polls: u8) {
-        let shop = running.process;
-        match running.poll(polls).await {
-            Ok(done) => self.done(shop, done),
-            Err(running) => self.running.push_back(running),
-        }
+    /// Lets what began first go on to its end.
+    pub(super) async fn finish_first(&mut self) {
+        let ended = self.crowd.finish_first(&self.site).await;
+        self.ended(ended);
     }
 
-    pub(super) async fn finish(&mut self, running: Running<Done>) {
-        let ended = running.finish(&mut self.running, &self.site).await;
+    fn ended(&mut self, ended: Ended<Done>) {
         for (shop, done) in ended {
-            self.done(shop, done);
-        }
-    }
-
-    fn done(&mut self, shop: usize, done: Option<Done>) {
-        self.site.look();
-        match done {
-            Some(done) => self.told(done),
-            None => self.restart(shop),
+            self.site.look();
+            match done {
+                Some(done) => self.told(done),
+                None => self.restart(shop),
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The rules of PROTOCOL 5.6 and SECURITY-CASES, checked at every commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use alloy_primitives::B256;
 use mpp_core::{Amount, ChallengeId, SessionReceipt};
 use mpp_devnet::Devnet;
 use mpp_server::session::record::{ChannelRecord, LedgerKind, Phase, Quarantine};
@@ -17,13 +18,43 @@ use super::outbox;
 pub(crate) struct Audit {
     pub(crate) books: Books,
     pub(crate) cash: Cashbook,
-    accounts: HashMap<ChannelId, Account>,
+    accounts: Accounts,
+    lost: Lost,
+    /// A node has been behind.
+    lagged: bool,
     /// The first rule that was broken.
     broken: Option<String>,
 }
 
-/// What was committed of one channel.
+/// When nobody has to wait for a transaction any more.
 #[derive(Debug, Default)]
+pub(crate) struct Lost {
+    /// What a node has refused, or the chain undone.
+    over: HashSet<B256>,
+    /// The later of the times on the clocks of chain and servers, in Unix
+    /// seconds.
+    now: u64,
+}
+
+impl Lost {
+    /// A transaction is given up only when it can not be mined any more.
+    pub(crate) fn check(&self, transaction: B256, valid_before: Option<u64>) -> Result<(), String> {
+        let is_late = valid_before.is_some_and(|end| end <= self.now);
+        if is_late || self.over.contains(&transaction) {
+            return Ok(());
+        }
+        Err(format!(
+            "given up at {}, and can be mined until {valid_before:?}: {transaction}",
+            self.now
+        ))
+    }
+}
+
+/// What was promised, by channel.
+pub(crate) type Accounts = HashMap<ChannelId, Account>;
+
+/// What was committed of one channel.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Account {
     /// The most that was ever spent.
     most_spent: u128,
@@ -53,10 +84,24 @@ impl Audit {
         }
     }
 
-    /// Blocks are about to be replaced.
-    pub(crate) fn reorged(&mut self) {
-        self.books.reorged();
+    /// So many blocks are about to be replaced.
+    pub(crate) fn reorged(&mut self, depth: u64) {
+        self.books.reorged(depth);
         self.cash.reorged();
+    }
+
+    pub(crate) fn accounts(&self) -> Accounts {
+        self.accounts.clone()
+    }
+
+    /// What was promised since a backup is forgotten, but the chain still pays
+    /// for what was spent then.
+    pub(crate) fn restored(&mut self, then: &Accounts) {
+        for (id, account) in &mut self.accounts {
+            let most_spent = account.most_spent;
+            *account = then.get(id).cloned().unwrap_or_default();
+            account.most_spent = most_spent;
+        }
     }
 
     pub(crate) fn note(&mut self, checked: Result<(), String>) {
@@ -88,9 +133,25 @@ impl Audit {
         }
     }
 
+    /// A node has refused a transaction, or the chain has undone it.
+    pub(crate) fn over(&mut self, transaction: B256) {
+        self.lost.over.insert(transaction);
+    }
+
+    /// A node does not show its newest blocks.
+    pub(crate) fn lagged(&mut self) {
+        self.lagged = true;
+    }
+
+    /// It is so late, on the clock that is ahead.
+    pub(crate) fn is_late(&mut self, now: u64) {
+        self.lost.now = now;
+    }
+
+    /// Documents that were made durable.
     pub(crate) fn written(&mut self, before: &[Option<Document>], writes: &[DocumentWrite]) {
-        let checked = outbox::check(before, writes);
-        self.note(checked.and_then(|()| self.cash.check(before, writes)));
+        let checked = outbox::check(before, writes, &self.lost);
+        self.note(checked.and_then(|()| self.cash.check(before, writes, &self.lost)));
     }
 
     /// A commit that was made durable.
@@ -121,11 +182,19 @@ impl Audit {
             !is_closed || shown.is_finalized,
             "closed, and the chain never showed that (A33)",
         )?;
-        let reorged = self.books.reorgs > 0;
+        if let (Some(Phase::Opening(sent)), Phase::Failed) =
+            (before.map(|before| &before.phase), &next.phase)
+        {
+            self.lost.check(sent.hash, Some(sent.valid_before))?;
+        }
+        let seen = Seen {
+            reorged: self.books.reorgs > 0,
+            lagged: self.lagged,
+        };
         let account = self.accounts.entry(next.id).or_default();
         match before {
             Some(before) => {
-                monotone(before, next, reorged)?;
+                monotone(before, next, seen)?;
                 account.money(before, write)?;
                 account.service(before, next)?;
             }
@@ -241,7 +310,16 @@ fn bounds(next: &ChannelRecord) -> Result<(), String> {
     Ok(())
 }
 
-fn monotone(before: &ChannelRecord, next: &ChannelRecord, reorged: bool) -> Result<(), String> {
+/// Why the chain may have shown less than it did before.
+#[derive(Clone, Copy)]
+struct Seen {
+    reorged: bool,
+    /// A server that has just begun can not tell a node that is behind from one
+    /// whose newest blocks are gone. It stops selling until it sees them again.
+    lagged: bool,
+}
+
+fn monotone(before: &ChannelRecord, next: &ChannelRecord, seen: Seen) -> Result<(), String> {
     rule(
         next.units >= before.units && next.stream >= before.stream,
         "a count went back",
@@ -255,7 +333,13 @@ fn monotone(before: &ChannelRecord, next: &ChannelRecord, reorged: bool) -> Resu
         is_claim || next.accepted() >= before.accepted(),
         "an accepted voucher was lost",
     )?;
-    if reorged {
+    if seen.reorged {
+        return Ok(());
+    }
+    let was_closed = matches!(before.phase, Phase::Closed { .. });
+    let is_closed = matches!(next.phase, Phase::Closed { .. });
+    rule(!was_closed || is_closed, "a closed channel came back (A13)")?;
+    if seen.lagged {
         return Ok(());
     }
     rule(
@@ -265,10 +349,7 @@ fn monotone(before: &ChannelRecord, next: &ChannelRecord, reorged: bool) -> Resu
     rule(
         next.settled >= before.settled,
         "what is settled went back without a reorganization",
-    )?;
-    let was_closed = matches!(before.phase, Phase::Closed { .. });
-    let is_closed = matches!(next.phase, Phase::Closed { .. });
-    rule(!was_closed || is_closed, "a closed channel came back (A13)")
+    )
 }
 
 impl Account {

@@ -29,6 +29,8 @@ pub(crate) struct Books {
     /// Blocks below were read.
     next_block: u64,
     pub(crate) reorgs: usize,
+    /// So many blocks were replaced at once.
+    pub(crate) deepest: u64,
 }
 
 impl Books {
@@ -59,7 +61,8 @@ impl Books {
     }
 
     /// Blocks were replaced: their numbers will be used again.
-    pub(crate) fn reorged(&mut self) {
+    pub(crate) fn reorged(&mut self, depth: u64) {
+        self.deepest = self.deepest.max(depth);
         self.next_block = 0;
         self.reorgs += 1;
     }

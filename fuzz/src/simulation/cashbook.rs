@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use mpp_core::ChallengeId;
 use mpp_devnet::{Devnet, LogQuery};
-use mpp_server::charge::record::{ChargeDocument, ChargeId, ChargeRecord};
+use mpp_server::charge::record::{ChargeDocument, ChargeId, ChargeRecord, ChargeState};
 use mpp_server::charge::refund::{RefundDocument, RefundState};
 use mpp_server::store::codec::decode_document;
 use mpp_server::store::{Document, DocumentKind, DocumentWrite};
 use mpp_tempo::network::PATH_USD;
+
+use super::audit::Lost;
 
 /// What the chain has ever shown of transfers, also in blocks that are gone.
 #[derive(Debug, Default)]
@@ -91,6 +93,7 @@ impl Cashbook {
         &self,
         before: &[Option<Document>],
         writes: &[DocumentWrite],
+        lost: &Lost,
     ) -> Result<(), String> {
         for (before, write) in before.iter().zip(writes) {
             let old = before.as_ref().map(|old| &old.value);
@@ -99,7 +102,7 @@ impl Cashbook {
                 DocumentKind::Charge => {
                     let old: Option<ChargeDocument> =
                         old.map(|old| read(write, old)).transpose()?;
-                    self.charge(old, &read(write, new)?)?;
+                    self.charge(old, &read(write, new)?, lost)?;
                 }
                 DocumentKind::Refund => {
                     let old: Option<RefundDocument> =
@@ -112,9 +115,19 @@ impl Cashbook {
         Ok(())
     }
 
-    fn charge(&self, old: Option<ChargeDocument>, new: &ChargeDocument) -> Result<(), String> {
+    fn charge(
+        &self,
+        old: Option<ChargeDocument>,
+        new: &ChargeDocument,
+        lost: &Lost,
+    ) -> Result<(), String> {
         match (old, new) {
             (Some(ChargeDocument::Record(old)), ChargeDocument::Record(new)) => {
+                if let (ChargeState::Sent { sent, .. }, ChargeState::Released) =
+                    (&old.state, &new.state)
+                {
+                    lost.check(sent.hash, sent.valid_before)?;
+                }
                 self.proceeds(&old, new)
             }
             (None, ChargeDocument::Record(new)) => rule(

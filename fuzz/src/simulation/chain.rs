@@ -9,6 +9,7 @@ use mpp_tempo::chain::{
     BlockInfo, ChainClient, ChainError, ChainLog, ChannelRef, FeeQuote, LogFilter, Simulated,
     Simulation, TxReceipt,
 };
+use mpp_tempo::tx::SignedTx;
 use mpp_tempo::{ChannelId, ChannelView, SessionProtocol};
 
 use super::audit::Audit;
@@ -24,6 +25,12 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    fn note(&self, receipt: Option<&TxReceipt>) {
+        if let Some(receipt) = receipt.filter(|receipt| !receipt.success) {
+            lock(&self.audit).over(receipt.hash);
+        }
+    }
+
     /// A call after which the chain may be another.
     async fn call<T>(&self, call: impl Future<Output = T>) -> T {
         let call = async {
@@ -55,11 +62,25 @@ impl ChainClient for Chain {
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {
-        self.call(self.node.send_and_wait(raw)).await
+        let hash = SignedTx::decode(&raw).map(|transaction| transaction.hash());
+        let sending = async {
+            let sent = self.node.send_and_wait(raw).await;
+            if let (Ok(hash), Err(ChainError::Rejected { .. })) = (hash, &sent) {
+                lock(&self.audit).over(hash);
+            }
+            self.note(sent.as_ref().ok());
+            sent
+        };
+        self.call(sending).await
     }
 
     async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError> {
-        self.call(ChainClient::receipt(&self.node, hash)).await
+        let looking = async {
+            let found = ChainClient::receipt(&self.node, hash).await;
+            self.note(found.as_ref().ok().and_then(Option::as_ref));
+            found
+        };
+        self.call(looking).await
     }
 
     async fn logs(&self, filter: LogFilter) -> Result<Vec<ChainLog>, ChainError> {

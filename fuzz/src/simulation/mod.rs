@@ -11,10 +11,12 @@ pub(crate) mod books;
 pub(crate) mod cashbook;
 pub(crate) mod chain;
 pub(crate) mod clock;
+pub(crate) mod crowd;
 pub(crate) mod life;
 pub(crate) mod outbox;
 pub(crate) mod site;
 pub(crate) mod store;
+pub(crate) mod story;
 pub(crate) mod wallet;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

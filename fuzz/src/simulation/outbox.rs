@@ -4,6 +4,8 @@ use mpp_server::store::codec::decode_document;
 use mpp_server::store::{Document, DocumentKind, DocumentWrite};
 use serde::Deserialize;
 
+use super::audit::Lost;
+
 type Hash = [u8; 32];
 
 /// The stored form of an effect, as far as it is looked at; what follows is
@@ -98,7 +100,11 @@ fn read(kind: DocumentKind, document: &[u8]) -> Result<Effect, String> {
 }
 
 /// Checks one write of documents.
-pub(crate) fn check(before: &[Option<Document>], writes: &[DocumentWrite]) -> Result<(), String> {
+pub(crate) fn check(
+    before: &[Option<Document>],
+    writes: &[DocumentWrite],
+    lost: &Lost,
+) -> Result<(), String> {
     let kinds = [DocumentKind::Effect, DocumentKind::FinishedEffect];
     for (before, write) in before.iter().zip(writes) {
         if !kinds.contains(&write.key.kind) {
@@ -115,7 +121,7 @@ pub(crate) fn check(before: &[Option<Document>], writes: &[DocumentWrite]) -> Re
             .transpose()?;
         match (write.key.kind, old, new) {
             (DocumentKind::Effect, None, Some(new)) => begun(&new)?,
-            (DocumentKind::Effect, Some(old), Some(new)) => moved(&old, &new)?,
+            (DocumentKind::Effect, Some(old), Some(new)) => moved(&old, &new, lost)?,
             (DocumentKind::Effect, Some(old), None) => ended(&old, writes)?,
             (DocumentKind::FinishedEffect, Some(old), Some(new)) if old.state != new.state => {
                 return Err(format!("what is over has changed: {old:?} to {new:?}"));
@@ -136,12 +142,20 @@ fn begun(new: &Effect) -> Result<(), String> {
     Err(format!("an effect begins in the middle: {new:?}"))
 }
 
-fn moved(old: &Effect, new: &Effect) -> Result<(), String> {
+fn moved(old: &Effect, new: &Effect, lost: &Lost) -> Result<(), String> {
     let is_kept = new.attempts.starts_with(&old.attempts) && old.id == new.id;
     let is_new = new.attempts.len() > old.attempts.len();
     let begins_again = new.state == State::Prepared && old.state != State::Prepared;
     if !is_kept || !old.state.may_become(new.state) || is_new != begins_again {
         return Err(format!("an effect went from {old:?} to {new:?}"));
+    }
+    let is_given_up = matches!(new.state, State::Expired | State::Refused);
+    if let Some(newest) = new
+        .attempts
+        .last()
+        .filter(|_| is_given_up && old.state != new.state)
+    {
+        lost.check(newest.hash.into(), Some(newest.valid_before))?;
     }
     let same = old.items.iter().zip(&new.items).all(|(old, new)| {
         (old.channel, old.is_close, old.amount) == (new.channel, new.is_close, new.amount)

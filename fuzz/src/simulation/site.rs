@@ -1,34 +1,38 @@
 //! What all processes share, and how one begins and ends.
 
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::Duration;
 
+use alloy_primitives::U256;
 use mpp_core::{Realm, SecretKey};
 use mpp_devnet::{Devnet, DevnetConfig, Outage, Reorged, TimeSource, Times};
 use mpp_server::clock::Clock as _;
-use mpp_server::{FollowPolicy, MemoryStore, PaymentServer, SettlePolicy};
+use mpp_server::{FollowPolicy, MemoryStore, PaymentServer, SettlePolicy, SponsorBudget};
+use mpp_tempo::Signer as _;
+use mpp_tempo::network::PATH_USD;
 
-use super::audit::Audit;
+use super::audit::{Accounts, Audit};
 use super::chain::Chain;
 use super::clock::Steered;
-use super::life::{Life, step};
+use super::life::Life;
 use super::store::{Store, WriteFault};
 use super::wallet::key;
 use super::{NEVER, START, lock};
 
-/// So often something is polled alone.
-const PATIENCE: u8 = 100;
-
-/// Seconds between blocks, for whoever waits for them.
-const BLOCK_TIME: u32 = 5;
-
-/// Nothing takes longer.
-const MAX_BLOCKS: usize = 1_000;
-
 /// The account that pays fees for others.
 const SPONSOR: usize = 3;
+
+/// What the sponsor gives in all, in attodollars: some transactions' fees.
+const BUDGET: SponsorBudget = SponsorBudget {
+    window: NEVER,
+    per_payer: U256::from_limbs([8_000_000_000_000_000, 0, 0, 0]),
+    per_range: U256::MAX,
+    total: U256::from_limbs([12_000_000_000_000_000, 0, 0, 0]),
+};
+
+/// The same in base units, with what rounding up may add to each fee.
+const MOST_FEES: u128 = 12_000 + 200;
 
 /// The chain, the store and the clock.
 #[derive(Debug)]
@@ -37,6 +41,18 @@ pub(crate) struct Site {
     pub(crate) clock: Steered,
     pub(crate) truth: MemoryStore,
     pub(crate) audit: Arc<Mutex<Audit>>,
+    /// What the sponsor had in the beginning, in base units.
+    purse: u128,
+    /// Backups that were put back; each gives the sponsor's budget back, too.
+    restored: u128,
+    lagging: AtomicBool,
+}
+
+/// What was stored at one time, and what had been promised by then.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    store: MemoryStore,
+    accounts: Accounts,
 }
 
 /// One server process.
@@ -49,17 +65,53 @@ pub(crate) struct Process {
 
 impl Site {
     pub(crate) fn new() -> Self {
+        mpp_server::reproducible::seed(0);
         let node = Devnet::new(DevnetConfig {
             time: TimeSource::Fixed(START),
             // A dropped transaction is waited for in simulated time only.
             sync_timeout: Duration::from_millis(20),
             ..DevnetConfig::default()
         });
-        Self {
+        let mut site = Self {
             node,
             clock: Steered::new(),
             truth: MemoryStore::new(),
             audit: Arc::default(),
+            purse: 0,
+            restored: 0,
+            lagging: AtomicBool::new(false),
+        };
+        site.purse = site.left();
+        site
+    }
+
+    /// What the sponsor has, in base units.
+    fn left(&self) -> u128 {
+        let sponsor = key(&self.node, SPONSOR).address();
+        self.node.balance(PATH_USD, sponsor).base_units()
+    }
+
+    /// SECURITY-CASES A15: the sponsor gives no more than its budget.
+    pub(crate) fn check_sponsor(&self) {
+        let fees = self.purse.saturating_sub(self.left());
+        assert!(
+            fees <= MOST_FEES * (1 + self.restored),
+            "the sponsor has paid {fees}"
+        );
+    }
+
+    /// Puts a backup in the place of the store. No process that uses the store
+    /// may live on.
+    pub(crate) fn restore(&mut self, backup: &Backup) {
+        self.truth = backup.store.backup();
+        self.restored += 1;
+        lock(&self.audit).restored(&backup.accounts);
+    }
+
+    pub(crate) fn backup(&self) -> Backup {
+        Backup {
+            store: self.truth.backup(),
+            accounts: lock(&self.audit).accounts(),
         }
     }
 
@@ -69,6 +121,8 @@ impl Site {
         let store = Store {
             truth: self.truth.clone(),
             audit: Arc::clone(&self.audit),
+            node: self.node.clone(),
+            clock: self.clock.clone(),
             life: life.clone(),
             faults: Arc::default(),
         };
@@ -85,6 +139,7 @@ impl Site {
             .chain(chain)
             .account(key(&self.node, 0))
             .fee_payer(key(&self.node, SPONSOR))
+            .sponsor_budget(BUDGET)
             .store(store.clone())
             .clock(self.clock.clone())
             .watch_every(NEVER)
@@ -141,12 +196,22 @@ impl Site {
         let faults = self.node.faults();
         match kind % 4 {
             0 => faults.set_outage(Outage::Refusing),
-            1 => faults.lag_reads((two % 4).into()),
+            1 => {
+                faults.lag_reads((two % 4).into());
+                self.lagging.store(two % 4 != 0, Ordering::SeqCst);
+                lock(&self.audit).lagged();
+            }
             _ => {
+                self.lagging.store(false, Ordering::SeqCst);
                 faults.set_outage(Outage::None);
                 faults.lag_reads(0);
             }
         }
+    }
+
+    /// Whether the node does not show its newest blocks.
+    pub(crate) fn lags(&self) -> bool {
+        self.lagging.load(Ordering::SeqCst)
     }
 
     pub(crate) fn reorg(&self, depth: u8, fate: u8) {
@@ -156,14 +221,16 @@ impl Site {
         } else {
             Reorged::Lost
         };
-        lock(&self.audit).reorged();
-        self.node.faults().reorg((depth % 5 + 1).into(), fate);
+        let depth = u64::from(depth % 5 + 1);
+        lock(&self.audit).reorged(depth);
+        self.node.faults().reorg(depth, fate);
         self.look();
     }
 
     /// Nothing fails any more, and all clocks show the later time.
     pub(crate) fn mend(&self) {
         self.node.faults().clear();
+        self.lagging.store(false, Ordering::SeqCst);
         let behind = self.node.now() as i64 - self.clock.now().as_secs();
         self.clock.advance(behind.max(0));
         self.node
@@ -179,86 +246,4 @@ impl Process {
             _ => WriteFault::Conflicts,
         });
     }
-}
-
-/// Something that a server is doing for somebody.
-pub(crate) struct Running<T> {
-    pub(crate) process: usize,
-    work: std::pin::Pin<Box<dyn Future<Output = Option<T>>>>,
-}
-
-impl<T> Running<T> {
-    /// Work of a process; `None` comes of it when that dies.
-    pub(crate) fn new(process: usize, life: Life, work: impl Future<Output = T> + 'static) -> Self {
-        let work = Box::pin(async move {
-            tokio::select! {
-                biased;
-                () = life.over() => None,
-                done = work => Some(done),
-            }
-        });
-        Self { process, work }
-    }
-
-    /// Polls so often, with everything else in between; `Err` if it goes on.
-    pub(crate) async fn poll(mut self, polls: u8) -> Result<Option<T>, Self> {
-        for _ in 0..polls {
-            let work = &mut self.work;
-            let poll = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context)));
-            if let Poll::Ready(done) = poll.await {
-                return Ok(done);
-            }
-            step().await;
-        }
-        Err(self)
-    }
-
-    /// Works to the end. What waits for others that are half way, such as for a
-    /// lock, lets them go on; those that end thereby are returned, too. What
-    /// waits for blocks gets them.
-    pub(crate) async fn finish(
-        self,
-        others: &mut VecDeque<Self>,
-        site: &Site,
-    ) -> Vec<(usize, Option<T>)> {
-        let process = self.process;
-        let mut running = match self.poll(PATIENCE).await {
-            Ok(done) => return vec![(process, done)],
-            Err(running) => running,
-        };
-        let mut ended = Vec::new();
-        let mut working = std::future::poll_fn(|context| {
-            if let Poll::Ready(done) = running.work.as_mut().poll(context) {
-                return Poll::Ready(done);
-            }
-            let mut place = 0;
-            while let Some(other) = others.get_mut(place) {
-                match other.work.as_mut().poll(context) {
-                    Poll::Ready(done) => ended.push((other.process, done)),
-                    Poll::Pending => {
-                        place += 1;
-                        continue;
-                    }
-                }
-                drop(others.remove(place));
-            }
-            Poll::Pending
-        });
-        let pause = Duration::from_secs(BLOCK_TIME.into());
-        for _ in 0..MAX_BLOCKS {
-            match tokio::time::timeout(pause, &mut working).await {
-                Ok(done) => {
-                    ended.push((process, done));
-                    return ended;
-                }
-                Err(_) => site.pass(BLOCK_TIME),
-            }
-        }
-        panic!("it never ends");
-    }
-}
-
-/// How long a server may work now: to the end, or a few polls.
-pub(crate) fn patience(how: u8) -> Option<u8> {
-    (how & 0x80 != 0).then_some((how >> 2) & 0x1f)
 }

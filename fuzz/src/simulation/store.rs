@@ -1,21 +1,25 @@
 //! A server's way to the store that both share.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use alloy_primitives::B256;
 use mpp_core::Timestamp;
+use mpp_devnet::Devnet;
 use mpp_server::MemoryStore;
+use mpp_server::clock::Clock as _;
 use mpp_server::store::{
     ChannelStore, Claim, ClaimKey, Commit, Document, DocumentKey, DocumentPage, DocumentWrite,
     Durability, LedgerPage, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome, Version,
-    Versioned, Write, Written,
+    Versioned, Write, Written, codec,
 };
 use mpp_tempo::ChannelId;
 
 use super::audit::Audit;
+use super::clock::Steered;
 use super::life::Life;
 use super::lock;
+use crate::trace;
 
 /// What goes wrong with a write.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,8 @@ pub(crate) enum WriteFault {
 pub(crate) struct Store {
     pub(crate) truth: MemoryStore,
     pub(crate) audit: Arc<Mutex<Audit>>,
+    pub(crate) node: Devnet,
+    pub(crate) clock: Steered,
     pub(crate) life: Life,
     pub(crate) faults: Arc<Mutex<VecDeque<WriteFault>>>,
 }
@@ -45,8 +51,26 @@ impl Store {
         }
     }
 
+    /// The audit, which knows the time.
+    fn audit(&self) -> MutexGuard<'_, Audit> {
+        let servers = u64::try_from(self.clock.now().as_secs()).unwrap_or_default();
+        let now = self.node.now().max(servers);
+        let mut audit = lock(&self.audit);
+        audit.is_late(now);
+        audit
+    }
+
     fn fault(&self) -> Option<WriteFault> {
         lock(&self.faults).pop_front()
+    }
+}
+
+/// Adds what becomes durable to the checksum of the run.
+fn note(write: &Write) {
+    let record = codec::encode_record(&write.next);
+    trace::note(&record.expect("a record can be written"));
+    if let Some(entry) = &write.entry {
+        trace::note(&codec::encode_entry(entry).expect("an entry can be written"));
     }
 }
 
@@ -70,8 +94,9 @@ impl ChannelStore for Store {
             let before = self.truth.load(write.next.id).await?;
             let done = self.truth.commit(write.clone()).await?;
             if let Commit::Done(_) = done {
+                note(&write);
                 let before = before.map(|before| before.record);
-                lock(&self.audit).committed(before.as_ref(), &write);
+                self.audit().committed(before.as_ref(), &write);
             }
             match fault {
                 None => Ok(done),
@@ -93,6 +118,7 @@ impl ChannelStore for Store {
             if let Some(WriteFault::Fails) = fault {
                 return Err(lost());
             }
+            trace::note(value.as_slice());
             let claim = self.truth.claim(key, value, expires, now).await;
             match fault {
                 Some(WriteFault::AnswerLost) => Err(lost()),
@@ -140,7 +166,11 @@ impl ChannelStore for Store {
             }
             let done = self.truth.write_documents(writes.clone()).await?;
             if done == Written::Done {
-                lock(&self.audit).written(&before, &writes);
+                for write in &writes {
+                    trace::note(write.key.id.as_slice());
+                    trace::note(write.value.as_deref().unwrap_or_default());
+                }
+                self.audit().written(&before, &writes);
             }
             match fault {
                 None => Ok(done),

@@ -24,7 +24,14 @@ thread_local! {
 }
 
 /// What tells two openings of one account apart.
-type OpenKey = (SessionProtocol, u128, u8, u64);
+type OpenKey = (SessionProtocol, u128, u8, u64, Fees);
+
+/// Who pays the fees of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Fees {
+    Payer,
+    Sponsor,
+}
 
 /// So many signatures are kept.
 const KEPT: usize = 20_000;
@@ -81,8 +88,12 @@ impl Wallet {
         protocol: SessionProtocol,
         deposit: u128,
         salt: u8,
+        fees: Fees,
     ) -> (SignedTx, ChannelTerms) {
-        let key = (self.address(), (protocol, deposit, salt, self.node.now()));
+        let key = (
+            self.address(),
+            (protocol, deposit, salt, self.node.now(), fees),
+        );
         let known = OPENINGS.with_borrow(|openings| openings.get(&key).cloned());
         if let Some(known) = known {
             return known;
@@ -97,7 +108,7 @@ impl Wallet {
             salt: B256::repeat_byte(salt),
             authorized_signer: Address::ZERO,
         };
-        let unsigned = build::open(&self.context(gas::open(protocol)), &params).unwrap();
+        let unsigned = build::open(&self.context_for(gas::open(protocol), fees), &params).unwrap();
         let terms = unsigned.open_terms(&params, self.address());
         let opening = (self.sign(unsigned), terms);
         OPENINGS.with_borrow_mut(|openings| {
@@ -109,8 +120,8 @@ impl Wallet {
         opening
     }
 
-    pub(crate) fn top_up(&self, terms: &ChannelTerms, additional: u128) -> SignedTx {
-        let context = self.context(gas::TOP_UP);
+    pub(crate) fn top_up(&self, terms: &ChannelTerms, additional: u128, fees: Fees) -> SignedTx {
+        let context = self.context_for(gas::TOP_UP, fees);
         self.sign(build::top_up(&context, terms, Amount::new(additional)).unwrap())
     }
 
@@ -130,6 +141,10 @@ impl Wallet {
 
     /// Of a transaction that is valid now, on the chain's clock.
     pub(crate) fn context(&self, gas_limit: u64) -> TxContext {
+        self.context_for(gas_limit, Fees::Payer)
+    }
+
+    pub(crate) fn context_for(&self, gas_limit: u64, fees: Fees) -> TxContext {
         TxContext {
             chain_id: 42_431,
             now: Timestamp::from_secs(self.node.now() as i64),
@@ -140,8 +155,11 @@ impl Wallet {
                 max_priority_fee_per_gas: 0,
                 gas_limit,
             },
-            fee_mode: FeeMode::SelfPaid {
-                fee_token: PATH_USD,
+            fee_mode: match fees {
+                Fees::Payer => FeeMode::SelfPaid {
+                    fee_token: PATH_USD,
+                },
+                Fees::Sponsor => FeeMode::Sponsored,
             },
         }
     }

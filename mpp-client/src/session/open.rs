@@ -21,6 +21,7 @@ use crate::event::ClientEvent;
 use crate::offer::Offer;
 use crate::origin::Origin;
 use crate::payer::Payer;
+use crate::random::random;
 
 /// Seconds of validity that must be left for a transaction to be sent again.
 const RESEND_SECS: u64 = 3;
@@ -138,7 +139,7 @@ impl Payer {
             token: key.token,
             operator: key.operator,
             deposit,
-            salt: B256::from(rand::random::<[u8; 32]>()),
+            salt: B256::from(random::<[u8; 32]>()),
             authorized_signer: payer,
         };
         let fee_mode = fee_mode(offer, key.token);

@@ -9,6 +9,7 @@ use mpp_tempo::tx::{BuildError, FeeMode, SignedTx, TxContext, TxFees, UnsignedTx
 
 use crate::error::ClientError;
 use crate::payer::Payer;
+use crate::random::random;
 
 /// How long a transaction may be mined. Chains take at most 30 s for expiring nonces, and the
 /// clocks of client and chain may differ a little (PROTOCOL 4).
@@ -59,7 +60,7 @@ impl Payer {
                 gas_limit,
             },
             fee_mode,
-            valid_after: Some(rand::random_range(1..seconds.max(2))),
+            valid_after: Some(random::<u64>().checked_rem(seconds).unwrap_or(0).max(1)),
         })
     }
 

@@ -10,7 +10,10 @@ use super::{
     body::BodyBinding,
     issuer::{Issuer, Model, Models},
 };
-use crate::error::{Failure, Misuse};
+use crate::{
+    error::{Failure, Misuse},
+    random::random,
+};
 
 /// A future on the heap, as trait objects need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -249,7 +252,7 @@ impl Route {
     pub(super) fn opaque(&self, reuse: Reuse) -> EncodedJson {
         let scope = &self.0.scope;
         let once = || {
-            let nonce = hex::encode(rand::random::<[u8; 16]>());
+            let nonce = hex::encode(random::<[u8; 16]>());
             EncodedJson::from_value(&serde_json::json!({ "nonce": nonce, "scope": scope })).ok()
         };
         match reuse {

@@ -187,8 +187,9 @@ impl Meter {
             let waited = tab.till.changed(tab.channel_id, version);
             let waited = tokio::time::timeout_at(until, waited);
             tokio::select! {
-                waited = waited => waited.map_err(|_| StreamEnd::NoVoucher)??,
+                biased;
                 () = tab.till.service().ended() => return Err(StreamEnd::ShuttingDown),
+                waited = waited => waited.map_err(|_| StreamEnd::NoVoucher)??,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What this process knows of collecting; the truth is in the store.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +18,7 @@ use super::{
     outbox::Tracked,
     policy::{OnShutdown, SettlePolicy},
 };
-use crate::{error::Rejection, session::record::ChannelRecord};
+use crate::{error::Rejection, random::random, session::record::ChannelRecord};
 
 /// Everything about collecting that outlives one look.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct Settlement {
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     /// What is under way, as far as this process knows.
-    pub(super) open: HashMap<B256, Tracked>,
+    pub(super) open: BTreeMap<B256, Tracked>,
     /// What a task of this process works on now.
     driving: HashSet<B256>,
     /// Channels to look at before the next look at all.
@@ -45,7 +45,7 @@ pub(super) struct Desk {
     /// Channels that must be collected from in time.
     pub(super) deadlines: BTreeMap<ChannelId, Watch>,
     /// Effects that failed are tried again at these times.
-    pub(super) retry_at: HashMap<B256, Timestamp>,
+    pub(super) retry_at: BTreeMap<B256, Timestamp>,
     pub(super) blocked: Vec<Blocked>,
 }
 
@@ -53,7 +53,7 @@ impl Settlement {
     pub(crate) fn new(policy: SettlePolicy) -> Self {
         Self {
             policy,
-            seat: tokio::sync::Mutex::new(Seat::new(B256::from(rand::random::<[u8; 32]>()))),
+            seat: tokio::sync::Mutex::new(Seat::new(B256::from(random::<[u8; 32]>()))),
             looking: tokio::sync::Mutex::default(),
             desk: Mutex::default(),
             any_blocked: AtomicBool::new(false),

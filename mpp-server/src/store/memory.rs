@@ -28,7 +28,7 @@ use crate::session::record::{ChannelRecord, LedgerEntry};
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(Arc<Mutex<Content>>);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Content {
     channels: BTreeMap<ChannelId, Entry>,
     ledger: Vec<LedgerEntry>,
@@ -43,6 +43,16 @@ struct Entry {
     version: watch::Sender<Version>,
 }
 
+impl Clone for Entry {
+    /// Whoever waits for the one does not wait for the other.
+    fn clone(&self) -> Self {
+        Self {
+            record: self.record.clone(),
+            version: watch::Sender::new(*self.version.borrow()),
+        }
+    }
+}
+
 impl MemoryStore {
     /// An empty store.
     #[must_use]
@@ -55,6 +65,12 @@ impl MemoryStore {
     pub(crate) fn kept(&self) -> usize {
         let content = self.lock();
         content.claims.len().saturating_add(content.outcomes.len())
+    }
+
+    /// A store of its own with the present content, as a backup has it.
+    #[must_use]
+    pub fn backup(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.lock().clone())))
     }
 
     // A panic while the lock is held can not leave a half-done write: nothing

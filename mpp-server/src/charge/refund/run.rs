@@ -19,6 +19,7 @@ use crate::{
     },
     error::Fault,
     event::ServerEvent,
+    random::random,
     store::{ChannelStore, DocumentKind, DocumentPage, Version, Written, codec::decode_document},
 };
 
@@ -279,6 +280,5 @@ impl<S: ChannelStore> ChargeContext<S> {
 /// A random moment in the past, in Unix seconds.
 fn past(now: Timestamp) -> u64 {
     let now = u64::try_from(now.as_secs()).unwrap_or_default();
-    let random = rand::random::<u64>();
-    random.checked_rem(now).unwrap_or_default().max(1)
+    random::<u64>().checked_rem(now).unwrap_or_default().max(1)
 }

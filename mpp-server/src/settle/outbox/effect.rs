@@ -17,6 +17,7 @@ use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{ChannelId, SignedVoucher};
 
 use crate::{
+    random::random,
     session::record::PendingTx,
     settle::schedule::{Collect, Reason},
 };
@@ -263,7 +264,7 @@ impl Effect {
 
 /// Random, so that no id is used twice.
 fn new_id() -> B256 {
-    B256::from(rand::random::<[u8; 32]>())
+    B256::from(random::<[u8; 32]>())
 }
 
 /// The signature of the voucher is nobody's business.

@@ -12,6 +12,7 @@ use mpp_tempo::{
 use super::effect::{Attempt, Effect, Item};
 use crate::{
     error::{Failure, Fault},
+    random::random,
     session::{SessionContext, record::ChannelRecord},
     settle::schedule::{Collect, Fees},
     store::ChannelStore,
@@ -75,7 +76,7 @@ impl<S: ChannelStore> SessionContext<S> {
             now: self.clock.now(),
             valid_for: VALIDITY,
             // A moment long past keeps two transactions with equal calls apart.
-            valid_after: Some(u64::from(rand::random::<u16>()).saturating_add(1)),
+            valid_after: Some(u64::from(random::<u16>()).saturating_add(1)),
             fees: TxFees {
                 max_fee_per_gas: quote.max_fee_per_gas,
                 max_priority_fee_per_gas: quote.max_priority_fee_per_gas,

@@ -47,6 +47,22 @@ async fn a_stale_version_conflicts_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_backup_stays_as_it_was() {
+    let store = MemoryStore::new();
+    let id = channel_id(V2);
+    store.commit(write(None, 1)).await.unwrap();
+    let backup = store.backup();
+    store.commit(write(Some(1), 2)).await.unwrap();
+    let spent = |found: Option<Versioned>| found.unwrap().record.spent;
+    assert_eq!(spent(backup.load(id).await.unwrap()), amount(1));
+    // What is written to one is not seen in the other, and nobody waits for both.
+    let done = backup.commit(write(Some(1), 3)).await.unwrap();
+    assert_eq!(done, Commit::Done(Version(2)));
+    assert_eq!(spent(store.load(id).await.unwrap()), amount(2));
+    assert_eq!(ledger(&backup, id).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_record_that_is_not_there_conflicts_with_an_expected_version() {
     let store = MemoryStore::new();
     assert_eq!(
