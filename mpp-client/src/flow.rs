@@ -163,7 +163,8 @@ impl Flow {
             Sent::Once(risk) => return self.on_once(risk, answer),
             Sent::Voucher(stake) | Sent::Open(stake) => stake,
         };
-        let is_repeat = self.in_doubt;
+        // A server that was not available may have charged the sending it did not answer.
+        let is_repeat = self.in_doubt || self.unavailable > 0;
         if answer.repetition == Repetition::New {
             self.in_doubt = false;
         }
@@ -331,8 +332,8 @@ fn again(count: &mut u32, most: u32, asked: Option<Duration>) -> Option<Duration
     Some(asked.unwrap_or_default().max(grown).min(LONGEST_PAUSE))
 }
 
-/// `is_repeat`: an earlier sending of this very request was lost, so that a replay is its answer,
-/// unless it confirms less than that sending has presented: then the caller has used the key
+/// `is_repeat`: an earlier sending of this very request may have been charged, so that a replay is
+/// its answer, unless it confirms less than that sending has presented: then the caller has used the key
 /// before, and neither sending was charged.
 fn on_success(stake: Stake, answer: &Answer, is_repeat: bool) -> Action {
     match (&answer.receipt, answer.is_stream) {

@@ -160,6 +160,10 @@ async fn a_client_asks_again_for_what_was_withheld() {
         buy(&case, &client).await;
         let spent = case.spent(case.pair.only_channel()).await;
         assert_eq!((case.runs(), spent), (runs, 2 * PRICE));
+        // The accounts of both agree, so the client goes on.
+        let known = client.channels().unwrap();
+        assert_eq!(known[0].spent.base_units(), spent);
+        buy(&case, &client).await;
     }
 }
 
@@ -265,6 +269,10 @@ async fn a_result_that_was_withheld_is_had_by_its_key() {
         is_sum(&call(&client, options).await);
         let spent = tool.case.spent(tool.case.pair.only_channel()).await;
         assert_eq!((tool.case.runs(), spent), (runs, 2 * PRICE));
+        // The accounts of both agree, so the client goes on.
+        let known = tool.case.pair.client().channels().unwrap();
+        assert_eq!(known[0].spent.base_units(), spent);
+        is_sum(&call(&client, CallOptions::default()).await);
     }
 }
 

@@ -441,6 +441,30 @@ fn a_replay_is_booked_once() {
     assert!(matches!(action, Action::Deliver(Booking::Replayed(_))));
 }
 
+// The charge that a server could not confirm with its 503 may have been made.
+#[test]
+fn a_replay_after_an_outage_is_the_answer() {
+    let mut flow = Flow::new();
+    let mut outage = refusal(problem(ProblemKind::ServiceUnavailable));
+    outage.status = 503;
+    outage.retry_after = Some(Duration::from_secs(1));
+    let action = flow.on_answer(sent(1, 1), &outage);
+    assert!(matches!(action, Action::Repeat(_)));
+    let action = flow.on_answer(sent(1, 1), &replay());
+    assert!(matches!(action, Action::Deliver(Booking::Confirm(_))));
+}
+
+// Another request with the key was in progress: what it was charged is not this one's.
+#[test]
+fn a_replay_after_a_request_in_progress_is_the_answer_of_that_one() {
+    let mut flow = Flow::new();
+    let busy = refusal(problem(ProblemKind::RequestInProgress));
+    let action = flow.on_answer(sent(1, 1), &busy);
+    assert!(matches!(action, Action::Repeat(_)));
+    let action = flow.on_answer(sent(1, 1), &replay());
+    assert!(matches!(action, Action::Deliver(Booking::Replayed(_))));
+}
+
 // The caller has bought under this key before and asks again, and that sending is lost, too.
 #[test]
 fn a_replay_of_an_older_voucher_confirms_no_newer_one() {
