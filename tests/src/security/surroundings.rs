@@ -129,11 +129,28 @@ fn no_feature_turns_a_check_off() {
         ),
         (
             "mpp-server",
-            ["default", "embedded", "postgres", "redis", "testing"].as_slice(),
+            [
+                "default",
+                "embedded",
+                "postgres",
+                "redis",
+                // It draws the ids of a thread from a seed, once `reproducible::seed` was called.
+                "reproducible",
+                "testing",
+            ]
+            .as_slice(),
         ),
         (
             "mpp-client",
-            ["default", "durable-book", "rpc-wallet", "testing"].as_slice(),
+            [
+                "default",
+                "durable-book",
+                // As in mpp-server.
+                "reproducible",
+                "rpc-wallet",
+                "testing",
+            ]
+            .as_slice(),
         ),
         ("mpp-http", ["default", "server", "client", "ws"].as_slice()),
         (
