@@ -33,7 +33,7 @@ use tokio::runtime::Runtime;
 
 const PRICE: u128 = 10;
 /// Vouchers that are signed in advance; more calls than that are not measured.
-const VOUCHERS: u128 = 20_000;
+const VOUCHERS: u128 = 60_000;
 
 fn call(name: &str, credential: Option<Value>) -> String {
     let mut params = json!({"name": name, "arguments": {"a": 2, "b": 3}});
