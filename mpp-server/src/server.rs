@@ -144,7 +144,7 @@ impl PaymentServer {
     /// # Cancel safety
     /// Reads only.
     pub async fn channel(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
-        self.0.engine.channel(id).await
+        self.0.engine.channel(id).await.map(Arc::unwrap_or_clone)
     }
 
     /// Reads a channel from the chain now, instead of waiting for the watcher.
@@ -155,7 +155,7 @@ impl PaymentServer {
     /// # Cancel safety
     /// Dropped, the facts are noted or not; the watcher brings them again.
     pub async fn refresh(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
-        self.0.engine.refresh(id).await
+        self.0.engine.refresh(id).await.map(Arc::unwrap_or_clone)
     }
 
     /// Waits until the server knows what has happened on chain while it did not
@@ -243,7 +243,7 @@ impl PaymentServer {
     /// # Cancel safety
     /// Dropped, it is in service or not; repeating is harmless.
     pub async fn reinstate(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
-        self.0.engine.reinstate(id).await
+        self.0.engine.reinstate(id).await.map(Arc::unwrap_or_clone)
     }
 
     /// Receives events from now on. A slow reader loses the oldest and is

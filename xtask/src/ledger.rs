@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, ensure};
@@ -17,7 +18,7 @@ use serde::Deserialize;
 #[derive(Debug)]
 pub(crate) struct Contents {
     /// The records, by channel id.
-    pub(crate) channels: HashMap<String, ChannelRecord>,
+    pub(crate) channels: HashMap<String, Arc<ChannelRecord>>,
 }
 
 /// An exported ledger entry.
@@ -49,7 +50,7 @@ impl Contents {
 
     /// The record of a channel.
     pub(crate) fn channel(&self, id: &str) -> anyhow::Result<&ChannelRecord> {
-        let record = self.channels.get(id);
+        let record = self.channels.get(id).map(|record| &**record);
         record.with_context(|| format!("channel {id} is lost"))
     }
 }

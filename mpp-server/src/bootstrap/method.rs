@@ -104,7 +104,7 @@ pub(crate) async fn recognize<S: ChannelStore>(
             let record = found.map(|found| found.record);
             // Never trust the resolver with somebody else's money.
             let record = record.filter(|record| wanted.fits(record) && concerns(record, account));
-            record.as_ref().and_then(snapshot::of).map(Box::new)
+            record.as_deref().and_then(snapshot::of).map(Box::new)
         }
         None => None,
     };

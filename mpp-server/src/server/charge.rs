@@ -77,6 +77,7 @@ impl PaymentServer {
     /// # Cancel safety
     /// Dropped, it was given back or not; the channel's record tells.
     pub async fn credit(&self, id: ChannelId, amount: Amount) -> Result<ChannelRecord, Failure> {
-        self.0.engine.credit(id, amount).await
+        let credited = self.0.engine.credit(id, amount).await;
+        credited.map(Arc::unwrap_or_clone)
     }
 }

@@ -107,7 +107,7 @@ impl<S: ChannelStore> Request<'_, S> {
 impl<S: ChannelStore> SessionContext<S> {
     /// Drives a channel in [`Phase::Closing`] to its end, whoever began it.
     /// Returns the closed record.
-    async fn follow_close(&self, id: ChannelId) -> Result<ChannelRecord, Failure> {
+    async fn follow_close(&self, id: ChannelId) -> Result<Arc<ChannelRecord>, Failure> {
         loop {
             let (record, _) = self.driver.load(id).await?;
             match &record.phase {

@@ -167,7 +167,7 @@ pub struct Charge {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The record to commit. Equal to the old one when nothing changed.
-    pub next: ChannelRecord,
+    pub next: Box<ChannelRecord>,
     /// The ledger entry to write in the same commit, when money moved.
     pub entry: Option<LedgerEntry>,
     /// The outcome of an idempotent request, to write in the same commit.

@@ -44,9 +44,9 @@ impl<T> Durable<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
     /// The state before the command.
-    pub before: ChannelRecord,
+    pub before: Arc<ChannelRecord>,
     /// The state after the command.
-    pub record: ChannelRecord,
+    pub record: Arc<ChannelRecord>,
     /// Its version in the store.
     pub version: Version,
     /// What the command did.
@@ -100,7 +100,7 @@ impl<S: ChannelStore> Driver<S> {
     ///
     /// # Cancel safety
     /// Reads only.
-    pub async fn load(&self, id: ChannelId) -> Result<(ChannelRecord, Version), Failure> {
+    pub async fn load(&self, id: ChannelId) -> Result<(Arc<ChannelRecord>, Version), Failure> {
         let found = self.store.load(id).await?;
         let found = found.ok_or(Rejection::ChannelNotFound { channel_id: id })?;
         Ok((found.record, found.version))
@@ -115,18 +115,19 @@ impl<S: ChannelStore> Driver<S> {
     /// # Cancel safety
     /// Dropped, the record exists or not; repeating is harmless.
     pub async fn create(&self, record: ChannelRecord) -> Result<Durable<Created>, StoreFault> {
+        let record = Arc::new(record);
         loop {
             let found = self.store.load(record.id).await?;
             let expected = match found {
                 Some(found) if found.record.phase != Phase::Failed => {
-                    return Ok(Durable(Created::Before(Box::new(found.record))));
+                    return Ok(Durable(Created::Before(found.record)));
                 }
                 Some(failed) => Some(failed.version),
                 None => None,
             };
             let write = Write {
                 expected,
-                next: record.clone(),
+                next: Arc::clone(&record),
                 entry: None,
                 outcome: None,
             };
@@ -239,7 +240,7 @@ impl<S: ChannelStore> Driver<S> {
     /// One attempt; `None`: somebody else wrote first.
     async fn try_once(
         &self,
-        record: ChannelRecord,
+        record: Arc<ChannelRecord>,
         version: Version,
         command: Command,
     ) -> Result<Option<Durable<Applied>>, Failure> {
@@ -248,22 +249,23 @@ impl<S: ChannelStore> Driver<S> {
         let step = apply_within(&record, command, now, bounds)?;
         if !step.outcome.changed {
             return Ok(Some(Durable(Applied {
-                before: record.clone(),
+                before: Arc::clone(&record),
                 record,
                 version,
                 outcome: step.outcome,
             })));
         }
+        let next = Arc::from(step.next);
         let write = Write {
             expected: Some(version),
-            next: step.next.clone(),
+            next: Arc::clone(&next),
             entry: step.entry,
             outcome: step.kept.map(|kept| *kept),
         };
         Ok(match self.store.commit(write).await? {
             Commit::Done(version) => Some(Durable(Applied {
                 before: record,
-                record: step.next,
+                record: next,
                 version,
                 outcome: step.outcome,
             })),
@@ -287,7 +289,7 @@ pub enum Created {
     /// This call made it.
     Now,
     /// It was there, in this state.
-    Before(Box<ChannelRecord>),
+    Before(Arc<ChannelRecord>),
 }
 
 #[cfg(test)]

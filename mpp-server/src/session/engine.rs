@@ -42,13 +42,13 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
     fn watch(&self, payee: Address, escrow: Address, protocol: SessionProtocol);
 
     /// Reads the chain's view of a channel and takes note of it.
-    fn refresh(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+    fn refresh(&self, id: ChannelId) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>>;
 
     /// Reads the chain's new events.
     fn catch_up(&self) -> BoxFuture<'_, Result<(), Fault>>;
 
     /// What the server knows of a channel.
-    fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+    fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>>;
 
     /// Catches up with the chain and compares all live channels with it, once.
     fn begin(&self) -> BoxFuture<'_, Result<(), Fault>>;
@@ -67,10 +67,10 @@ pub(crate) trait Engine: Send + Sync + std::fmt::Debug + 'static {
         &self,
         id: ChannelId,
         amount: Amount,
-    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+    ) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>>;
 
     /// Puts a quarantined channel back into service.
-    fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+    fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>>;
 
     /// Collects what is due.
     fn collect(&self) -> BoxFuture<'_, Result<Collected, Fault>>;
@@ -114,7 +114,7 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
         self.interest.add(payee, escrow, protocol);
     }
 
-    fn refresh(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+    fn refresh(&self, id: ChannelId) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>> {
         Box::pin(async move {
             self.refresh_channel(id).await?;
             Ok(self.driver.load(id).await?.0)
@@ -125,7 +125,7 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
         Box::pin(watch::catch_up(self))
     }
 
-    fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+    fn channel(&self, id: ChannelId) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>> {
         Box::pin(async move { Ok(self.driver.load(id).await?.0) })
     }
 
@@ -155,7 +155,7 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
         &self,
         id: ChannelId,
         amount: Amount,
-    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+    ) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>> {
         Box::pin(async move {
             // What was collected meanwhile, or is being collected, can not be
             // given back.
@@ -168,7 +168,7 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
         })
     }
 
-    fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+    fn reinstate(&self, id: ChannelId) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>> {
         Box::pin(async move {
             self.refresh_channel(id).await?;
             let reinstated = self.run(id, Command::Reinstate).await?;

@@ -203,7 +203,7 @@ fn check_amount(
 /// A record in the making.
 struct Draft<'a> {
     old: &'a ChannelRecord,
-    next: ChannelRecord,
+    next: Box<ChannelRecord>,
     now: Timestamp,
 }
 
@@ -211,7 +211,7 @@ impl<'a> Draft<'a> {
     fn of(record: &'a ChannelRecord, now: Timestamp) -> Self {
         Self {
             old: record,
-            next: record.clone(),
+            next: Box::new(record.clone()),
             now,
         }
     }
@@ -412,7 +412,7 @@ impl<'a> Draft<'a> {
 
     fn unchanged(self) -> Step {
         Step {
-            next: self.old.clone(),
+            next: Box::new(self.old.clone()),
             entry: None,
             kept: None,
             outcome: Outcome::default(),
@@ -422,7 +422,7 @@ impl<'a> Draft<'a> {
     /// Ends the step. A ledger entry tells of every change but those of holds,
     /// which move no money.
     fn finish(mut self, kind: LedgerKind, sale: Option<Sale>) -> Step {
-        if self.next == *self.old {
+        if *self.next == *self.old {
             return self.unchanged();
         }
         let moved = sale.is_some() || self.moves_money();

@@ -1,5 +1,7 @@
 //! What a running tab needs of the session engine.
 
+use std::sync::Arc;
+
 use mpp_core::{Amount, Timestamp};
 use mpp_tempo::channel::ChannelId;
 
@@ -25,7 +27,7 @@ pub(crate) trait Till: Send + Sync {
         &self,
         id: ChannelId,
         capture: Capture,
-    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+    ) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>>;
     /// Sets more aside for a request that is being served.
     fn raise(
         &self,
@@ -46,7 +48,7 @@ pub(crate) trait Till: Send + Sync {
     /// Waits for a version greater than `since`.
     fn changed(&self, id: ChannelId, since: Version) -> BoxFuture<'_, Result<(), Failure>>;
     /// The committed record.
-    fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>>;
+    fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>>;
     /// Tells subscribers.
     fn tell(&self, event: ServerEvent);
     /// Requests and streams that are being served.
@@ -64,7 +66,7 @@ impl<S: ChannelStore> Till for SessionContext<S> {
         &self,
         id: ChannelId,
         capture: Capture,
-    ) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+    ) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>> {
         Box::pin(async move {
             let captured = self.run(id, Command::Capture(capture)).await?;
             Ok(captured.into_inner().record)
@@ -108,7 +110,7 @@ impl<S: ChannelStore> Till for SessionContext<S> {
         Box::pin(async move { Ok(self.driver.store().changed(id, since).await?) })
     }
 
-    fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<ChannelRecord, Failure>> {
+    fn record(&self, id: ChannelId) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>> {
         Box::pin(async move { Ok(self.driver.load(id).await?.0) })
     }
 

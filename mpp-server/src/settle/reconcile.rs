@@ -1,5 +1,7 @@
 //! Comparing all live channels with the chain, as after a restart.
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use mpp_tempo::{
     chain::ChainClient,
@@ -67,11 +69,11 @@ pub(crate) async fn all<S: ChannelStore>(context: &SessionContext<S>) -> Result<
             break;
         };
         after = Some(last.record.id);
-        let records: Vec<ChannelRecord> = page.into_iter().map(|found| found.record).collect();
+        let records: Vec<_> = page.into_iter().map(|found| found.record).collect();
         for record in &records {
             compared.pairs_added |= context.interest.add_channel(&record.terms);
         }
-        let asked = records.iter().map(place_of).collect();
+        let asked = records.iter().map(|record| place_of(record)).collect();
         let views = context.chain.channels(asked).await?;
         let compare = |(record, view)| compare(context, record, view);
         let judged: Vec<_> = stream::iter(records.into_iter().zip(views))
@@ -109,7 +111,7 @@ enum Verdict {
 
 async fn compare<S: ChannelStore>(
     context: &SessionContext<S>,
-    record: ChannelRecord,
+    record: Arc<ChannelRecord>,
     view: ChannelView,
 ) -> Result<(ChannelId, Verdict), Fault> {
     let id = record.id;

@@ -39,7 +39,7 @@ struct Content {
 
 #[derive(Debug)]
 struct Entry {
-    record: ChannelRecord,
+    record: Arc<ChannelRecord>,
     version: watch::Sender<Version>,
 }
 
@@ -47,7 +47,7 @@ impl Clone for Entry {
     /// Whoever waits for the one does not wait for the other.
     fn clone(&self) -> Self {
         Self {
-            record: self.record.clone(),
+            record: Arc::clone(&self.record),
             version: watch::Sender::new(*self.version.borrow()),
         }
     }
@@ -118,7 +118,7 @@ impl ChannelStore for MemoryStore {
         let content = self.lock();
         Ok(content.channels.get(&id).map(|entry| Versioned {
             version: *entry.version.borrow(),
-            record: entry.record.clone(),
+            record: Arc::clone(&entry.record),
         }))
     }
 
@@ -175,7 +175,7 @@ impl ChannelStore for MemoryStore {
             channels.filter(|(_, entry)| scan.which == Which::All || entry.record.is_live());
         let versioned = chosen.map(|(_, entry)| Versioned {
             version: *entry.version.borrow(),
-            record: entry.record.clone(),
+            record: Arc::clone(&entry.record),
         });
         Ok(versioned.take(scan.limit).collect())
     }

@@ -18,7 +18,7 @@ mod redis;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod shared;
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use alloy_primitives::B256;
 use mpp_core::Timestamp;
@@ -227,8 +227,8 @@ pub struct Version(pub u64);
 pub struct Versioned {
     /// Version of this state.
     pub version: Version,
-    /// The state.
-    pub record: ChannelRecord,
+    /// The state. Shared with a store that keeps records in memory.
+    pub record: Arc<ChannelRecord>,
 }
 
 /// One conditional write.
@@ -237,7 +237,7 @@ pub struct Write {
     /// Version the new record was made from; `None`: there is no record yet.
     pub expected: Option<Version>,
     /// The record to store.
-    pub next: ChannelRecord,
+    pub next: Arc<ChannelRecord>,
     /// The ledger entry to append.
     pub entry: Option<LedgerEntry>,
     /// What became of an idempotent request, to be found by its key.

@@ -1,7 +1,10 @@
 //! A payment server on an in-process chain, and the wallets that pay it.
 
 use std::{
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::Duration,
 };
 
@@ -267,7 +270,7 @@ impl World {
             next.phase = Phase::Open;
             let write = Write {
                 expected: None,
-                next,
+                next: Arc::new(next),
                 entry: None,
                 outcome: None,
             };

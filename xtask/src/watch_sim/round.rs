@@ -1,6 +1,6 @@
 //! One round: a chain, some hundred channels, a server that dies now and then.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256};
 use anyhow::{Context as _, ensure};
@@ -133,7 +133,7 @@ impl Round {
         next.unsettled.since = Some(now);
         let write = Write {
             expected: None,
-            next,
+            next: Arc::new(next),
             entry: None,
             outcome: None,
         };

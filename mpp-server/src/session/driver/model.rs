@@ -219,7 +219,7 @@ impl World {
     fn write(&self, expected: Option<Version>, next: ChannelRecord) {
         let write = Write {
             expected,
-            next,
+            next: Arc::new(next),
             entry: None,
             outcome: None,
         };
@@ -346,7 +346,7 @@ impl World {
 
     fn check(&self) {
         let found = self.load().record;
-        let mut serial = self.first.clone();
+        let mut serial = Arc::new(self.first.clone());
         let mut kept: HashMap<OutcomeKey, u32> = HashMap::new();
         for (at, command) in self.log.lock().unwrap().iter() {
             let step = apply(&serial, command.clone(), *at).unwrap();
@@ -354,7 +354,7 @@ impl World {
                 let count = kept.entry(outcome.key).or_default();
                 *count = count.saturating_add(1);
             }
-            serial = step.next;
+            serial = Arc::from(step.next);
         }
         assert_eq!(found, serial);
         // One key is charged once, however often and wherever it was sent.

@@ -29,7 +29,7 @@ async fn stored(store: &MemoryStore, record: ChannelRecord) -> ChannelId {
     let (id, expected) = (record.id, None);
     let write = Write {
         expected,
-        next: record,
+        next: Arc::new(record),
         entry: None,
         outcome: None,
     };
@@ -235,7 +235,7 @@ async fn only_a_failed_open_makes_room_for_another() {
     let created = driver.create(first.clone()).await.unwrap();
     assert_eq!(*created.get(), Created::Now);
     let created = driver.create(opening(V2, 7)).await.unwrap();
-    assert_eq!(*created.get(), Created::Before(Box::new(first.clone())));
+    assert_eq!(*created.get(), Created::Before(Arc::new(first.clone())));
     driver.run(first.id, Command::OpenFailed).await.unwrap();
     let created = driver.create(opening(V2, 7)).await.unwrap();
     assert_eq!(*created.get(), Created::Now);

@@ -396,7 +396,7 @@ impl World {
 
     fn check_step(&mut self, old: &ChannelRecord, command: &Command, step: Step) {
         let next = &step.next;
-        assert_eq!(step.outcome.changed, next != old);
+        assert_eq!(step.outcome.changed, **next != *old);
         assert!(step.outcome.changed || step.entry.is_none());
         let credited = check_credit(old, command, &step);
         if !matches!(command, Command::Reorged(_)) {
@@ -433,7 +433,7 @@ impl World {
         }
         assert_eq!(self.ledger_cost, next.spent);
         assert_eq!(self.ledger_units, next.units);
-        self.record = step.next;
+        self.record = *step.next;
     }
 
     /// Nothing is charged but a unit of a stream in service, or a live hold

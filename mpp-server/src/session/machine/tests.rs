@@ -158,7 +158,7 @@ fn an_equal_voucher_is_idempotent() {
     let record = open_record(V2, 100, 50, 20);
     let step = step(&record, accept(&record, 50, 10, None));
     assert!(!step.outcome.changed);
-    assert_eq!((step.next, step.entry), (record, None));
+    assert_eq!((*step.next, step.entry), (record, None));
 }
 
 // Draft-tempo-session-00, Idempotency: a lower amount MUST be rejected.

@@ -1,5 +1,7 @@
 //! Closing: capture what was spent, refund the rest.
 
+use std::sync::Arc;
+
 use mpp_core::{Amount, problem::ProblemKind};
 use mpp_tempo::{
     ChannelTerms, SessionProtocol, voucher::sign_close_authorization, wire::SessionPayload,
@@ -216,7 +218,7 @@ async fn a_voucher_that_the_second_opinion_refuses_is_not_settled() {
         let disputed = sign(&world.stranger, &terms, 3 * PRICE);
         let found = world.store.load(terms.id()).await.unwrap().unwrap();
         let mut next = found.record;
-        next.phase = Phase::Closing {
+        Arc::make_mut(&mut next).phase = Phase::Closing {
             voucher: disputed.clone(),
             capture: amount(3 * PRICE),
             sent: None,

@@ -1,6 +1,6 @@
 //! Holds over time, and what a restored backup does.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mpp_core::problem::ProblemKind;
 use mpp_tempo::{
@@ -104,7 +104,7 @@ async fn a_restored_backup_is_quarantined_at_the_start() {
         let store = MemoryStore::new();
         let write = Write {
             expected: None,
-            next: backup,
+            next: Arc::new(backup),
             entry: None,
             outcome: None,
         };

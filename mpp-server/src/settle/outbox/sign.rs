@@ -1,6 +1,6 @@
 //! From what is to be collected to a signed transaction.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, U256};
 use mpp_core::Amount;
@@ -88,7 +88,7 @@ impl<S: ChannelStore> SessionContext<S> {
         })
     }
 
-    async fn record_of(&self, item: &Item) -> Result<ChannelRecord, Fault> {
+    async fn record_of(&self, item: &Item) -> Result<Arc<ChannelRecord>, Fault> {
         match self.driver.load(item.channel).await {
             Ok((record, _)) => Ok(record),
             Err(Failure::Fault(fault)) => Err(fault),

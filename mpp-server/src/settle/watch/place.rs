@@ -276,7 +276,7 @@ impl Place {
                     }
                 }
             }
-            let asked = records.iter().map(place_of).collect();
+            let asked = records.iter().map(|record| place_of(record)).collect();
             let views = context.chain.channels(asked).await?;
             for (record, view) in records.into_iter().zip(views) {
                 let seen = Seen::of(&record);

@@ -1,6 +1,6 @@
 //! What the follower learns, what it takes back, and what it costs.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mpp_core::problem::ProblemKind;
 use mpp_devnet::{Outage, Reorged};
@@ -248,7 +248,7 @@ async fn a_channel_that_ended_before_every_position_is_found_ended() {
     let copy = crate::MemoryStore::new();
     let write = crate::store::Write {
         expected: None,
-        next: world.record(terms.id()).await,
+        next: Arc::new(world.record(terms.id()).await),
         entry: None,
         outcome: None,
     };
@@ -412,7 +412,7 @@ async fn a_look_takes_two_calls_however_many_channels_there_are() {
         let record = ChannelRecord::opening(opening.terms, pending, best, crate::testing::now());
         let write = crate::store::Write {
             expected: None,
-            next: record,
+            next: Arc::new(record),
             entry: None,
             outcome: None,
         };

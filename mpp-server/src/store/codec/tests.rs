@@ -1,5 +1,7 @@
 //! What is written is read again, and nothing else is.
 
+use std::sync::Arc;
+
 use alloy_primitives::B256;
 use mpp_core::{Amount, Timestamp};
 use proptest::prelude::*;
@@ -50,7 +52,7 @@ fn full(phase: Phase) -> ChannelRecord {
         newest_hold: HoldId(9),
         newest_outcome: 3,
         changed_at: Timestamp::from_millis(1_800_000_012_345),
-        ..sample::record(1)
+        ..Arc::unwrap_or_clone(sample::record(1))
     }
 }
 

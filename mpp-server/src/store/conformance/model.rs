@@ -1,6 +1,6 @@
 //! Random sequences of calls, compared with a model that is obviously right.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_primitives::B256;
 use mpp_core::ChallengeId;
@@ -81,7 +81,7 @@ fn call() -> impl Strategy<Value = Call> {
 #[derive(Debug, Default)]
 struct Model {
     now: i64,
-    channels: BTreeMap<B256, (Version, ChannelRecord)>,
+    channels: BTreeMap<B256, (Version, Arc<ChannelRecord>)>,
     ledger: Vec<LedgerEntry>,
     outcomes: BTreeMap<OutcomeKey, StoredOutcome>,
     claims: BTreeMap<u8, (B256, i64)>,
@@ -115,12 +115,13 @@ impl Model {
         };
         write.entry = write.entry.filter(|_| *entry);
         write.outcome = outcome.map(|lasts| {
-            write.next.newest_outcome = write.next.newest_outcome.saturating_add(1);
+            let next = Arc::make_mut(&mut write.next);
+            next.newest_outcome = next.newest_outcome.saturating_add(1);
             let expires = sample::at(self.now.saturating_add(lasts));
-            sample::outcome(&write.next, write.next.newest_outcome, expires)
+            sample::outcome(next, next.newest_outcome, expires)
         });
         if *closed {
-            write.next.phase = Phase::Closed { transaction: None };
+            Arc::make_mut(&mut write.next).phase = Phase::Closed { transaction: None };
         }
         Some(write)
     }

@@ -1,5 +1,7 @@
 //! Scans and ledgers, page by page.
 
+use std::sync::Arc;
+
 use mpp_tempo::ChannelId;
 
 use super::{Backend, done, healthy, sample};
@@ -17,9 +19,9 @@ use crate::{
 /// Dropped, the check ends.
 pub async fn scans_are_read_in_pages(backend: &impl Backend) {
     let store = backend.create().await;
-    let mut records: Vec<ChannelRecord> = (1..=11).map(sample::record).collect();
+    let mut records: Vec<Arc<ChannelRecord>> = (1..=11).map(sample::record).collect();
     for (number, record) in (0_u32..).zip(&mut records) {
-        record.phase = match number % 4 {
+        Arc::make_mut(record).phase = match number % 4 {
             0 => Phase::Closed { transaction: None },
             1 => Phase::Failed,
             2 => Phase::CloseRequested { at: 1 },
@@ -77,7 +79,7 @@ async fn scanned(store: &impl ChannelStore, which: Which, limit: usize) -> Vec<C
 /// Dropped, the check ends.
 pub async fn ledgers_are_read_in_pages(backend: &impl Backend) {
     let store = backend.create().await;
-    let mut records: Vec<ChannelRecord> = (1..=3).map(sample::record).collect();
+    let mut records: Vec<Arc<ChannelRecord>> = (1..=3).map(sample::record).collect();
     for record in &records {
         done(&store, sample::first(record.clone())).await;
     }

@@ -1,5 +1,7 @@
 //! What is acknowledged survives.
 
+use std::sync::Arc;
+
 use alloy_primitives::B256;
 
 use super::{Backend, done, found, healthy, sample};
@@ -18,7 +20,7 @@ use crate::{
 /// Dropped, the check ends.
 pub async fn everything_acknowledged_survives(backend: &impl Backend) {
     let mut store = backend.create().await;
-    let mut records: Vec<ChannelRecord> = (1..=3).map(sample::record).collect();
+    let mut records: Vec<Arc<ChannelRecord>> = (1..=3).map(sample::record).collect();
     for record in &records {
         done(&store, sample::first(record.clone())).await;
     }

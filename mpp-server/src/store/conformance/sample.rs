@@ -1,5 +1,7 @@
 //! Records, entries and outcomes to store.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256};
 use mpp_core::{Amount, ChallengeId, MethodName, SessionReceipt, Timestamp};
 use mpp_tempo::{
@@ -56,9 +58,9 @@ pub(crate) fn voucher(terms: &ChannelTerms, cumulative: Amount) -> SignedVoucher
 }
 
 /// A channel in service that has accepted 1,000 of 2,000 and spent nothing.
-pub(crate) fn record(salt: u64) -> ChannelRecord {
+pub(crate) fn record(salt: u64) -> Arc<ChannelRecord> {
     let terms = terms(salt);
-    ChannelRecord {
+    Arc::new(ChannelRecord {
         id: terms.id(),
         best: Some(voucher(&terms, Amount::new(1_000))),
         terms,
@@ -74,7 +76,7 @@ pub(crate) fn record(salt: u64) -> ChannelRecord {
         newest_outcome: 0,
         opened_at: at(0),
         changed_at: at(0),
-    }
+    })
 }
 
 /// A charge of one unit that leads to `spent`.
@@ -124,7 +126,7 @@ pub(crate) fn outcome_key(record: &ChannelRecord, number: u64) -> OutcomeKey {
 }
 
 /// The first commit of a record.
-pub(crate) fn first(next: ChannelRecord) -> Write {
+pub(crate) fn first(next: Arc<ChannelRecord>) -> Write {
     Write {
         expected: None,
         next,
@@ -142,7 +144,7 @@ pub(crate) fn charge(expected: Version, record: &ChannelRecord) -> Write {
     Write {
         expected: Some(expected),
         entry: Some(entry(&next)),
-        next,
+        next: Arc::new(next),
         outcome: None,
     }
 }

@@ -1,5 +1,7 @@
 //! Making room.
 
+use std::sync::Arc;
+
 use alloy_primitives::B256;
 use mpp_core::ChallengeId;
 
@@ -48,8 +50,9 @@ pub async fn what_counts_is_not_swept(backend: &impl Backend) {
     assert_eq!(healthy(again.await), Claim::New);
     healthy(store.sweep(sample::at(60), 100).await);
     let (mut next, key) = (record, sample::outcome_key(&sample::record(1), 2));
-    next.spent = mpp_core::Amount::new(1);
-    next.units = 1;
+    let spent = Arc::make_mut(&mut next);
+    spent.spent = mpp_core::Amount::new(1);
+    spent.units = 1;
     let mut charge = sample::charge(Version(2), &next);
     charge.outcome = Some(sample::outcome(&next, 2, sample::at(90)));
     done(&other, charge).await;

@@ -1,6 +1,6 @@
 //! The file: tables, and what goes in and out of them.
 
-use std::{ops::Bound, path::Path};
+use std::{ops::Bound, path::Path, sync::Arc};
 
 use alloy_primitives::B256;
 use bytes::Bytes;
@@ -13,7 +13,6 @@ use redb::{
 
 use super::snapshot::Snapshot;
 use crate::{
-    session::record::ChannelRecord,
     store::{
         ClaimKey, Document, DocumentKey, DocumentKind, DocumentPage, LedgerPage, Numbered,
         OutcomeKey, StoreFault, StoredOutcome, Version, Versioned, codec,
@@ -190,7 +189,7 @@ impl StoreFile {
     pub(super) fn decoded_records(&self) -> Result<Vec<Versioned>, StoreFault> {
         let mut records = Vec::new();
         self.records(|id, version, bytes| {
-            let record: ChannelRecord = codec::decode_record(id, bytes)?;
+            let record = Arc::new(codec::decode_record(id, bytes)?);
             records.push(Versioned { version, record });
             Ok(())
         })?;

@@ -50,7 +50,10 @@ use super::{
     Durability, LedgerPage, LossCaps, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome,
     Version, Versioned, Write, Written, codec, document,
 };
-use crate::{clock::SharedClock, session::restart::after_restart};
+use crate::{
+    clock::SharedClock,
+    session::{record::ChannelRecord, restart::after_restart},
+};
 
 /// When a commit is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -230,7 +233,7 @@ fn after_crash(file: &StoreFile, now: Timestamp) -> Result<Vec<Versioned>, Store
             continue;
         };
         found.version = Version(found.version.0.saturating_add(1));
-        found.record = next;
+        found.record = Arc::new(next);
         changes.push(Change::Record {
             id: found.record.id,
             version: found.version,
@@ -371,13 +374,8 @@ impl ChannelStore for EmbeddedStore {
     }
 }
 
-fn versioned(
-    (version, record): (Version, Arc<crate::session::record::ChannelRecord>),
-) -> Versioned {
-    Versioned {
-        version,
-        record: Arc::unwrap_or_clone(record),
-    }
+fn versioned((version, record): (Version, Arc<ChannelRecord>)) -> Versioned {
+    Versioned { version, record }
 }
 
 impl Drop for Handle {

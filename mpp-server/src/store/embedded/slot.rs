@@ -32,7 +32,7 @@ impl Slot {
         Self {
             shown: found.version,
             durable: sums,
-            ..Self::new(found.version, Arc::new(found.record))
+            ..Self::new(found.version, found.record)
         }
     }
 

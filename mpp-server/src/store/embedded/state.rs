@@ -187,7 +187,7 @@ impl State {
         let version = Version(current.map_or(1, |version| version.0.saturating_add(1)));
         let sums = Sums::of(&write.next);
         let acks_first = self.acks_first(&write.next, sums);
-        let record = Arc::new(write.next);
+        let record = write.next;
         match self.channels.get_mut(&id) {
             Some(slot) => {
                 slot.version = version;

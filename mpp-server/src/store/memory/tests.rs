@@ -20,7 +20,7 @@ fn write(expected: Option<u64>, spent: u128) -> Write {
     );
     Write {
         expected: expected.map(Version),
-        next,
+        next: Arc::new(next),
         entry: entry.unwrap().entry,
         outcome: None,
     }
@@ -166,8 +166,9 @@ async fn a_scan_reads_page_by_page_and_may_leave_out_what_holds_no_money() {
     let store = MemoryStore::new();
     store.commit(write(None, 3)).await.unwrap();
     let mut closed = write(None, 3);
-    closed.next.id = ChannelId::repeat_byte(0);
-    closed.next.phase = Phase::Closed { transaction: None };
+    let next = Arc::make_mut(&mut closed.next);
+    next.id = ChannelId::repeat_byte(0);
+    next.phase = Phase::Closed { transaction: None };
     store.commit(closed).await.unwrap();
     let scan = |which, after, limit| {
         store.scan(Scan {

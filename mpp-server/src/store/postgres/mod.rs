@@ -319,7 +319,10 @@ impl fmt::Debug for PostgresStore {
 fn versioned(id: ChannelId, row: &Row, at: usize) -> Result<Versioned, StoreFault> {
     Ok(Versioned {
         version: Version(unsigned(column(row, at)?)?),
-        record: codec::decode_record(id, column(row, at.saturating_add(1))?)?,
+        record: Arc::new(codec::decode_record(
+            id,
+            column(row, at.saturating_add(1))?,
+        )?),
     })
 }
 

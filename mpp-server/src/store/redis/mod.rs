@@ -186,7 +186,7 @@ impl Core {
                 id.ok_or_else(|| StoreFault::lasting("a channel id in Redis is damaged", None))?;
             Ok(Versioned {
                 version: version(number)?,
-                record: codec::decode_record(id, record)?,
+                record: Arc::new(codec::decode_record(id, record)?),
             })
         };
         channels.iter().map(read).collect()
@@ -228,7 +228,7 @@ impl ChannelStore for RedisStore {
         };
         Ok(Some(Versioned {
             version: version(&number)?,
-            record: codec::decode_record(id, &record)?,
+            record: Arc::new(codec::decode_record(id, &record)?),
         }))
     }
 

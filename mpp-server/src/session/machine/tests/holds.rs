@@ -32,7 +32,7 @@ fn capture(hold: u64, cost: u128) -> Command {
 
 /// 100 deposited, 50 accepted, 20 spent, 10 held.
 fn holding() -> ChannelRecord {
-    step(&open_record(V2, 100, 50, 20), Command::Hold(new_hold(10))).next
+    *step(&open_record(V2, 100, 50, 20), Command::Hold(new_hold(10))).next
 }
 
 fn shortage(rejection: Rejection) -> Shortage {
@@ -184,7 +184,7 @@ fn an_idempotent_capture_keeps_its_outcome() {
 fn a_channel_has_a_bounded_number_of_holds() {
     let mut record = open_record(V2, 10_000, 10_000, 0);
     for _ in 0..MAX_HOLDS {
-        record = step(&record, Command::Hold(new_hold(1))).next;
+        record = *step(&record, Command::Hold(new_hold(1))).next;
     }
     let expected = Rejection::TooManyHolds {
         channel_id: record.id,

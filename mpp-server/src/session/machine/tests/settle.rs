@@ -4,11 +4,11 @@ use super::*;
 use crate::session::record::Quarantine;
 
 fn charge_to(record: &ChannelRecord, units: u128) -> ChannelRecord {
-    step(record, Command::Charge(price(units))).next
+    *step(record, Command::Charge(price(units))).next
 }
 
 fn take(record: &ChannelRecord, units: u128) -> ChannelRecord {
-    step(record, accept(record, units, 0, None)).next
+    *step(record, accept(record, units, 0, None)).next
 }
 
 fn collectable(record: &ChannelRecord) -> Option<u128> {
@@ -47,7 +47,7 @@ fn what_is_unsettled_is_counted_from_the_oldest_charge_on() {
     assert_eq!((record.unsettled.since, record.unsettled.units), (first, 1));
     let much_later = Timestamp::from_secs(NOW_SECS + 900);
     let charged = apply(&record, Command::Charge(price(5)), much_later).unwrap();
-    record = charged.next;
+    record = *charged.next;
     assert_eq!((record.unsettled.since, record.unsettled.units), (first, 2));
     // A part is paid out: what is left is not older than that.
     let part = apply(&record, Command::Settled(amount(10)), much_later).unwrap();

@@ -25,7 +25,7 @@ async fn buy(store: EmbeddedStore, channel: u64, acknowledged: Acknowledged) {
             return;
         }
         let mut charge = sample::charge(version, &record);
-        charge.next.newest_outcome += 1;
+        Arc::make_mut(&mut charge.next).newest_outcome += 1;
         let number = charge.next.newest_outcome;
         charge.outcome = Some(sample::outcome(&charge.next, number, sample::at(60)));
         record = charge.next.clone();

@@ -7,7 +7,7 @@ use super::{
     *,
 };
 
-async fn opened(mode: SyncMode) -> (Disk, EmbeddedStore, crate::session::record::ChannelRecord) {
+async fn opened(mode: SyncMode) -> (Disk, EmbeddedStore, Arc<ChannelRecord>) {
     let disk = Disk::default();
     let store = options(mode).open_on(disk.clone()).unwrap();
     let record = sample::record(1);
@@ -35,7 +35,7 @@ async fn stops_selling(trouble: impl Fn(&Disk) -> Trouble) {
     disk.fail(trouble(&disk));
     // A response that does not fit into what the file has left.
     let mut large = sample::charge(Version(2), &charge.next);
-    large.next.newest_outcome = 1;
+    Arc::make_mut(&mut large.next).newest_outcome = 1;
     let mut outcome = sample::outcome(&large.next, 1, sample::at(60));
     outcome.response.as_mut().unwrap().body = vec![7; 4_000_000].into();
     large.outcome = Some(outcome);

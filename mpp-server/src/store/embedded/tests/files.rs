@@ -16,7 +16,7 @@ async fn filled(path: &Path) -> EmbeddedStore {
         conformance::done(&store, sample::first(record.clone())).await;
         for version in 1..=4 {
             let mut charge = sample::charge(Version(version), &record);
-            charge.next.newest_outcome = version;
+            Arc::make_mut(&mut charge.next).newest_outcome = version;
             charge.outcome = Some(sample::outcome(&charge.next, version, sample::at(60)));
             record = charge.next.clone();
             conformance::done(&store, charge).await;
@@ -71,7 +71,7 @@ async fn holds_end_with_the_process_that_served_them() {
     let folder = Folder::new();
     let path = folder.file("a.store");
     let store = options(SyncMode::Group).open(&path).unwrap();
-    let mut held = sample::record(1);
+    let mut held = Arc::unwrap_or_clone(sample::record(1));
     held.newest_hold = HoldId(1);
     held.holds.push(Hold {
         id: HoldId(1),
@@ -80,7 +80,7 @@ async fn holds_end_with_the_process_that_served_them() {
         idempotency: None,
         until: sample::at(60),
     });
-    conformance::done(&store, sample::first(held.clone())).await;
+    conformance::done(&store, sample::first(Arc::new(held.clone()))).await;
     conformance::done(&store, sample::first(sample::record(2))).await;
     let mut store = store;
     // The second time there is nothing to end.
@@ -139,7 +139,7 @@ async fn fsck_names_what_does_not_add_up() {
         file.decoded_records()
             .unwrap()
             .into_iter()
-            .map(|found| found.record)
+            .map(|found| Arc::unwrap_or_clone(found.record))
             .find(|record| record.id == sample::record(salt).id)
             .unwrap()
     };
@@ -252,7 +252,7 @@ async fn fsck_finds_one_flipped_bit_of_any_voucher() {
     let store = options(SyncMode::Group).open(&path).unwrap();
     let mut records = Vec::new();
     for salt in 1..=5 {
-        let mut record = sample::record(salt);
+        let mut record = Arc::unwrap_or_clone(sample::record(salt));
         let terms = record.terms;
         let voucher = |units| sample::voucher(&terms, Amount::new(units));
         record.unsettled.ahead = Some(voucher(500));
@@ -265,7 +265,7 @@ async fn fsck_finds_one_flipped_bit_of_any_voucher() {
                 requested_at: None,
             };
         }
-        conformance::done(&store, sample::first(record.clone())).await;
+        conformance::done(&store, sample::first(Arc::new(record.clone()))).await;
         records.push(record);
     }
     for (number, record) in records.iter_mut().enumerate() {
@@ -284,7 +284,7 @@ async fn fsck_finds_one_flipped_bit_of_any_voucher() {
         }
         let write = Write {
             expected: Some(Version(1)),
-            next: record.clone(),
+            next: Arc::new(record.clone()),
             entry: None,
             outcome: None,
         };

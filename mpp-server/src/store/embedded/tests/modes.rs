@@ -69,7 +69,7 @@ async fn relaxed_acknowledges_first_until_a_channel_owes_its_cap() {
     assert_eq!(sixth.await.unwrap(), Commit::Done(Version(7)));
     assert_eq!(load.await.unwrap().unwrap().version, Version(7));
     // What is on the disk is no risk any more.
-    record.spent = Amount::new(6);
+    Arc::make_mut(&mut record).spent = Amount::new(6);
     let held = disk.hold();
     conformance::done(&store, sample::charge(Version(7), &record)).await;
     drop(held);
@@ -107,7 +107,7 @@ async fn relaxed_waits_for_everything_that_concerns_the_chain() {
     conformance::done(&store, sample::first(record.clone())).await;
     let held = disk.hold();
     let mut closed = sample::charge(Version(1), &record);
-    closed.next.phase = Phase::CloseRequested { at: 1 };
+    Arc::make_mut(&mut closed.next).phase = Phase::CloseRequested { at: 1 };
     let commit = store.commit(closed);
     tokio::pin!(commit);
     assert!(poll!(&mut commit).is_pending());

@@ -10,7 +10,7 @@ async fn columns_repeat_what_the_record_says() {
         let config = server.fresh().await;
         let store = PostgresStore::connect(&config).await.unwrap();
         let mut record = sample::record(1);
-        record.deposit = mpp_core::Amount::new(u128::MAX);
+        Arc::make_mut(&mut record).deposit = mpp_core::Amount::new(u128::MAX);
         store.commit(sample::first(record.clone())).await.unwrap();
         let charge = sample::charge(Version(1), &record);
         store.commit(charge).await.unwrap();
