@@ -33,8 +33,9 @@ const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Before the challenge id of a cosigning claim.
 const COSIGN: u8 = 1;
 const PROOF: u8 = 2;
-/// Room for most records, so that writing one allocates once.
-const TYPICAL_BYTES: usize = 512;
+/// Room for most values. They are written on the stack first: what is kept
+/// then has exactly the size that it needs, and one allocation.
+const USUAL_BYTES: usize = 1_024;
 /// Bytes of the checksum.
 const CHECKSUM: usize = 4;
 
@@ -221,12 +222,24 @@ fn seal(kind: Kind, value: &impl Serialize) -> Result<Bytes, CodecError> {
 }
 
 fn seal_as(version: u8, kind: Kind, value: &impl Serialize) -> Result<Bytes, CodecError> {
-    let mut sealed = Vec::with_capacity(TYPICAL_BYTES);
-    sealed.push(version);
-    let mut sealed = postcard::to_extend(value, sealed).map_err(|_| CodecError::Form)?;
-    let checksum = checksum(kind, &sealed);
-    sealed.extend(checksum);
-    Ok(sealed.into())
+    let mut usual = [0; USUAL_BYTES];
+    let [first, room @ .., _, _, _, _] = &mut usual;
+    *first = version;
+    match postcard::to_slice(value, room) {
+        Ok(payload) => {
+            let end = payload.len().saturating_add(1);
+            let sealed = usual.get(..end).ok_or(CodecError::Form)?;
+            let sum = checksum(kind, sealed);
+            Ok([sealed, sum.as_slice()].concat().into())
+        }
+        Err(postcard::Error::SerializeBufferFull) => {
+            let sealed = postcard::to_extend(value, vec![version]);
+            let mut sealed = sealed.map_err(|_| CodecError::Form)?;
+            sealed.extend(checksum(kind, &sealed));
+            Ok(sealed.into())
+        }
+        Err(_) => Err(CodecError::Form),
+    }
 }
 
 fn unseal(kind: Kind, bytes: &[u8]) -> Result<(u8, &[u8]), CodecError> {
