@@ -7,16 +7,14 @@ use bytes::Bytes;
 use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, TableDefinition,
-    WriteTransaction,
+    Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, Table,
+    TableDefinition, WriteTransaction,
 };
 
 use super::snapshot::Snapshot;
-use crate::{
-    store::{
-        ClaimKey, Document, DocumentKey, DocumentKind, DocumentPage, LedgerPage, Numbered,
-        OutcomeKey, StoreFault, StoredOutcome, Version, Versioned, codec,
-    },
+use crate::store::{
+    ClaimKey, Document, DocumentKey, DocumentKind, DocumentPage, LedgerPage, Numbered, OutcomeKey,
+    StoreFault, StoredOutcome, Version, Versioned, codec,
 };
 
 /// What kind of file this is, and of which layout.
@@ -36,7 +34,7 @@ const DOCUMENTS: TableDefinition<'_, DocumentId<'_>, (u64, &[u8])> =
 
 type DocumentId<'a> = (u8, &'a [u8; 32]);
 
-type ClaimTable<'a> = redb::Table<'a, &'static [u8], (&'static [u8; 32], i64)>;
+type ClaimTable<'a> = Table<'a, &'static [u8], (&'static [u8; 32], i64)>;
 
 /// Channel, number, end in milliseconds, and the encoded outcome.
 type OutcomeValue<'a> = (&'a [u8; 32], u64, i64, &'a [u8]);
@@ -161,13 +159,14 @@ impl StoreFile {
         Ok(Self(database))
     }
 
-    /// Writes all changes, or none; when it returns they are on the disk.
-    pub(super) fn write<'a>(
+    /// Writes all changes that are put into the tables, or none; when it
+    /// returns they are on the disk.
+    pub(super) fn write(
         &self,
-        changes: impl Iterator<Item = &'a Change>,
+        fill: impl FnOnce(&mut Tables<'_>) -> Result<(), StoreFault>,
     ) -> Result<(), StoreFault> {
         let transaction = self.0.begin_write().map_err(fault)?;
-        put(&transaction, changes)?;
+        fill(&mut Tables::open(&transaction)?)?;
         transaction.commit().map_err(fault)
     }
 
@@ -381,16 +380,29 @@ pub(super) enum Visit {
     Enough,
 }
 
-fn put<'a>(
-    transaction: &WriteTransaction,
-    changes: impl Iterator<Item = &'a Change>,
-) -> Result<(), StoreFault> {
-    let mut channels = transaction.open_table(CHANNELS).map_err(fault)?;
-    let mut ledger = transaction.open_table(LEDGER).map_err(fault)?;
-    let mut outcomes = transaction.open_table(OUTCOMES).map_err(fault)?;
-    let mut claims = transaction.open_table(CLAIMS).map_err(fault)?;
-    let mut documents = transaction.open_table(DOCUMENTS).map_err(fault)?;
-    for change in changes {
+/// The tables of a write under way.
+#[derive(Debug)]
+pub(super) struct Tables<'a> {
+    channels: Table<'a, &'static [u8; 32], (u64, &'static [u8])>,
+    ledger: Table<'a, u64, &'static [u8]>,
+    outcomes: Table<'a, &'static [u8; 32], OutcomeValue<'static>>,
+    claims: ClaimTable<'a>,
+    documents: Table<'a, DocumentId<'static>, (u64, &'static [u8])>,
+}
+
+impl<'a> Tables<'a> {
+    fn open(transaction: &'a WriteTransaction) -> Result<Self, StoreFault> {
+        Ok(Self {
+            channels: transaction.open_table(CHANNELS).map_err(fault)?,
+            ledger: transaction.open_table(LEDGER).map_err(fault)?,
+            outcomes: transaction.open_table(OUTCOMES).map_err(fault)?,
+            claims: transaction.open_table(CLAIMS).map_err(fault)?,
+            documents: transaction.open_table(DOCUMENTS).map_err(fault)?,
+        })
+    }
+
+    /// Puts one change in; it counts when the write is done.
+    pub(super) fn put(&mut self, change: &Change) -> Result<(), StoreFault> {
         match change {
             Change::Record {
                 id,
@@ -401,18 +413,18 @@ fn put<'a>(
                 forget,
             } => {
                 let row = (version.0, record.as_ref());
-                channels.insert(&id.0, row).map_err(fault)?;
+                self.channels.insert(&id.0, row).map_err(fault)?;
                 if let Some((number, entry)) = entry {
-                    ledger.insert(number, entry.as_ref()).map_err(fault)?;
+                    self.ledger.insert(number, entry.as_ref()).map_err(fault)?;
                 }
                 if let Some(outcome) = outcome {
                     let end = outcome.expires.as_millis();
                     let channel = &outcome.channel_id.0;
                     let row = (channel, outcome.number, end, outcome.value.as_ref());
-                    outcomes.insert(&outcome.key.0.0, row).map_err(fault)?;
+                    self.outcomes.insert(&outcome.key.0.0, row).map_err(fault)?;
                 }
                 for key in forget {
-                    outcomes.remove(&key.0.0).map_err(fault)?;
+                    self.outcomes.remove(&key.0.0).map_err(fault)?;
                 }
             }
             Change::Claim {
@@ -421,18 +433,18 @@ fn put<'a>(
                 expires,
                 forget,
             } => {
-                remove_claims(&mut claims, forget)?;
+                remove_claims(&mut self.claims, forget)?;
                 let key = codec::encode_claim_key(key);
                 let row = (&value.0, expires.as_millis());
-                claims.insert(key.as_ref(), row).map_err(fault)?;
+                self.claims.insert(key.as_ref(), row).map_err(fault)?;
             }
             Change::Ended {
                 claims: ended,
                 outcomes: forget,
             } => {
-                remove_claims(&mut claims, ended)?;
+                remove_claims(&mut self.claims, ended)?;
                 for key in forget {
-                    outcomes.remove(&key.0.0).map_err(fault)?;
+                    self.outcomes.remove(&key.0.0).map_err(fault)?;
                 }
             }
             Change::Documents(rows) => {
@@ -441,17 +453,17 @@ fn put<'a>(
                     match &row.value {
                         Some(value) => {
                             let row = (row.version.0, value.as_ref());
-                            documents.insert(key, row).map_err(fault)?;
+                            self.documents.insert(key, row).map_err(fault)?;
                         }
                         None => {
-                            documents.remove(key).map_err(fault)?;
+                            self.documents.remove(key).map_err(fault)?;
                         }
                     }
                 }
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn remove_claims(claims: &mut ClaimTable<'_>, keys: &[ClaimKey]) -> Result<(), StoreFault> {

@@ -244,7 +244,7 @@ fn after_crash(file: &StoreFile, now: Timestamp) -> Result<Vec<Versioned>, Store
         });
     }
     if !changes.is_empty() {
-        file.write(changes.iter())?;
+        file.write(|tables| changes.iter().try_for_each(|change| tables.put(change)))?;
     }
     Ok(records)
 }

@@ -265,6 +265,10 @@ impl State {
 
     /// Counts again what a crash would lose of a channel.
     fn weigh(&mut self, id: ChannelId) {
+        // Nothing else is acknowledged before it is on the disk.
+        if !matches!(self.mode, SyncMode::Relaxed(_)) {
+            return;
+        }
         let Some(slot) = self.channels.get_mut(&id) else {
             return;
         };
@@ -461,6 +465,12 @@ impl State {
             done: Some(done),
         });
         waiting
+    }
+
+    /// What waits for the writer. The next jobs find as much room.
+    pub(super) fn take_queue(&mut self) -> Vec<Job> {
+        let room = Vec::with_capacity(self.queue.len());
+        std::mem::replace(&mut self.queue, room)
     }
 
     /// Notes that jobs are on the disk.

@@ -169,7 +169,8 @@ async fn fsck_names_what_does_not_add_up() {
         // A record under the id of another channel.
         change(&sample::record(5), encoded(&sample::record(6))),
     ];
-    file.write(changes.iter()).unwrap();
+    file.write(|tables| changes.iter().try_for_each(|change| tables.put(change)))
+        .unwrap();
     drop(file);
     let report = StoreReader::open(&path).unwrap().check().unwrap();
     let about = |salt| {
