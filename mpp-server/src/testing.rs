@@ -1,5 +1,6 @@
 //! What the tests of this crate share: keys, channels and their vouchers.
 
+mod doctored;
 mod world;
 
 use alloy_primitives::{Address, B256};
@@ -10,7 +11,7 @@ use mpp_tempo::{
     network::PATH_USD,
 };
 
-pub(crate) use self::world::*;
+pub(crate) use self::{doctored::*, world::*};
 use crate::{
     session::record::{ChannelRecord, LedgerEntry, PendingTx, Phase},
     store::{ChannelStore, LedgerPage},

@@ -52,6 +52,18 @@ fn challenges_that_can_not_be_answered_are_named() {
     };
     check(with(|r| *r = json!([])), Unpayable::Request);
     check(with(|r| r["amount"] = json!("1.5")), Unpayable::Request);
+    for member in ["amount", "currency", "recipient"] {
+        let mut partial = request();
+        partial.as_object_mut().unwrap().remove(member);
+        check(|c| *c = challenge(&partial), Unpayable::Request);
+    }
+    let no_escrow = |r: &mut serde_json::Value| {
+        r["methodDetails"]
+            .as_object_mut()
+            .unwrap()
+            .remove("escrowContract");
+    };
+    check(with(no_escrow), Unpayable::Request);
     // PROTOCOL 5.1: the price is above zero.
     check(with(|r| r["amount"] = json!("0")), Unpayable::Price);
     // PROTOCOL 5.3: v2 amounts are uint96.

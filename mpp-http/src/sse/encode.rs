@@ -107,6 +107,22 @@ mod tests {
         check("a\n", "event: message\ndata: a\ndata: \n\n");
     }
 
+    // SECURITY-CASES A23: the names of payment events are not for others, nor are line breaks.
+    #[test]
+    fn no_relayed_name_is_that_of_a_control_event() {
+        let plain = relayed("delta", "x");
+        assert_eq!(plain, &b"event: delta\ndata: x\n\n"[..]);
+        for name in [
+            RECEIPT,
+            NEED_VOUCHER,
+            "payment-anything",
+            "delta\nevent: payment-receipt",
+            "delta\revent: payment-receipt",
+        ] {
+            assert_eq!(relayed(name, "x"), message("x"), "{name}");
+        }
+    }
+
     proptest! {
         // SECURITY-CASES A23: no content yields a payment event.
         #[test]

@@ -1,5 +1,8 @@
 //! Servers that mean harm (SECURITY-CASES A18, A19, A27).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use mpp_client::{ClientError, ClientEvent, Policy, PolicyViolation};
 use mpp_core::header::receipt;
 use mpp_core::{Amount, Problem, ProblemKind, Receipt};
@@ -198,8 +201,8 @@ async fn a_servers_text_is_escaped_in_errors_and_events() {
     assert!(!shown.unwrap().contains('\u{1b}'));
 }
 
-/// A problem that never ends.
-fn endless() -> Reply {
+/// A problem that never ends; counts its pieces of 16 KiB.
+fn endless(written: Arc<AtomicUsize>) -> Reply {
     let (pieces, body) = tokio::sync::mpsc::channel(1);
     #[expect(
         clippy::disallowed_methods,
@@ -210,6 +213,7 @@ fn endless() -> Reply {
         let mut sent = pieces.send(start).await;
         while sent.is_ok() {
             sent = pieces.send(vec![b'x'; 16 * 1024]).await;
+            written.fetch_add(1, Ordering::SeqCst);
         }
     });
     let head = Head::new(402).with("content-type", "application/problem+json");
@@ -222,12 +226,17 @@ async fn an_endless_problem_is_not_read_to_its_end() {
     let shop = Shop::open().await;
     let client = shop.client();
     client.get(shop.at("/a")).send().await.unwrap();
-    shop.trick(does("voucher"), |_, _| async { endless() });
+    let written = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&written);
+    shop.trick(does("voucher"), |_, _| async move { endless(counted) });
     let refused = client.get(shop.at("/a")).send().await;
     assert!(
         matches!(refused, Err(ClientError::Unpayable(_))),
         "{refused:?}"
     );
+    // 64 KiB are read; what buffers of the connection take comes on top.
+    let pieces = written.load(Ordering::SeqCst);
+    assert!(pieces < 2_000, "{pieces} pieces");
     // And the channel goes on.
     let response = client.get(shop.at("/a")).send().await.unwrap();
     assert_eq!(response.status(), 200);

@@ -104,6 +104,21 @@ mod tests {
         assert_ne!(one, outcome("a", "/x", ChannelId::repeat_byte(2)));
     }
 
+    // SECURITY-CASES A16: of a charge, scope is payer, route and key.
+    #[test]
+    fn key_route_and_payer_tell_outcomes_of_charges_apart() {
+        let payer = Address::repeat_byte(1);
+        let outcome = |key: &str, scope: &str, payer| {
+            let asked = repeatable(key, &["GET"]).on_route(scope);
+            asked.of_payer(payer).key
+        };
+        let one = outcome("a", "/x", payer);
+        assert_eq!(one, outcome("a", "/x", payer));
+        assert_ne!(one, outcome("b", "/x", payer));
+        assert_ne!(one, outcome("a", "/y", payer));
+        assert_ne!(one, outcome("a", "/x", Address::repeat_byte(2)));
+    }
+
     #[test]
     fn parts_do_not_run_into_each_other() {
         let request = |parts: &[&str]| repeatable("a", parts).request;

@@ -137,6 +137,16 @@ mod tests {
             let read: ChargePayload = serde_json::from_value(payload.clone()).unwrap();
             assert_eq!(serde_json::to_value(&read).unwrap(), payload);
         }
-        assert!(serde_json::from_value::<ChargePayload>(json!({"type": "card"})).is_err());
+        for broken in [
+            json!({"type": "card"}),
+            json!({"type": "transaction"}),
+            json!({"type": "transaction", "hash": B256::repeat_byte(0xAB)}),
+            json!({"type": "hash", "signature": "0x7601"}),
+            json!({"type": "proof"}),
+            json!({"signature": "0x7601"}),
+        ] {
+            let read = serde_json::from_value::<ChargePayload>(broken.clone());
+            assert!(read.is_err(), "{broken}");
+        }
     }
 }

@@ -131,17 +131,35 @@ mod tests {
         assert!(!details.is_sponsored());
     }
 
-    // Case A32: amounts are decimal strings, never JSON numbers.
-    #[test]
-    fn numbers_are_not_amounts() {
-        let event = json!({
+    fn need_voucher() -> Value {
+        json!({
             "channelId": "0x0000000000000000000000000000000000000000000000000000000000000001",
             "requiredCumulative": "2000",
             "acceptedCumulative": "1000",
             "deposit": "1500"
-        });
+        })
+    }
+
+    // Draft-tempo-session-00, Insufficient Balance During Streaming: four members, all required.
+    #[test]
+    fn need_voucher_has_its_four_members() {
+        let event = need_voucher();
         let read: NeedVoucher = serde_json::from_value(event.clone()).unwrap();
         assert_eq!(serde_json::to_value(read).unwrap(), event);
+        for member in event.as_object().unwrap().keys() {
+            let mut partial = event.clone();
+            partial.as_object_mut().unwrap().remove(member);
+            assert!(
+                serde_json::from_value::<NeedVoucher>(partial).is_err(),
+                "{member}"
+            );
+        }
+    }
+
+    // Case A32: amounts are decimal strings, never JSON numbers.
+    #[test]
+    fn numbers_are_not_amounts() {
+        let event = need_voucher();
         for bad in [
             json!(1500),
             json!("0x10"),

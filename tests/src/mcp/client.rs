@@ -265,6 +265,76 @@ async fn a_channel_can_be_closed_when_no_answer_came() {
     assert_eq!(closed.spent, Amount::new(2 * PRICE));
 }
 
+/// Writes down the challenges and credentials that go by.
+struct Watching {
+    counter: Counter,
+    offered: Mutex<Vec<Value>>,
+    /// Those of each call.
+    shown: Arc<Mutex<Vec<Vec<Value>>>>,
+}
+
+impl Transport for Watching {
+    async fn call(
+        &self,
+        method: &str,
+        params: Option<Value>,
+        meta: Members,
+    ) -> Result<Reply, SendError> {
+        let nested = params
+            .as_ref()
+            .map(|params| &params[meta::META][meta::CREDENTIAL]);
+        let shown: Vec<_> = nested
+            .filter(|credential| !credential.is_null())
+            .into_iter()
+            .chain(meta.get(meta::CREDENTIAL))
+            .cloned()
+            .collect();
+        for credential in &shown {
+            let offered = self.offered.lock().unwrap();
+            assert!(offered.contains(&credential["challenge"]), "{credential}");
+        }
+        self.shown.lock().unwrap().push(shown);
+        let reply = self.counter.call_over(method, params, meta).await?;
+        if let Err(error) = &reply.result
+            && let Some(challenges) = error.data.as_ref().map(|data| &data["challenges"])
+        {
+            let challenges = challenges.as_array().unwrap().clone();
+            self.offered.lock().unwrap().extend(challenges);
+        }
+        Ok(reply)
+    }
+}
+
+// Draft-payment-transport-mcp-00, Challenge Structure and Multiple Payment Options: the client
+// returns a challenge as it came, and one credential for a call.
+#[tokio::test]
+async fn a_call_carries_one_credential_with_its_challenge_as_it_came() {
+    let pair = Pair::new().await;
+    for (method, params) in [
+        ("tools/call", tool("add", None)),
+        ("eth_paid", json!(["latest"])),
+    ] {
+        let counter = Counter::of(&pair, BOTH[1]);
+        let policy = Policy::new(Amount::new(1_000_000));
+        let payer = pair.payer_with(policy, Arc::new(MemoryBook::default()));
+        let shown = Arc::default();
+        let transport = Watching {
+            counter,
+            offered: Mutex::default(),
+            shown: Arc::clone(&shown),
+        };
+        let client = PayingClient::new(payer, Origin::process("counter").unwrap(), transport);
+        for _ in 0..3 {
+            let reply = client.call(method, Some(params.clone())).await.unwrap();
+            reply.result.unwrap();
+        }
+        let shown = shown.lock().unwrap();
+        assert!(shown.iter().all(|credentials| credentials.len() <= 1));
+        let paid = shown.iter().flatten().count();
+        assert!(paid >= 3, "{paid} credentials");
+    }
+}
+
 /// Answers as a server that puts its challenges into results.
 struct Old(Counter, Mutex<u32>);
 

@@ -28,6 +28,24 @@ fn rows() -> Vec<Row> {
     rows.collect()
 }
 
+/// The tests that have noticed a broken rule.
+fn noticing() -> Vec<String> {
+    let text = fs::read_to_string(root().join("docs/security-cases.md")).unwrap();
+    let (_, broken) = text.split_once("\n## What was broken").unwrap();
+    let lines = broken.lines().filter(|line| line.starts_with('|'));
+    let words = lines.flat_map(|line| line.split('`'));
+    let tests = words.filter(|word| word.contains("::"));
+    tests.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_broken_rule_names_a_test_that_exists() {
+    let tests = noticing();
+    assert!(tests.len() > 100, "{} tests", tests.len());
+    let missing: Vec<_> = tests.iter().filter(|test| !names_a_test(test)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 #[test]
 fn every_case_is_in_the_table_once() {
     let ids: Vec<_> = rows().into_iter().map(|row| row.id).collect();

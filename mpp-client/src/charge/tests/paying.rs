@@ -18,6 +18,19 @@ fn charges_that_make_no_sense_are_not_read() {
     assert_eq!(read(|_| ()), Ok(()));
     let malformed = read(|request| request["amount"] = json!("0.5"));
     assert_eq!(malformed, Err(Unpayable::Request));
+    for member in ["amount", "currency", "recipient"] {
+        let mut partial = request();
+        partial.as_object_mut().unwrap().remove(member);
+        let refused = ChargeOffer::read(challenge("c", &partial)).map(drop);
+        assert_eq!(refused, Err(Unpayable::Request), "{member}");
+    }
+    // A split has an amount and a recipient.
+    for split in [json!({"amount": "1"}), json!({"recipient": PAYEE})] {
+        let mut partial = request();
+        partial["methodDetails"]["splits"] = json!([split]);
+        let refused = ChargeOffer::read(challenge("c", &partial)).map(drop);
+        assert_eq!(refused, Err(Unpayable::Request));
+    }
     // Splits: 1 to 10, each above zero, in sum below the amount (PROTOCOL 4).
     for splits in [
         json!([]),
@@ -102,6 +115,12 @@ async fn splits_and_pinned_memos_are_paid_as_asked() {
     let once = bench.pay(&offer).await;
     let tx = transaction(&once);
     check(&tx, offer.transfers().unwrap(), offer.binding()).unwrap();
+    // Draft-tempo-charge-00, Ordering: the primary recipient, then the splits as listed.
+    let order: Vec<_> = tx
+        .calls()
+        .map(|call| Address::from_slice(&call.input[16..36]))
+        .collect();
+    assert_eq!(order, [PAYEE, first, second]);
     let mined = bench.chain.submit(&tx.encode()).unwrap();
     bench.chain.mine();
     assert!(bench.chain.receipt(mined).unwrap().success, "out of gas?");

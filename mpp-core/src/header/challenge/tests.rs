@@ -51,6 +51,26 @@ fn parameters_are_written_in_order() {
     assert_eq!(encode(&minimal), MINIMAL);
 }
 
+// Draft-httpauth-payment-00, Custom Parameters: what is not known is ignored, wherever it stands.
+#[test]
+fn unknown_parameters_are_ignored() {
+    let first = MINIMAL.replacen("Payment ", "Payment trace=\"id=b2, request\", ", 1);
+    let last = format!("{MINIMAL}, later=token, zone=\"eu\"");
+    for value in [first, last] {
+        assert_eq!(parse_one(&value), parse_one(MINIMAL), "{value}");
+    }
+}
+
+// Draft-httpauth-payment-00, Character Encoding: whatever a realm is called, the field is ASCII.
+#[test]
+fn a_realm_of_other_characters_is_written_in_ascii() {
+    let mut challenge = full();
+    challenge.realm = "caf\u{e9} \u{1f4b0}".parse().unwrap();
+    let value = encode(&challenge);
+    assert!(value.is_ascii(), "{value}");
+    assert_eq!(parse_one(&value), Ok(challenge));
+}
+
 #[test]
 fn recorded_challenges_are_read_and_written_back() {
     for case in cases("challenges") {

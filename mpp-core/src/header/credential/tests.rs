@@ -30,6 +30,23 @@ fn recorded_credentials_are_read() {
     }
 }
 
+// Draft-httpauth-payment-00, Size Considerations: 4 KB are taken, and 64 KiB.
+#[test]
+fn large_credentials_are_read_up_to_the_limit() {
+    let case = cases("credentials").remove(0);
+    let mut credential = parse(find([text(&case, "header")]).unwrap().unwrap()).unwrap();
+    credential.source = Some(alloc::string::String::new());
+    let bare = credential.to_json().len();
+    for size in [4 * 1024, MAX_CREDENTIAL] {
+        // Three bytes are four characters.
+        credential.source = Some("a".repeat(size / 4 * 3 - bare));
+        let written = encode(&credential).unwrap();
+        let token = find([written.as_str()]).unwrap().unwrap();
+        assert_eq!(token.len(), size);
+        assert_eq!(parse(token).as_ref(), Ok(&credential));
+    }
+}
+
 // PROTOCOL.md section 1: it may stand beside other schemes.
 #[test]
 fn credentials_stand_beside_other_schemes() {

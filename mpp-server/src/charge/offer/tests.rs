@@ -37,6 +37,25 @@ async fn offers_that_do_not_hold_together_are_misuse() {
     assert!(refused(eleven).contains("11 splits"));
 }
 
+// Draft-httpauth-payment-00, Size Considerations: below 8 KB, even with everything in it.
+#[tokio::test]
+async fn the_largest_challenge_is_below_8_kb() {
+    let world = World::new();
+    let offer = (1..=10).fold(world.server.charge().amount("1"), |offer, number| {
+        offer.split_with_memo(
+            Address::repeat_byte(number),
+            "0.01",
+            B256::repeat_byte(number),
+        )
+    });
+    let offer = offer
+        .external_id("e".repeat(64))
+        .description("d".repeat(256));
+    let route = crate::testing::route("/photo", offer.build().unwrap());
+    let header = mpp_core::header::challenge::encode(&world.challenge(&route).await);
+    assert!(header.len() < 8 * 1024, "{} bytes", header.len());
+}
+
 // PROTOCOL 4: the request.
 #[tokio::test]
 async fn the_request_says_what_is_to_be_paid() {

@@ -10,7 +10,7 @@ use mpp_tempo::{charge::AttributionMemo, tx::FeeMode};
 use super::shop::*;
 use crate::{
     charge::record::ChargeState,
-    testing::{World, granted, paying, problem},
+    testing::{Doctored, World, granted, other_amounts, paying, problem, refused, without_events},
 };
 
 const TRANSFER_WITH_MEMO: [u8; 4] = [0x95, 0x77, 0x7d, 0x59];
@@ -188,4 +188,23 @@ async fn a_transfer_of_another_challenge_is_no_payment() {
     problem(refused, ProblemKind::VerificationFailed);
     // It pays the challenge that it names.
     served(show(&world, &route, &push(&other, signed.hash())).await).await;
+}
+
+// SECURITY-CASES A25: a success that does not show the transfers is no payment.
+#[tokio::test(start_paused = true)]
+async fn a_receipt_without_the_transfers_pays_nothing() {
+    for change in [without_events, other_amounts] {
+        let mut world = World::new();
+        let node = world.node.clone();
+        world.server = world.again(|builder| builder.chain(Doctored { node, change }));
+        let route = shop(offer(&world));
+        let challenge = world.challenge(&route).await;
+        let credential = Wallet::new(&world).pay(&challenge).await;
+        for _ in 0..2 {
+            let refusal = refused(show(&world, &route, &credential).await);
+            assert!(refusal.problem.status() >= 500, "{:?}", refusal.problem);
+        }
+        assert_eq!(mined(&world), 1);
+        assert!(!record(&world, &challenge).await.unwrap().is_paid());
+    }
 }

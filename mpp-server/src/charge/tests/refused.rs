@@ -140,6 +140,14 @@ async fn modes_that_are_not_offered_are_refused() {
         show(&world, &pushed, &credential).await,
         ProblemKind::InvalidPayload,
     );
+    let pulled = shop(offer(&world).modes([ChargeMode::Pull]));
+    let challenge = world.challenge(&pulled).await;
+    let (credential, _) = Wallet::new(&world).push(&challenge).await;
+    problem(
+        show(&world, &pulled, &credential).await,
+        ProblemKind::InvalidPayload,
+    );
+    world.advance(1);
     let sponsored = shop(offer(&world).sponsored());
     let challenge = world.challenge(&sponsored).await;
     let (credential, _) = Wallet::new(&world).push(&challenge).await;

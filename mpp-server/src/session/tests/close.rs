@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use mpp_core::{Amount, problem::ProblemKind};
 use mpp_tempo::{
-    ChannelTerms, SessionProtocol, voucher::sign_close_authorization, wire::SessionPayload,
+    ChannelDescriptor, ChannelTerms, SessionProtocol, voucher::sign_close_authorization,
+    wire::SessionPayload,
 };
 
 use crate::{
@@ -152,6 +153,29 @@ async fn only_the_payer_closes() {
         assert_eq!(world.record(terms.id()).await.phase, Phase::Open);
         assert_eq!(world.node.transactions_mined(), 1);
     }
+}
+
+// Draft-tempo-session-00, Close Payload: a close with another descriptor is refused.
+#[tokio::test(start_paused = true)]
+async fn a_close_with_another_descriptor_is_refused() {
+    let (world, route, terms) = spent_three_of_five(V2).await;
+    let honest = close_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+    let foreign = ChannelDescriptor {
+        salt: terms.id(),
+        ..terms.descriptor
+    };
+    for (claimed, kind) in [
+        (Some(foreign), ProblemKind::VerificationFailed),
+        (None, ProblemKind::InvalidPayload),
+    ] {
+        let mut payload = honest.clone();
+        if let SessionPayload::Close { descriptor, .. } = &mut payload {
+            *descriptor = claimed;
+        }
+        problem(world.manage(&route, &payload).await, kind);
+        assert_eq!(world.record(terms.id()).await.phase, Phase::Open);
+    }
+    managed(world.manage(&route, &honest).await);
 }
 
 // PROTOCOL 5.2: `closeSignature` is verified when present and not required.

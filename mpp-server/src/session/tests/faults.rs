@@ -9,8 +9,8 @@ use mpp_tempo::{SessionProtocol, tx::FeeMode};
 use crate::{
     session::record::Phase,
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, close_payload, managed, paying, problem, refused,
-        served, top_up_payload, voucher_payload,
+        BOTH, DEPOSIT, Doctored, PRICE, World, amount, close_payload, managed, other_amounts,
+        paying, problem, refused, served, top_up_payload, voucher_payload, without_events,
     },
 };
 
@@ -290,5 +290,49 @@ async fn a_close_resumes_after_an_outage() {
         world.node.faults().set_outage(Outage::None);
         managed(world.manage(&route, &close).await);
         assert_eq!(world.node.transactions_mined(), 2);
+    }
+}
+
+/// The world's server again, with a node whose receipts are not what happened.
+fn misled(world: &World, change: fn(&mut mpp_tempo::chain::TxReceipt)) -> crate::PaymentServer {
+    let node = world.node.clone();
+    world.again(|builder| builder.chain(Doctored { node, change }))
+}
+
+// SECURITY-CASES A14: a success without its event locks no deposit.
+#[tokio::test(start_paused = true)]
+async fn an_open_without_its_event_opens_nothing() {
+    for protocol in BOTH {
+        for change in [without_events, other_amounts] {
+            let mut world = World::new();
+            world.server = misled(&world, change);
+            let opening = world.opening(protocol).await;
+            let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+            let refusal = refused(world.buy(&world.route(protocol), &payload).await);
+            assert!(refusal.problem.status() >= 500, "{:?}", refusal.problem);
+            let record = world.record(opening.terms.id()).await;
+            assert!(matches!(record.phase, Phase::Opening(_)), "{record:?}");
+        }
+    }
+}
+
+// SECURITY-CASES A33: a success without its event, or with another amount, closes nothing.
+#[tokio::test(start_paused = true)]
+async fn a_close_without_its_event_is_not_believed() {
+    for protocol in BOTH {
+        for change in [without_events, other_amounts] {
+            let mut world = World::new();
+            let route = world.route(protocol);
+            let terms = world.open(&route, protocol, 0).await;
+            let payload = voucher_payload(&terms, &world.voucher(&terms, PRICE));
+            served(world.buy(&route, &payload).await).await;
+            world.server = misled(&world, change);
+            let payload = close_payload(&terms, &world.voucher(&terms, PRICE));
+            let refusal = refused(world.manage(&world.route(protocol), &payload).await);
+            assert!(refusal.problem.status() >= 500, "{:?}", refusal.problem);
+            let record = world.record(terms.id()).await;
+            assert!(matches!(record.phase, Phase::Closing { .. }), "{record:?}");
+            assert_eq!(record.settled, Amount::ZERO);
+        }
     }
 }

@@ -4,7 +4,8 @@ use alloy_primitives::{Address, B256, hex};
 use mpp_core::{Amount, Credential, DidPkh, problem::ProblemKind};
 use mpp_devnet::nth_token;
 use mpp_tempo::{
-    ChannelDescriptor, ChannelTerms, LocalSigner, SessionProtocol, Signer, wire::SessionPayload,
+    ChannelDescriptor, ChannelTerms, LocalSigner, SessionProtocol, Signer, tx::build::OpenParams,
+    wire::SessionPayload,
 };
 use serde_json::Value;
 
@@ -12,8 +13,8 @@ use crate::{
     BadSignatureLimit, Route, SessionOffer,
     gate::{Attempt, Purpose},
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, managed, payer, problem, route, served, sign, terms,
-        voucher_payload,
+        BOTH, DEPOSIT, PRICE, World, amount, managed, payer, paying, problem, route, served, sign,
+        terms, voucher_payload,
     },
 };
 
@@ -204,6 +205,32 @@ async fn a_channel_of_other_terms_is_refused() {
     let recipient = home().recipient(elsewhere).operator(world.payee());
     check_foreign(home(), &world, recipient).await;
     check_foreign(home(), &world, home().operator(elsewhere)).await;
+}
+
+// SECURITY-CASES A10: each of the two is refused for itself, whatever else is the same.
+#[tokio::test(start_paused = true)]
+async fn a_channel_of_another_protocol_or_payee_is_refused() {
+    let world = World::new();
+    let escrow = world.params(V2).escrow;
+    let other = world.offer(V2).protocol(V1).escrow_contract(escrow);
+    check_foreign(world.offer(V2), &world, other).await;
+
+    // We may settle for either payee.
+    let ours = || world.offer(V2).operator(world.payee());
+    let home = route("/poem", ours().build().unwrap());
+    let params = OpenParams {
+        operator: world.payee(),
+        ..world.params(V2)
+    };
+    let opening = world.sign_open(&params, paying()).await;
+    let payload = opening.payload(&world.voucher(&opening.terms, 0));
+    managed(world.manage(&home, &payload).await);
+    let elsewhere = ours().recipient(Address::repeat_byte(3));
+    let elsewhere = route("/poem", elsewhere.build().unwrap());
+    let payload = voucher_payload(&opening.terms, &world.voucher(&opening.terms, PRICE));
+    let decision = world.buy(&elsewhere, &payload).await;
+    problem(decision, ProblemKind::VerificationFailed);
+    served(world.buy(&home, &payload).await).await;
 }
 
 // PROTOCOL 5.2 and 5.4: descriptor and source must be the channel's.

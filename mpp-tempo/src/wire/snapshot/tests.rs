@@ -59,6 +59,13 @@ async fn optional_members_may_be_absent() {
     };
     let json = serde_json::to_value(&bare).unwrap();
     assert_eq!(json.as_object().unwrap().len(), 9);
+    // Only that of the chain has a value of its own where it is absent.
+    for member in json.as_object().unwrap().keys() {
+        let mut partial = json.clone();
+        partial.as_object_mut().unwrap().remove(member);
+        let read = serde_json::from_value::<SessionSnapshot>(partial);
+        assert_eq!(read.is_ok(), member == "chainId", "{member}");
+    }
     assert_eq!(
         serde_json::from_value::<SessionSnapshot>(json).unwrap(),
         bare
