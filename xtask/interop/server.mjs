@@ -4,19 +4,21 @@
 import { createServer } from 'node:http'
 import { createClient, http } from 'viem'
 import { privateKeyToAccount } from 'viem/accounts'
+import { waitForTransactionReceipt } from 'viem/actions'
 import { tempoModerato } from 'viem/chains'
 
 const { RPC_URL, PAYEE_KEY, SPONSOR_KEY, PROTOCOL } = process.env
 const { Mppx, Request: Bridge, Store, tempo } = await import(PROTOCOL === 'v1' ? 'mppx-v1/server' : 'mppx/server')
 const account = privateKeyToAccount(PAYEE_KEY)
 const client = createClient({ account, chain: tempoModerato, transport: http(RPC_URL) })
+const store = Store.memory()
 const common = {
   account,
   chainId: 42431,
   currency: '0x20c0000000000000000000000000000000000000',
   getClient: () => client,
   recipient: account.address,
-  store: Store.memory(),
+  store,
 }
 const session = PROTOCOL === 'v1' ? (tempo.sessionLegacy ?? tempo.session) : tempo.session
 const mppx = Mppx.create({
@@ -35,7 +37,23 @@ const charges = {
   '/charge/sponsored': { amount: '0.01', feePayer: sponsor },
   '/charge/splits': { amount: '0.01', splits: [{ amount: '0.004', recipient: other }] },
 }
+// The package settles v1 from a store of channels, and does not say how to make one.
+const channels = {
+  getChannel: (id) => store.get(id),
+  updateChannel: async (id, change) => store.put(id, change(await store.get(id))),
+}
+// What the owner of the server runs to collect from a channel.
+async function settle(channelId) {
+  const hash =
+    PROTOCOL === 'v1'
+      ? await tempo.sessionLegacy.settle(channels, client, channelId)
+      : await tempo.settle(store, client, channelId)
+  const { status } = await waitForTransactionReceipt(client, { hash })
+  if (status !== 'success') throw new Error('the settlement was reverted')
+  return hash
+}
 const routes = {
+  '/settle': async (request) => new Response(await settle(await request.text())),
   '/requests': async (request) => {
     const result = await mppx.session(cent)(request)
     if (result.status === 402) return result.challenge

@@ -118,7 +118,7 @@ impl Row {
     fn line(&self) -> String {
         let verb = self.direction.verb();
         format!(
-            "{:<28} {verb:<6} {:<34} {}",
+            "{:<15} {verb:<6} {:<41} {}",
             self.peer,
             self.flow,
             self.end.text()

@@ -1,8 +1,10 @@
 //! `cargo xtask interop`: deployed peers buy from us and sell to us.
 
 mod flows;
+mod leave;
 mod matrix;
 mod ours;
+mod play;
 mod scripts;
 
 use std::time::Duration;
@@ -56,7 +58,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         ..DevnetConfig::default()
     };
     let node = Node::embedded_with(config).await?;
-    let ours = Ours::open(&node).await?;
+    let ours = Ours::open(&node, "the seller of the interoperability suite").await?;
     let stage = Stage {
         node,
         ours,

@@ -1,9 +1,11 @@
 //! Our server, which sells what the peers' servers sell.
 
+use std::time::Duration;
+
 use alloy_primitives::Address;
 use axum::{Router, routing::get};
 use mpp_http::server::{Metered, Paid, PaidSession, PaymentLayer};
-use mpp_server::{ChargeOffer, Offer, PaymentServer, Route};
+use mpp_server::{ChargeOffer, Offer, PaymentServer, Route, SettlePolicy};
 use mpp_tempo::{SessionProtocol, Signer as _, wire::ChargeMode};
 
 use crate::{
@@ -16,6 +18,9 @@ use crate::{
 /// Words of a stream.
 pub(super) const WORDS: u32 = 20;
 
+/// Pause between two looks at the chain, and at what is to be collected.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Our server.
 #[derive(Debug)]
 pub(super) struct Ours {
@@ -23,8 +28,9 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    pub(super) async fn open(node: &Node) -> anyhow::Result<Self> {
-        let payee = account::signer_for("the seller of the interoperability suite")?;
+    /// Opens with a payee of its own.
+    pub(super) async fn open(node: &Node, payee: &str) -> anyhow::Result<Self> {
+        let payee = account::signer_for(payee)?;
         let sponsor = account::signer_for("the sponsor of the interoperability suite")?;
         for signer in [&payee, &sponsor] {
             account::fund(node, signer.address(), dollars(10)).await?;
@@ -32,6 +38,12 @@ impl Ours {
         let scratch = Scratch::new()?;
         let server = shop::configure(node, payee, &scratch)?
             .fee_payer(sponsor)
+            .watch_every(LOOK)
+            .settlement(SettlePolicy {
+                every: LOOK,
+                scan_every: LOOK,
+                ..SettlePolicy::on_demand()
+            })
             .build()?;
         let shop = Shop::open(server, scratch, router).await?;
         Ok(Self { shop })

@@ -134,7 +134,7 @@ impl Scripts {
         let url = first.await.context("the peer hangs")??;
         Ok(Server {
             url: url.context("the peer does not start")?,
-            _child: child,
+            child,
         })
     }
 }
@@ -159,5 +159,12 @@ async fn build(package: &Path) -> anyhow::Result<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) url: String,
-    _child: Child,
+    child: Child,
+}
+
+impl Server {
+    /// SIGKILL; returns when it is gone.
+    pub(super) async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
 }
