@@ -10,7 +10,18 @@ import { tempoModerato } from 'viem/chains'
 const { RPC_URL, PAYEE_KEY, SPONSOR_KEY, PROTOCOL } = process.env
 const { Mppx, Request: Bridge, Store, tempo } = await import(PROTOCOL === 'v1' ? 'mppx-v1/server' : 'mppx/server')
 const account = privateKeyToAccount(PAYEE_KEY)
-const client = createClient({ account, chain: tempoModerato, transport: http(RPC_URL) })
+// What the node refused last; the package tells its clients nothing of that.
+let refusal = 'an internal error'
+function transport(options) {
+  const node = http(RPC_URL)(options)
+  const request = (call) =>
+    node.request(call).catch((error) => {
+      refusal = `${call.method}: ${error.details ?? error.message}`
+      throw error
+    })
+  return { ...node, request }
+}
+const client = createClient({ account, chain: tempoModerato, transport })
 const store = Store.memory()
 const common = {
   account,
@@ -79,7 +90,8 @@ for (const [path, offer] of Object.entries(charges)) {
 }
 const listener = Bridge.toNodeListener(async (request) => {
   const route = routes[new URL(request.url).pathname]
-  return route ? route(request) : new Response('not found', { status: 404 })
+  const response = route ? await route(request) : new Response('not found', { status: 404 })
+  return response.status < 500 ? response : new Response(refusal, { status: response.status })
 })
 const server = createServer(listener)
 server.listen(0, '127.0.0.1', () => console.log(`http://127.0.0.1:${server.address().port}`))

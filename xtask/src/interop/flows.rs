@@ -3,14 +3,15 @@
 use mpp_tempo::SessionProtocol;
 
 use super::{
-    matrix::{Deviation, Direction},
+    Other,
+    matrix::{Deviation, Direction, Whose},
     ours::WORDS,
 };
 
 const MPPX: &str = "mppx 0.11.0";
 const MPPX_V1: &str = "mppx 0.8.14";
 const MCP: &str = "MCP SDK 1.32.2";
-const PYMPP: &str = "pympp 0.16.0";
+pub(super) const PYMPP: &str = "pympp 0.16.0";
 const MPP: &str = "mpp 0.18.2";
 
 /// One flow with one peer.
@@ -19,7 +20,9 @@ pub(super) struct Flow {
     pub(super) peer: &'static str,
     pub(super) name: &'static str,
     /// How the peer is known to depart from the protocol.
-    pub(super) deviation: Option<Deviation>,
+    deviation: Option<Deviation>,
+    /// Why it can not be played on anvil.
+    not_on_anvil: Option<Deviation>,
     pub(super) play: Play,
 }
 
@@ -75,6 +78,7 @@ const fn flow(peer: &'static str, name: &'static str, play: Play) -> Flow {
         peer,
         name,
         deviation: None,
+        not_on_anvil: None,
         play,
     }
 }
@@ -138,18 +142,44 @@ const fn deviating(flow: Flow, why: Deviation) -> Flow {
     }
 }
 
+/// A flow that fails on anvil for this reason.
+const fn not_on_anvil(flow: Flow, why: Deviation) -> Flow {
+    Flow {
+        not_on_anvil: Some(why),
+        ..flow
+    }
+}
+
 /// Its client sends a transfer of nothing instead.
 const SIGNS_NO_PROOF: Deviation = Deviation {
+    whose: Whose::Peer,
     why: "it knows no proofs of identity",
     says: "a charge of zero is answered with a proof",
 };
 const TAKES_NO_PROOF: Deviation = Deviation {
+    whose: Whose::Peer,
     why: "it knows no proofs of identity",
     says: "Input tag 'proof' found",
 };
 const NO_SIMULATION: Deviation = Deviation {
+    whose: Whose::Peer,
     why: "it needs tempo_simulateV1, which no local node offers",
     says: "tempo_simulateV1",
+};
+
+const NO_SIMULATION_ON_ANVIL: Deviation = Deviation {
+    says: "Method not found",
+    ..NO_SIMULATION
+};
+const TRIED_AS_CREATION: Deviation = Deviation {
+    whose: Whose::Anvil,
+    why: "it tries calls as the creation of a contract, which needs more gas than they have",
+    says: "eth_call: intrinsic gas too high",
+};
+const NO_TIME_LIMIT: Deviation = Deviation {
+    whose: Whose::Anvil,
+    why: "eth_sendRawTransactionSync takes no time limit",
+    says: "invalid type: integer `20000`",
 };
 
 /// All flows.
@@ -239,10 +269,16 @@ pub(super) const FLOWS: &[Flow] = &[
     our_leave(MPPX, SessionProtocol::V2, Silence::Gone),
     our_leave(MPPX_V1, SessionProtocol::V1, Silence::Collects),
     our_leave(MPPX_V1, SessionProtocol::V1, Silence::Gone),
-    our_charge(MPPX, "charge, pull", "/charge/pull"),
+    not_on_anvil(
+        our_charge(MPPX, "charge, pull", "/charge/pull"),
+        TRIED_AS_CREATION,
+    ),
     our_charge(MPPX, "charge, push", "/charge/push"),
     our_charge(MPPX, "charge, proof of identity", "/charge/proof"),
-    our_charge(MPPX, "charge, sponsored", "/charge/sponsored"),
+    not_on_anvil(
+        our_charge(MPPX, "charge, sponsored", "/charge/sponsored"),
+        TRIED_AS_CREATION,
+    ),
     our_charge(MPPX, "charge, splits", "/charge/splits"),
     flow(
         MCP,
@@ -288,16 +324,25 @@ pub(super) const FLOWS: &[Flow] = &[
         "/charge/sponsored",
     ),
     charge(PYMPP, "charge, splits", "splits charge", "/charge/splits"),
-    our_charge(PYMPP, "charge, pull", "/charge/pull"),
+    not_on_anvil(
+        our_charge(PYMPP, "charge, pull", "/charge/pull"),
+        NO_TIME_LIMIT,
+    ),
     deviating(
         our_charge(PYMPP, "charge, proof of identity", "/charge/proof"),
         TAKES_NO_PROOF,
     ),
-    deviating(
-        our_charge(PYMPP, "charge, sponsored", "/charge/sponsored"),
-        NO_SIMULATION,
+    not_on_anvil(
+        deviating(
+            our_charge(PYMPP, "charge, sponsored", "/charge/sponsored"),
+            NO_SIMULATION,
+        ),
+        NO_SIMULATION_ON_ANVIL,
     ),
-    our_charge(PYMPP, "charge, splits", "/charge/splits"),
+    not_on_anvil(
+        our_charge(PYMPP, "charge, splits", "/charge/splits"),
+        NO_TIME_LIMIT,
+    ),
     session(
         MPP,
         "session v2, requests, close",
@@ -368,6 +413,14 @@ pub(super) const FLOWS: &[Flow] = &[
 ];
 
 impl Flow {
+    /// Why it is known to fail on this node.
+    pub(super) fn known(&self, node: Option<Other>) -> Option<Deviation> {
+        match node {
+            None => self.deviation,
+            Some(Other::Anvil) => self.not_on_anvil.or(self.deviation),
+        }
+    }
+
     pub(super) fn direction(&self) -> Direction {
         match self.play {
             Play::Session { .. }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     Stage,
-    flows::{Flow, Play, Silence},
+    flows::{Flow, PYMPP, Play, Silence},
     ours::WORDS,
     scripts::{Environment, Server},
 };
@@ -164,7 +164,11 @@ impl Stage {
         payer: &Person,
         (name, path): (&str, &str),
     ) -> anyhow::Result<Said> {
-        let url = format!("{}{path}", self.ours.shop.url);
+        let ours = match &self.hasty {
+            Some(hasty) if flow.peer == PYMPP => hasty,
+            _ => &self.ours,
+        };
+        let url = format!("{}{path}", ours.shop.url);
         let said = self.peer_does(flow, payer, (name, &url), &[]).await?;
         Ok(serde_json::from_value(said)?)
     }
@@ -184,6 +188,7 @@ impl Stage {
             ("URL", url.to_owned()),
         ];
         environment.extend_from_slice(more);
+        environment.extend(self.batch_gas.map(|gas| ("BATCH_GAS", gas.to_string())));
         self.scripts.run(&flow.script("client"), &environment).await
     }
 

@@ -29,17 +29,18 @@ pub(super) struct Scripts {
 pub(super) type Environment<'a> = &'a [(&'a str, String)];
 
 impl Scripts {
-    /// Installs the packages as they are locked; `None` without Node, npm and
-    /// Python.
+    /// Installs the packages as they are locked.
     ///
     /// # Errors
-    /// When the packages can not be had, as without a network.
-    pub(super) async fn install() -> anyhow::Result<Option<Self>> {
+    /// Without Node, npm and Python, or when the packages can not be had, as
+    /// without a network.
+    pub(super) async fn install() -> anyhow::Result<Self> {
         for tool in ["node", "npm", "python3"] {
             let version = Command::new(tool).arg("--version").output().await;
-            if !version.is_ok_and(|output| output.status.success()) {
-                return Ok(None);
-            }
+            ensure!(
+                version.is_ok_and(|output| output.status.success()),
+                "{tool} is missing"
+            );
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = root.join("../target/interop");
@@ -60,7 +61,7 @@ impl Scripts {
         scripts.prepare("python3", "-m venv python").await?;
         let pip = "-m pip install --quiet --disable-pip-version-check -r requirements.txt";
         scripts.prepare(&scripts.python, pip).await?;
-        Ok(Some(scripts))
+        Ok(scripts)
     }
 
     /// Runs a program that is to succeed.
