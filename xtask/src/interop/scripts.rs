@@ -29,7 +29,7 @@ pub(super) struct Scripts {
 pub(super) type Environment<'a> = &'a [(&'a str, String)];
 
 impl Scripts {
-    /// Installs the packages as they are locked.
+    /// Installs the packages as they are locked, unless that was done before.
     ///
     /// # Errors
     /// Without Node, npm and Python, or when the packages can not be had, as
@@ -55,12 +55,23 @@ impl Scripts {
             folder,
             rust,
         };
+        let mut wanted = tokio::fs::read(scripts.folder.join("package-lock.json")).await?;
+        wanted.extend(tokio::fs::read(scripts.folder.join("requirements.txt")).await?);
+        let installed = scripts.folder.join("installed");
+        let there = tokio::fs::read(&installed).await;
+        if there.as_ref().is_ok_and(|there| *there == wanted) {
+            return Ok(scripts);
+        }
+        if there.is_ok() {
+            tokio::fs::remove_file(&installed).await?;
+        }
         // The peers name versions of optional packages that exclude each other.
         let npm = "ci --legacy-peer-deps --no-audit --no-fund --loglevel error";
         scripts.prepare("npm", npm).await?;
         scripts.prepare("python3", "-m venv python").await?;
         let pip = "-m pip install --quiet --disable-pip-version-check -r requirements.txt";
         scripts.prepare(&scripts.python, pip).await?;
+        tokio::fs::write(&installed, wanted).await?;
         Ok(scripts)
     }
 
