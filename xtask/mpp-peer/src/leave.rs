@@ -1,4 +1,5 @@
-//! A payer without its server: the crate writes its calls for v2, and has none for v1.
+//! What payer and payee send without each other: the crate writes the payer's calls for v2, and
+//! none for v1.
 
 use alloy::{
     primitives::{Address, B256, Bytes, TxKind, U256},
@@ -18,6 +19,7 @@ use mpp::{
         },
     },
     protocol::methods::tempo::{PATH_USD, session::ChannelDescriptor},
+    tempo::ChannelState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,13 +27,14 @@ use tempo_primitives::transaction::Call;
 
 use crate::variable;
 
-/// Enough for either call.
+/// Enough for any of the calls.
 const GAS: u64 = 1_000_000;
 
 sol! {
     interface IEscrow {
         function requestClose(bytes32 channelId) external;
         function withdraw(bytes32 channelId) external;
+        function settle(bytes32 channelId, uint128 cumulativeAmount, bytes signature) external;
     }
 }
 
@@ -71,15 +74,45 @@ pub(crate) async fn send(
     wish: Wish,
 ) -> anyhow::Result<Value> {
     let channel: Channel = serde_json::from_str(&variable("CHANNEL")?)?;
+    let call = Call {
+        to: TxKind::Call(channel.escrow),
+        value: U256::ZERO,
+        input: input(&channel, wish)?,
+    };
+    transact(signer, rpc, channel.chain_id, call).await
+}
+
+/// Collects the best voucher of a channel of v1.
+pub(crate) async fn settle(
+    signer: &PrivateKeySigner,
+    rpc: &str,
+    channel: &ChannelState,
+) -> anyhow::Result<Value> {
+    let signature = channel.highest_voucher_signature.clone();
+    let settle = IEscrow::settleCall {
+        channelId: channel.channel_id.parse()?,
+        cumulativeAmount: channel.highest_voucher_amount,
+        signature: signature.context("no voucher")?.into(),
+    };
+    let call = Call {
+        to: TxKind::Call(channel.escrow_contract),
+        value: U256::ZERO,
+        input: settle.abi_encode().into(),
+    };
+    transact(signer, rpc, channel.chain_id, call).await
+}
+
+async fn transact(
+    signer: &PrivateKeySigner,
+    rpc: &str,
+    chain_id: u64,
+    call: Call,
+) -> anyhow::Result<Value> {
     let provider: RootProvider<TempoNetwork> = RootProvider::new_http(rpc.parse()?);
     let price = provider.get_gas_price().await?;
     let transaction = build_tempo_tx(TempoTxOptions {
-        calls: vec![Call {
-            to: TxKind::Call(channel.escrow),
-            value: U256::ZERO,
-            input: input(&channel, wish)?,
-        }],
-        chain_id: channel.chain_id,
+        calls: vec![call],
+        chain_id,
         fee_token: PATH_USD.parse()?,
         nonce: provider.get_transaction_count(signer.address()).await?,
         nonce_key: U256::ZERO,
@@ -105,7 +138,11 @@ fn input(channel: &Channel, wish: Wish) -> anyhow::Result<Bytes> {
     Ok(match (&channel.descriptor, wish) {
         (Some(descriptor), Wish::Close) => encode_precompile_request_close_call(descriptor)?,
         (Some(descriptor), Wish::Withdrawal) => encode_precompile_withdraw_call(descriptor)?,
-        (None, Wish::Close) => IEscrow::requestCloseCall::new((channel_id,)).abi_encode().into(),
-        (None, Wish::Withdrawal) => IEscrow::withdrawCall::new((channel_id,)).abi_encode().into(),
+        (None, Wish::Close) => IEscrow::requestCloseCall::new((channel_id,))
+            .abi_encode()
+            .into(),
+        (None, Wish::Withdrawal) => IEscrow::withdrawCall::new((channel_id,))
+            .abi_encode()
+            .into(),
     })
 }

@@ -406,6 +406,7 @@ pub(super) const FLOWS: &[Flow] = &[
         "session v1, SSE, close",
         Play::OurStream { protocol: "v1" },
     ),
+    our_leave(MPP, SessionProtocol::V1, Silence::Collects),
     our_leave(MPP, SessionProtocol::V1, Silence::Gone),
     our_charge(MPP, "charge, pull", "/charge/pull"),
     our_charge(MPP, "charge, proof of identity", "/charge/proof"),
