@@ -6,7 +6,10 @@ use mpp::client::{Fetch as _, PaymentProvider, TempoProvider, TempoSessionProvid
 use reqwest::{Client, Response, Url, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::variable;
+use crate::{
+    leave::{self, Wish},
+    variable,
+};
 
 /// The realm of the server, which is not called by its host name here.
 const REALM: &str = "shop.example";
@@ -14,6 +17,8 @@ const REALM: &str = "shop.example";
 const MAX_DEPOSIT: u128 = 1_000_000;
 /// Requests of a flow.
 const REQUESTS: u32 = 5;
+/// Requests before a payer leaves.
+const FEW: u32 = 3;
 
 pub(crate) async fn run() -> anyhow::Result<()> {
     let flow = variable("FLOW")?;
@@ -23,17 +28,15 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         rpc: variable("RPC_URL")?,
         url: variable("URL")?,
     };
-    let (served, receipt) = match flow.split_once(' ').context("a flow has two words")? {
-        (_, "charge") => buyer.charge().await?,
-        (_, "requests") => buyer.requests().await?,
-        (_, "stream") => buyer.stream().await?,
-        (_, "resume") => buyer.resume().await?,
-        _ => anyhow::bail!("there is no flow {flow}"),
+    let said = match flow.split_once(' ').context("a flow has two words")? {
+        (_, "channel") => buyer.channel().await?,
+        (_, "request") => leave::send(&buyer.signer, &buyer.rpc, Wish::Close).await?,
+        (_, "withdraw") => leave::send(&buyer.signer, &buyer.rpc, Wish::Withdrawal).await?,
+        (_, kind) => buyer.buy_and_end(kind).await?,
     };
-    println!("{}", json!({"served": served, "receipt": receipt}));
+    println!("{said}");
     Ok(())
 }
-
 struct Buyer {
     http: Client,
     signer: PrivateKeySigner,
@@ -62,6 +65,25 @@ impl Buyer {
             anyhow::bail!("Error: {status} {}", response.text().await?);
         }
         Ok(response)
+    }
+
+    /// Everything that ends with a receipt.
+    async fn buy_and_end(&self, kind: &str) -> anyhow::Result<Value> {
+        let (served, receipt) = match kind {
+            "charge" => self.charge().await?,
+            "requests" => self.requests().await?,
+            "stream" => self.stream().await?,
+            "resume" => self.resume().await?,
+            _ => anyhow::bail!("there is no flow {kind}"),
+        };
+        Ok(json!({"served": served, "receipt": receipt}))
+    }
+
+    /// The channel stays open.
+    async fn channel(&self) -> anyhow::Result<Value> {
+        let payer = self.session()?;
+        self.buy(&payer, FEW).await?;
+        leave::channel(&payer)
     }
 
     async fn charge(&self) -> anyhow::Result<(u32, Value)> {

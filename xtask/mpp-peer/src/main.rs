@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod leave;
 mod server;
 
 use anyhow::Context as _;

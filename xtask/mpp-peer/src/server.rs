@@ -3,13 +3,14 @@
 use std::{convert::Infallible, sync::Arc};
 
 use alloy_signer_local::PrivateKeySigner;
+use anyhow::Context as _;
 use axum::{
     Router,
     body::Body,
     extract::State,
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use futures_util::StreamExt as _;
 use mpp::{
@@ -25,10 +26,11 @@ use mpp::{
         sse::{self, ServeOptions},
         tempo, tempo_provider,
     },
+    tempo::ChannelStore as _,
 };
 use serde_json::Value;
 
-use crate::variable;
+use crate::{leave, variable};
 
 const CHAIN: u64 = 42431;
 /// The contract that holds the channels.
@@ -125,6 +127,7 @@ fn sessions() -> anyhow::Result<Router> {
     Ok(Router::new()
         .route("/requests", get(sell_photo).post(manage))
         .route("/stream", get(sell_words).post(manage))
+        .route("/settle", post(settle))
         .with_state(sessions))
 }
 
@@ -179,6 +182,20 @@ async fn manage(State(sessions): State<Arc<Sessions>>, headers: HeaderMap) -> Re
             with_receipt(&verified, answer)
         }
         Err(response) => response,
+    }
+}
+
+/// What the owner of the server runs to collect from a channel.
+async fn settle(State(sessions): State<Arc<Sessions>>, id: String) -> Response {
+    let settled = async {
+        let channel = sessions.store.get_channel(&id).await?;
+        let channel = channel.context("no channel")?;
+        let payee: PrivateKeySigner = variable("PAYEE_KEY")?.parse()?;
+        leave::settle(&payee, &variable("RPC_URL")?, &channel).await
+    };
+    match settled.await {
+        Ok(receipt) => axum::Json(receipt).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
 

@@ -1,31 +1,17 @@
 //! What is played.
 
-use alloy_primitives::Address;
-use anyhow::{Context as _, ensure};
-use futures_util::StreamExt as _;
-use mpp_client::Policy;
-use mpp_core::{Amount, Receipt, SessionReceipt};
-use mpp_http::client::Client;
-use mpp_server::session::record::Phase;
-use mpp_tempo::{LocalSigner, Signer as _, channel::ChannelId};
-use serde::Deserialize;
-use serde_json::Value;
+use mpp_tempo::SessionProtocol;
 
 use super::{
-    Stage,
-    matrix::{Deviation, Direction},
+    Other,
+    matrix::{Deviation, Direction, Whose},
     ours::WORDS,
-    scripts::Server,
-};
-use crate::{
-    account,
-    e2e::{cents, dollars},
 };
 
 const MPPX: &str = "mppx 0.11.0";
 const MPPX_V1: &str = "mppx 0.8.14";
 const MCP: &str = "MCP SDK 1.32.2";
-const PYMPP: &str = "pympp 0.16.0";
+pub(super) const PYMPP: &str = "pympp 0.16.0";
 const MPP: &str = "mpp 0.18.2";
 
 /// One flow with one peer.
@@ -34,12 +20,15 @@ pub(super) struct Flow {
     pub(super) peer: &'static str,
     pub(super) name: &'static str,
     /// How the peer is known to depart from the protocol.
-    pub(super) deviation: Option<Deviation>,
-    play: Play,
+    deviation: Option<Deviation>,
+    /// Why it can not be played on anvil.
+    not_on_anvil: Option<Deviation>,
+    pub(super) play: Play,
 }
 
+/// Who does what.
 #[derive(Clone, Copy, Debug)]
-enum Play {
+pub(super) enum Play {
     /// The peer's client buys with a session, so many units for a cent each.
     Session {
         flow: &'static str,
@@ -63,6 +52,25 @@ enum Play {
     OurStream { protocol: &'static str },
     /// Our client pays one charge to the peer's server.
     OurCharge { path: &'static str },
+    /// The peer's client asks the chain to close its channel with our server.
+    Leave {
+        protocol: SessionProtocol,
+        server: Silence,
+    },
+    /// Our client asks the chain to close its channel with the peer's server.
+    OurLeave {
+        protocol: SessionProtocol,
+        server: Silence,
+    },
+}
+
+/// A server that a payer does not hear of any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// It is down until everything is over.
+    Gone,
+    /// It collects before the payer may withdraw.
+    Collects,
 }
 
 const fn flow(peer: &'static str, name: &'static str, play: Play) -> Flow {
@@ -70,6 +78,7 @@ const fn flow(peer: &'static str, name: &'static str, play: Play) -> Flow {
         peer,
         name,
         deviation: None,
+        not_on_anvil: None,
         play,
     }
 }
@@ -106,6 +115,25 @@ const fn our_charge(peer: &'static str, name: &'static str, path: &'static str) 
     flow(peer, name, Play::OurCharge { path })
 }
 
+const fn leave(peer: &'static str, protocol: SessionProtocol, server: Silence) -> Flow {
+    let play = Play::Leave { protocol, server };
+    flow(peer, leaving(protocol, server), play)
+}
+
+const fn our_leave(peer: &'static str, protocol: SessionProtocol, server: Silence) -> Flow {
+    let play = Play::OurLeave { protocol, server };
+    flow(peer, leaving(protocol, server), play)
+}
+
+const fn leaving(protocol: SessionProtocol, server: Silence) -> &'static str {
+    match (protocol, server) {
+        (SessionProtocol::V1, Silence::Gone) => "session v1, forced close, server gone",
+        (SessionProtocol::V1, Silence::Collects) => "session v1, forced close, server collects",
+        (SessionProtocol::V2, Silence::Gone) => "session v2, forced close, server gone",
+        (SessionProtocol::V2, Silence::Collects) => "session v2, forced close, server collects",
+    }
+}
+
 /// A flow that fails for a reason of the peer's.
 const fn deviating(flow: Flow, why: Deviation) -> Flow {
     Flow {
@@ -114,18 +142,44 @@ const fn deviating(flow: Flow, why: Deviation) -> Flow {
     }
 }
 
+/// A flow that fails on anvil for this reason.
+const fn not_on_anvil(flow: Flow, why: Deviation) -> Flow {
+    Flow {
+        not_on_anvil: Some(why),
+        ..flow
+    }
+}
+
 /// Its client sends a transfer of nothing instead.
 const SIGNS_NO_PROOF: Deviation = Deviation {
+    whose: Whose::Peer,
     why: "it knows no proofs of identity",
     says: "a charge of zero is answered with a proof",
 };
 const TAKES_NO_PROOF: Deviation = Deviation {
+    whose: Whose::Peer,
     why: "it knows no proofs of identity",
     says: "Input tag 'proof' found",
 };
 const NO_SIMULATION: Deviation = Deviation {
+    whose: Whose::Peer,
     why: "it needs tempo_simulateV1, which no local node offers",
     says: "tempo_simulateV1",
+};
+
+const NO_SIMULATION_ON_ANVIL: Deviation = Deviation {
+    says: "Method not found",
+    ..NO_SIMULATION
+};
+const TRIED_AS_CREATION: Deviation = Deviation {
+    whose: Whose::Anvil,
+    why: "it tries calls as the creation of a contract, which needs more gas than they have",
+    says: "eth_call: intrinsic gas too high",
+};
+const NO_TIME_LIMIT: Deviation = Deviation {
+    whose: Whose::Anvil,
+    why: "eth_sendRawTransactionSync takes no time limit",
+    says: "invalid type: integer `20000`",
 };
 
 /// All flows.
@@ -172,6 +226,10 @@ pub(super) const FLOWS: &[Flow] = &[
         "/v1/stream",
         WORDS,
     ),
+    leave(MPPX, SessionProtocol::V2, Silence::Collects),
+    leave(MPPX, SessionProtocol::V2, Silence::Gone),
+    leave(MPPX, SessionProtocol::V1, Silence::Collects),
+    leave(MPPX, SessionProtocol::V1, Silence::Gone),
     charge(MPPX, "charge, pull", "pull charge", "/charge/pull"),
     charge(MPPX, "charge, push", "push charge", "/charge/push"),
     charge(
@@ -207,10 +265,20 @@ pub(super) const FLOWS: &[Flow] = &[
         "session v1, SSE with top-ups, close",
         Play::OurStream { protocol: "v1" },
     ),
-    our_charge(MPPX, "charge, pull", "/charge/pull"),
+    our_leave(MPPX, SessionProtocol::V2, Silence::Collects),
+    our_leave(MPPX, SessionProtocol::V2, Silence::Gone),
+    our_leave(MPPX_V1, SessionProtocol::V1, Silence::Collects),
+    our_leave(MPPX_V1, SessionProtocol::V1, Silence::Gone),
+    not_on_anvil(
+        our_charge(MPPX, "charge, pull", "/charge/pull"),
+        TRIED_AS_CREATION,
+    ),
     our_charge(MPPX, "charge, push", "/charge/push"),
     our_charge(MPPX, "charge, proof of identity", "/charge/proof"),
-    our_charge(MPPX, "charge, sponsored", "/charge/sponsored"),
+    not_on_anvil(
+        our_charge(MPPX, "charge, sponsored", "/charge/sponsored"),
+        TRIED_AS_CREATION,
+    ),
     our_charge(MPPX, "charge, splits", "/charge/splits"),
     flow(
         MCP,
@@ -256,16 +324,25 @@ pub(super) const FLOWS: &[Flow] = &[
         "/charge/sponsored",
     ),
     charge(PYMPP, "charge, splits", "splits charge", "/charge/splits"),
-    our_charge(PYMPP, "charge, pull", "/charge/pull"),
+    not_on_anvil(
+        our_charge(PYMPP, "charge, pull", "/charge/pull"),
+        NO_TIME_LIMIT,
+    ),
     deviating(
         our_charge(PYMPP, "charge, proof of identity", "/charge/proof"),
         TAKES_NO_PROOF,
     ),
-    deviating(
-        our_charge(PYMPP, "charge, sponsored", "/charge/sponsored"),
-        NO_SIMULATION,
+    not_on_anvil(
+        deviating(
+            our_charge(PYMPP, "charge, sponsored", "/charge/sponsored"),
+            NO_SIMULATION,
+        ),
+        NO_SIMULATION_ON_ANVIL,
     ),
-    our_charge(PYMPP, "charge, splits", "/charge/splits"),
+    not_on_anvil(
+        our_charge(PYMPP, "charge, splits", "/charge/splits"),
+        NO_TIME_LIMIT,
+    ),
     session(
         MPP,
         "session v2, requests, close",
@@ -301,6 +378,10 @@ pub(super) const FLOWS: &[Flow] = &[
         "/v1/stream",
         WORDS,
     ),
+    leave(MPP, SessionProtocol::V2, Silence::Collects),
+    leave(MPP, SessionProtocol::V2, Silence::Gone),
+    leave(MPP, SessionProtocol::V1, Silence::Collects),
+    leave(MPP, SessionProtocol::V1, Silence::Gone),
     charge(MPP, "charge, pull", "pull charge", "/charge/pull"),
     charge(
         MPP,
@@ -325,23 +406,37 @@ pub(super) const FLOWS: &[Flow] = &[
         "session v1, SSE, close",
         Play::OurStream { protocol: "v1" },
     ),
+    our_leave(MPP, SessionProtocol::V1, Silence::Collects),
+    our_leave(MPP, SessionProtocol::V1, Silence::Gone),
     our_charge(MPP, "charge, pull", "/charge/pull"),
     our_charge(MPP, "charge, proof of identity", "/charge/proof"),
     our_charge(MPP, "charge, sponsored", "/charge/sponsored"),
 ];
 
 impl Flow {
+    /// Why it is known to fail on this node.
+    pub(super) fn known(&self, node: Option<Other>) -> Option<Deviation> {
+        match node {
+            None => self.deviation,
+            Some(Other::Anvil) => self.not_on_anvil.or(self.deviation),
+        }
+    }
+
     pub(super) fn direction(&self) -> Direction {
         match self.play {
-            Play::Session { .. } | Play::Charge { .. } | Play::Tools { .. } => Direction::Buys,
-            Play::OurRequests { .. } | Play::OurStream { .. } | Play::OurCharge { .. } => {
-                Direction::Sells
-            }
+            Play::Session { .. }
+            | Play::Charge { .. }
+            | Play::Tools { .. }
+            | Play::Leave { .. } => Direction::Buys,
+            Play::OurRequests { .. }
+            | Play::OurStream { .. }
+            | Play::OurCharge { .. }
+            | Play::OurLeave { .. } => Direction::Sells,
         }
     }
 
     /// The peer's client or server.
-    fn script(&self, role: &str) -> String {
+    pub(super) fn script(&self, role: &str) -> String {
         match self.peer {
             MCP => String::from("mcp.mjs"),
             PYMPP => format!("{role}.py"),
@@ -349,204 +444,4 @@ impl Flow {
             _ => format!("{role}.mjs"),
         }
     }
-
-    pub(super) async fn play(&self, stage: &Stage) -> anyhow::Result<()> {
-        let purpose = format!("{} {} {:?}", self.peer, self.name, self.direction());
-        let payer = stage.person(&purpose, dollars(2)).await?;
-        match self.play {
-            Play::Session { flow, path, units } => {
-                let said = stage.peer_buys(self, &payer, (flow, path)).await?;
-                ensure!(said.served == units, "served {}", said.served);
-                stage.check_closed(&payer, said.receipt, units).await
-            }
-            Play::Charge { flow, path } => {
-                let before = stage.node.balance(payer.address()).await?;
-                let said = stage.peer_buys(self, &payer, (flow, path)).await?;
-                said.check_success()?;
-                let after = stage.node.balance(payer.address()).await?;
-                check_charged(path, before, after)
-            }
-            Play::Tools { flow, calls, cost } => {
-                let before = stage.node.balance(payer.address()).await?;
-                let said = stage.peer_buys(self, &payer, (flow, "/mcp")).await?;
-                ensure!(said.served == calls, "served {}", said.served);
-                said.check_success()?;
-                let after = stage.node.balance(payer.address()).await?;
-                let paid = before.saturating_sub(after);
-                let fees = paid.saturating_sub(cents(cost));
-                ensure!(paid >= cents(cost) && fees < cents(5), "{paid} paid");
-                Ok(())
-            }
-            Play::OurRequests { protocol } => {
-                let server = stage.peer_server(self, protocol).await?;
-                let client = stage.client(&payer)?;
-                requests(&client, &format!("{}/requests", server.url)).await
-            }
-            Play::OurStream { protocol } => {
-                let server = stage.peer_server(self, protocol).await?;
-                let client = stage.client(&payer)?;
-                stream(&client, &format!("{}/stream", server.url)).await
-            }
-            Play::OurCharge { path } => {
-                let server = stage.peer_server(self, "v2").await?;
-                let client = stage.client(&payer)?;
-                let before = stage.node.balance(payer.address()).await?;
-                let response = client.get(format!("{}{path}", server.url)).send().await?;
-                if response.status() != 200 {
-                    let status = response.status();
-                    anyhow::bail!("{status} {}", response.text().await?);
-                }
-                let Some(Receipt::Charge(_)) = response.receipt() else {
-                    anyhow::bail!("no receipt of a charge");
-                };
-                let after = stage.node.balance(payer.address()).await?;
-                check_charged(path, before, after)
-            }
-        }
-    }
-}
-
-/// A cent, and fees unless somebody else pays them; nothing for a proof.
-fn check_charged(path: &str, before: Amount, after: Amount) -> anyhow::Result<()> {
-    let paid = before.checked_sub(after).context("the payer has gained")?;
-    match path {
-        "/charge/proof" => ensure!(paid.is_zero(), "a proof cost {paid}"),
-        "/charge/sponsored" => ensure!(paid == cents(1), "the payer paid {paid}"),
-        _ => ensure!(paid >= cents(1) && paid < cents(5), "the payer paid {paid}"),
-    }
-    Ok(())
-}
-
-/// What a buying script says.
-#[derive(Debug, Deserialize)]
-struct Said {
-    served: u32,
-    receipt: Value,
-}
-
-impl Said {
-    fn check_success(&self) -> anyhow::Result<()> {
-        let status = self.receipt.get("status").and_then(Value::as_str);
-        ensure!(status == Some("success"), "{}", self.receipt);
-        Ok(())
-    }
-}
-
-/// An account whose key a script gets.
-struct Person {
-    signer: LocalSigner,
-    key: String,
-}
-
-impl Person {
-    fn address(&self) -> Address {
-        self.signer.address()
-    }
-}
-
-impl Stage {
-    /// Somebody with money whom no other flow knows.
-    async fn person(&self, purpose: &str, money: Amount) -> anyhow::Result<Person> {
-        let signer = account::signer_for(purpose)?;
-        account::fund(&self.node, signer.address(), money).await?;
-        Ok(Person {
-            signer,
-            key: account::key_for(purpose).to_string(),
-        })
-    }
-
-    fn client(&self, payer: &Person) -> anyhow::Result<Client> {
-        Ok(Client::builder()
-            .signer(payer.signer.clone())
-            .chain(self.node.chain.clone())
-            .policy(Policy::new(dollars(1)))
-            .build()?)
-    }
-
-    async fn peer_buys(
-        &self,
-        flow: &Flow,
-        payer: &Person,
-        (name, path): (&str, &str),
-    ) -> anyhow::Result<Said> {
-        let environment = [
-            ("FLOW", name.to_owned()),
-            ("PAYER_KEY", payer.key.clone()),
-            ("RPC_URL", self.node.url.clone()),
-            ("URL", format!("{}{path}", self.ours.shop.url)),
-        ];
-        let script = flow.script("client");
-        let said = self.scripts.run(&script, &environment).await?;
-        Ok(serde_json::from_value(said)?)
-    }
-
-    async fn peer_server(&self, flow: &Flow, protocol: &str) -> anyhow::Result<Server> {
-        let seller = self.person("the peer that sells", dollars(2)).await?;
-        let sponsor = self.person("the peer that sponsors", dollars(2)).await?;
-        let environment = [
-            ("PROTOCOL", protocol.to_owned()),
-            ("PAYEE_KEY", seller.key),
-            ("SPONSOR_KEY", sponsor.key),
-            ("RPC_URL", self.node.url.clone()),
-        ];
-        self.scripts
-            .serve(flow.script("server").as_str(), &environment)
-            .await
-    }
-
-    /// The channel is closed with what was served, on both sides and on chain.
-    async fn check_closed(&self, payer: &Person, receipt: Value, units: u32) -> anyhow::Result<()> {
-        let receipt: SessionReceipt = serde_json::from_value(receipt)?;
-        let spent = cents(units.into());
-        ensure!(receipt.spent == spent, "{} spent", receipt.spent);
-        let id: ChannelId = receipt.channel_id.parse()?;
-        let record = self.ours.shop.server.channel(id).await?;
-        ensure!(
-            matches!(record.phase, Phase::Closed { .. }),
-            "{}",
-            record.phase.name()
-        );
-        ensure!(record.settled == spent, "{} settled", record.settled);
-        let left = self.node.balance(payer.address()).await?;
-        let paid = dollars(2)
-            .checked_sub(left)
-            .context("the payer has gained")?;
-        ensure!(
-            paid >= spent && paid.saturating_sub(spent) < cents(5),
-            "{paid} paid"
-        );
-        Ok(())
-    }
-}
-
-async fn requests(client: &Client, url: &str) -> anyhow::Result<()> {
-    let session = client.session(url)?;
-    for _ in 0..5 {
-        let response = session.get(url).send().await?;
-        let (status, paid) = (response.status(), response.receipt().is_some());
-        ensure!(status == 200, "{status} {}", response.text().await?);
-        ensure!(paid, "no receipt");
-    }
-    let closed = session.close().await?;
-    ensure!(closed.spent == cents(5), "{} spent", closed.spent);
-    Ok(())
-}
-
-async fn stream(client: &Client, url: &str) -> anyhow::Result<()> {
-    let session = client.session(url)?;
-    let mut stream = session.sse(url).await?;
-    let mut words = 0_u32;
-    while let Some(word) = stream.next().await {
-        ensure!(word?.starts_with("word"));
-        words = words.saturating_add(1);
-    }
-    ensure!(words == WORDS, "{words} words");
-    drop(stream);
-    let closed = session.close().await?;
-    ensure!(
-        closed.spent == cents(WORDS.into()),
-        "{} spent",
-        closed.spent
-    );
-    Ok(())
 }

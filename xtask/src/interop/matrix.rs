@@ -25,20 +25,31 @@ pub(super) enum Direction {
     Sells,
 }
 
-/// How a peer is known to depart from the protocol.
+/// Why a flow is known to fail.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Deviation {
+    /// Whose reason it is.
+    pub(super) whose: Whose,
     /// In words for the table.
     pub(super) why: &'static str,
     /// What the failure says: any other one is news.
     pub(super) says: &'static str,
 }
 
+/// What a flow fails for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The peer departs from the protocol.
+    Peer,
+    /// The node does not do what the peer counts on.
+    Anvil,
+}
+
 #[derive(Debug)]
 enum End {
     Works,
-    /// The peer departs from the protocol, as is known.
-    Deviates(&'static str),
+    /// It fails as is known.
+    Deviates(Deviation),
     Failed(String),
 }
 
@@ -63,7 +74,7 @@ impl Matrix {
         let end = match (result, known) {
             (Ok(()), None) => End::Works,
             (Err(error), Some(known)) if format!("{error:#}").contains(known.says) => {
-                End::Deviates(known.why)
+                End::Deviates(known)
             }
             (Ok(()), Some(_)) => End::Failed(String::from("works now: strike the deviation")),
             (Err(error), _) => End::Failed(format!("{error:#}")),
@@ -101,10 +112,14 @@ impl Matrix {
         let count =
             |wanted: fn(&End) -> bool| self.rows.iter().filter(|row| wanted(&row.end)).count();
         let works = count(|end| matches!(end, End::Works));
-        let deviates = count(|end| matches!(end, End::Deviates(_)));
+        let of_peers =
+            count(|end| matches!(end, End::Deviates(known) if known.whose == Whose::Peer));
+        let of_anvil =
+            count(|end| matches!(end, End::Deviates(known) if known.whose == Whose::Anvil));
         let failed = count(|end| matches!(end, End::Failed(_)));
-        println!("\n{works} work, {deviates} known deviations of peers");
-        println!("{} passed, {failed} failed", works.saturating_add(deviates));
+        println!("\n{works} work, {of_peers} known deviations of peers, {of_anvil} not on anvil");
+        let known = of_peers.saturating_add(of_anvil);
+        println!("{} passed, {failed} failed", works.saturating_add(known));
         ensure!(
             failed == 0,
             "some peers and we do not understand each other"
@@ -118,7 +133,7 @@ impl Row {
     fn line(&self) -> String {
         let verb = self.direction.verb();
         format!(
-            "{:<28} {verb:<6} {:<34} {}",
+            "{:<15} {verb:<6} {:<41} {}",
             self.peer,
             self.flow,
             self.end.text()
@@ -130,7 +145,13 @@ impl End {
     fn text(&self) -> String {
         match self {
             Self::Works => String::from("ok"),
-            Self::Deviates(why) => format!("peer deviates: {why}"),
+            Self::Deviates(known) => {
+                let whose = match known.whose {
+                    Whose::Peer => "peer deviates",
+                    Whose::Anvil => "not on anvil",
+                };
+                format!("{whose}: {}", known.why)
+            }
             Self::Failed(why) => format!("FAILED: {why}"),
         }
     }

@@ -1,9 +1,11 @@
 //! Our server, which sells what the peers' servers sell.
 
+use std::time::Duration;
+
 use alloy_primitives::Address;
 use axum::{Router, routing::get};
 use mpp_http::server::{Metered, Paid, PaidSession, PaymentLayer};
-use mpp_server::{ChargeOffer, Offer, PaymentServer, Route};
+use mpp_server::{Builder, ChargeOffer, EmbeddedStore, Offer, PaymentServer, Route, SettlePolicy};
 use mpp_tempo::{SessionProtocol, Signer as _, wire::ChargeMode};
 
 use crate::{
@@ -16,6 +18,12 @@ use crate::{
 /// Words of a stream.
 pub(super) const WORDS: u32 = 20;
 
+/// Pause between two looks at the chain, and at what is to be collected.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Less than the 30 s that the first networks allowed.
+const HURRY: Duration = Duration::from_secs(25);
+
 /// Our server.
 #[derive(Debug)]
 pub(super) struct Ours {
@@ -23,15 +31,37 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    pub(super) async fn open(node: &Node) -> anyhow::Result<Self> {
-        let payee = account::signer_for("the seller of the interoperability suite")?;
+    /// Opens with a payee of its own.
+    pub(super) async fn open(node: &Node, payee: &str) -> anyhow::Result<Self> {
+        Self::open_with(node, payee, |builder| builder).await
+    }
+
+    /// Opens for peers that sign until the end of a challenge, on a node that
+    /// takes nothing that is valid for long.
+    pub(super) async fn hasty(node: &Node) -> anyhow::Result<Self> {
+        let hurry = |builder: Builder<EmbeddedStore>| builder.challenge_lifetime(HURRY);
+        Self::open_with(node, "the seller in a hurry", hurry).await
+    }
+
+    async fn open_with(
+        node: &Node,
+        payee: &str,
+        configure: impl FnOnce(Builder<EmbeddedStore>) -> Builder<EmbeddedStore>,
+    ) -> anyhow::Result<Self> {
+        let payee = account::signer_for(payee)?;
         let sponsor = account::signer_for("the sponsor of the interoperability suite")?;
         for signer in [&payee, &sponsor] {
             account::fund(node, signer.address(), dollars(10)).await?;
         }
         let scratch = Scratch::new()?;
-        let server = shop::configure(node, payee, &scratch)?
+        let server = configure(shop::configure(node, payee, &scratch)?)
             .fee_payer(sponsor)
+            .watch_every(LOOK)
+            .settlement(SettlePolicy {
+                every: LOOK,
+                scan_every: LOOK,
+                ..SettlePolicy::on_demand()
+            })
             .build()?;
         let shop = Shop::open(server, scratch, router).await?;
         Ok(Self { shop })

@@ -29,17 +29,18 @@ pub(super) struct Scripts {
 pub(super) type Environment<'a> = &'a [(&'a str, String)];
 
 impl Scripts {
-    /// Installs the packages as they are locked; `None` without Node, npm and
-    /// Python.
+    /// Installs the packages as they are locked, unless that was done before.
     ///
     /// # Errors
-    /// When the packages can not be had, as without a network.
-    pub(super) async fn install() -> anyhow::Result<Option<Self>> {
+    /// Without Node, npm and Python, or when the packages can not be had, as
+    /// without a network.
+    pub(super) async fn install() -> anyhow::Result<Self> {
         for tool in ["node", "npm", "python3"] {
             let version = Command::new(tool).arg("--version").output().await;
-            if !version.is_ok_and(|output| output.status.success()) {
-                return Ok(None);
-            }
+            ensure!(
+                version.is_ok_and(|output| output.status.success()),
+                "{tool} is missing"
+            );
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = root.join("../target/interop");
@@ -54,13 +55,24 @@ impl Scripts {
             folder,
             rust,
         };
+        let mut wanted = tokio::fs::read(scripts.folder.join("package-lock.json")).await?;
+        wanted.extend(tokio::fs::read(scripts.folder.join("requirements.txt")).await?);
+        let installed = scripts.folder.join("installed");
+        let there = tokio::fs::read(&installed).await;
+        if there.as_ref().is_ok_and(|there| *there == wanted) {
+            return Ok(scripts);
+        }
+        if there.is_ok() {
+            tokio::fs::remove_file(&installed).await?;
+        }
         // The peers name versions of optional packages that exclude each other.
         let npm = "ci --legacy-peer-deps --no-audit --no-fund --loglevel error";
         scripts.prepare("npm", npm).await?;
         scripts.prepare("python3", "-m venv python").await?;
         let pip = "-m pip install --quiet --disable-pip-version-check -r requirements.txt";
         scripts.prepare(&scripts.python, pip).await?;
-        Ok(Some(scripts))
+        tokio::fs::write(&installed, wanted).await?;
+        Ok(scripts)
     }
 
     /// Runs a program that is to succeed.
@@ -134,7 +146,7 @@ impl Scripts {
         let url = first.await.context("the peer hangs")??;
         Ok(Server {
             url: url.context("the peer does not start")?,
-            _child: child,
+            child,
         })
     }
 }
@@ -159,5 +171,12 @@ async fn build(package: &Path) -> anyhow::Result<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) url: String,
-    _child: Child,
+    child: Child,
+}
+
+impl Server {
+    /// SIGKILL; returns when it is gone.
+    pub(super) async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
 }
