@@ -7,7 +7,7 @@ use mpp_core::{Amount, ChallengeId, problem::ProblemKind};
 use mpp_tempo::channel::ChannelId;
 use tokio::sync::broadcast;
 
-use crate::session::record::Quarantine;
+use crate::{health::Behind, session::record::Quarantine};
 
 /// One thing that happened. Holds no credential, signature or key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +178,9 @@ pub enum ServerEvent {
     },
     /// The chain could not be read; facts grow stale.
     ChainUnreadable,
+    /// The node has been behind what was seen of the chain before for longer
+    /// than [`FollowPolicy::behind_after`](crate::FollowPolicy::behind_after).
+    ChainBehind(Behind),
 }
 
 /// Sends events without ever waiting for a reader.

@@ -28,7 +28,7 @@ use crate::{
     event::{Events, ServerEvent},
     keeper::Keeper,
     settle::sight::Sight,
-    settle::watch::Interest,
+    settle::watch::{Horizon, Interest},
     settle::{Adoption, SettlePolicy, Settlement},
     sponsor::Sponsor,
     store::ChannelStore,
@@ -52,6 +52,8 @@ pub(crate) struct SessionContext<S> {
     /// Where proofs of identity are taken.
     pub(crate) proofs: ProofDesk<S>,
     pub(crate) interest: Interest,
+    /// Up to where facts of the chain were believed.
+    pub(crate) horizon: Horizon,
     /// How well the chain is seen.
     pub(crate) sight: Arc<Sight>,
     /// What brings an adopted channel into service.
@@ -115,6 +117,7 @@ impl<S: ChannelStore> SessionContext<S> {
             tasks: parts.tasks,
             bad_signatures: parts.bad_signatures,
             interest: Interest::default(),
+            horizon: Horizon::default(),
             queue: VoucherQueue::new(),
             keeper: Keeper::new(parts.hold_lease),
             settlement: Settlement::new(parts.settlement),
@@ -237,6 +240,7 @@ impl<S: ChannelStore> SessionContext<S> {
     pub(crate) async fn refresh_channel(&self, id: ChannelId) -> Result<(), Failure> {
         let (record, _) = self.driver.load(id).await?;
         let view = self.view(&record).await.map_err(Fault::from)?;
+        self.reach_views([(&record, &view)]).await?;
         self.observe(id, view).await?;
         Ok(())
     }

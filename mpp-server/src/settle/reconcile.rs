@@ -73,6 +73,7 @@ pub(crate) async fn all<S: ChannelStore>(context: &SessionContext<S>) -> Result<
         }
         let asked = records.iter().map(place_of).collect();
         let views = context.chain.channels(asked).await?;
+        context.reach_views(records.iter().zip(&views)).await?;
         let compare = |(record, view)| compare(context, record, view);
         let judged: Vec<_> = stream::iter(records.into_iter().zip(views))
             .map(compare)

@@ -98,7 +98,11 @@ pub(crate) async fn rescue<S: ChannelStore>(
             escrows: escrows.iter().copied().collect(),
             ..HistoryFilter::all(Party::Payee(payee), chain_id)
         };
-        for found in find_channels(&context.chain, &filter).await? {
+        let all = find_channels(&context.chain, &filter).await?;
+        // No view of them is newer than this.
+        let head = context.chain.block().await.map_err(Fault::from)?;
+        context.reach(head.number).await?;
+        for found in all {
             rescued.extend(compare(context, &found, how).await?);
         }
     }

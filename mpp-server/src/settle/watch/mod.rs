@@ -5,6 +5,7 @@
 //! reorganization, and its channel is read from the chain until that is settled.
 
 mod cursor;
+mod horizon;
 mod interest;
 mod news;
 mod place;
@@ -12,12 +13,10 @@ mod recent;
 
 use std::{sync::Arc, time::Duration};
 
-use mpp_tempo::{
-    chain::{ChainError, TxReceipt},
-    channel::ChannelTerms,
-};
+use mpp_tempo::{chain::TxReceipt, channel::ChannelTerms};
 
 pub(crate) use self::{
+    horizon::Horizon,
     interest::Interest,
     place::{find_ends, place_of},
 };
@@ -86,10 +85,7 @@ pub(crate) async fn begin<S: ChannelStore>(context: &SessionContext<S>) -> Resul
 fn require_seen(looked: Looked) -> Result<(), Fault> {
     match looked {
         Looked::Seen => Ok(()),
-        Looked::Behind => Err(ChainError::unreachable(
-            "the node is behind what was seen of the chain before",
-        )
-        .into()),
+        Looked::Behind => Err(horizon::behind().into()),
     }
 }
 
@@ -108,7 +104,18 @@ pub(crate) async fn catch_up<S: ChannelStore>(context: &SessionContext<S>) -> Re
 impl<S: ChannelStore> SessionContext<S> {
     /// Remembers a channel's events of a receipt before they are believed: the
     /// logs have to show them too, or the transaction was taken back.
-    pub(crate) fn note_receipt(&self, terms: &ChannelTerms, receipt: &TxReceipt) {
+    ///
+    /// # Errors
+    /// When the store fails: then they must not be believed.
+    ///
+    /// # Cancel safety
+    /// Dropped, they are remembered or not, and not believed yet.
+    pub(crate) async fn note_receipt(
+        &self,
+        terms: &ChannelTerms,
+        receipt: &TxReceipt,
+    ) -> Result<(), Fault> {
+        self.reach(receipt.block_number).await?;
         let (logs, id) = (receipt.logs.iter(), terms.id());
         for log in logs.filter(|log| log.address == terms.escrow) {
             let mut log = log.clone();
@@ -124,6 +131,7 @@ impl<S: ChannelStore> SessionContext<S> {
             }
             self.interest.note_receipt(news);
         }
+        Ok(())
     }
 }
 

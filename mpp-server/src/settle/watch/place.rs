@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     error::{Failure, Fault},
+    event::ServerEvent,
     session::{
         SessionContext,
         command::Command,
@@ -103,14 +104,12 @@ impl Place {
         self.join(context, &watched).await?;
         let next = *self.next.get_or_insert(head.number);
         let after = head.number.saturating_add(1);
-        if after < self.furthest {
-            tracing::warn!(
-                head = head.number,
-                seen = self.furthest,
-                "the node is behind what was seen of the chain before"
-            );
+        let seen = context.horizon.seen().max(self.furthest.saturating_sub(1));
+        if head.number < seen {
+            self.is_behind(context, head, seen);
             return Ok(Looked::Behind);
         }
+        context.sight.caught_up();
         let mut is_new = self.head != Some(head) || next <= head.number;
         for news in context.interest.take_receipts() {
             is_new |= self.recent.note(&news);
@@ -133,6 +132,23 @@ impl Place {
         }
         self.save(context).await?;
         Ok(Looked::Seen)
+    }
+
+    fn is_behind<S: ChannelStore>(&self, context: &SessionContext<S>, head: BlockInfo, seen: u64) {
+        tracing::warn!(
+            head = head.number,
+            seen,
+            "the node is behind what was seen of the chain before"
+        );
+        let now = context.clock.now();
+        if let Some(behind) = context.sight.fell_behind(head.number, seen, now) {
+            tracing::error!(
+                head = head.number,
+                seen,
+                "the node does not catch up; an operator must look"
+            );
+            context.events.send(ServerEvent::ChainBehind(behind));
+        }
     }
 
     /// All channels were compared with the chain: from here on the picture of
@@ -167,6 +183,10 @@ impl Place {
         watched: &Watched,
     ) -> Result<(), Fault> {
         let (store, chain_id) = (context.driver.store(), context.chain.chain_id());
+        // Something may be taken back: has another server seen it since?
+        if !self.begun || !self.doubts.is_empty() {
+            context.horizon.learn(store, chain_id).await?;
+        }
         for pair in watched.pairs() {
             if self.cursors.contains_key(&pair) {
                 continue;
@@ -240,7 +260,13 @@ impl Place {
         context: &SessionContext<S>,
         news: &[News],
     ) -> Result<(), Fault> {
-        let fresh = news.iter().filter(|news| !self.recent.knows(news));
+        let fresh: Vec<&News> = news
+            .iter()
+            .filter(|news| !self.recent.knows(news))
+            .collect();
+        if let Some(newest) = fresh.iter().map(|news| news.block).max() {
+            context.reach(newest).await?;
+        }
         let noted = stream::iter(fold(fresh))
             .map(|(id, command)| async move {
                 match context.run(id, command).await {
@@ -278,6 +304,7 @@ impl Place {
             }
             let asked = records.iter().map(place_of).collect();
             let views = context.chain.channels(asked).await?;
+            context.reach_views(records.iter().zip(&views)).await?;
             for (record, view) in records.into_iter().zip(views) {
                 let seen = Seen::of(&record);
                 // What was learned meanwhile is newer than the view.

@@ -1,5 +1,7 @@
 //! What the follower learns, what it takes back, and what it costs.
 
+mod lag;
+
 use std::time::Duration;
 
 use mpp_core::problem::ProblemKind;
