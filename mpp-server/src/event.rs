@@ -76,6 +76,15 @@ pub enum ServerEvent {
         /// What it holds now, in base units.
         deposit: Amount,
     },
+    /// A reorganization has taken back a close: the payer could withdraw what was
+    /// earned. The channel is closed again, and nothing is sold meanwhile; where no
+    /// voucher fits a close, it is settled like any other.
+    CloseReverted {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What is unsettled again, in base units.
+        unsettled: Amount,
+    },
     /// The payer asked the chain to close the channel; selling has stopped.
     CloseRequested {
         /// The channel.

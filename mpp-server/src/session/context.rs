@@ -136,6 +136,7 @@ impl<S: ChannelStore> SessionContext<S> {
         id: ChannelId,
         command: Command,
     ) -> Result<Durable<Applied>, Failure> {
+        self.note_end(id, &command).await?;
         let applied = self.driver.run(id, command).await?;
         self.tell_about(applied.get());
         Ok(applied)
@@ -151,6 +152,7 @@ impl<S: ChannelStore> SessionContext<S> {
         command: Command,
         holds: impl Fn(&ChannelRecord) -> bool + Send,
     ) -> Result<Option<Durable<Applied>>, Failure> {
+        self.note_end(id, &command).await?;
         let applied = self.driver.run_if(id, command, holds).await?;
         if let Some(applied) = &applied {
             self.tell_about(applied.get());
@@ -225,6 +227,13 @@ impl<S: ChannelStore> SessionContext<S> {
         Arc::clone(verifiers.get_or_insert(record.id, make))
     }
 
+    /// Blocks after which nothing that is paid for or paid out is taken back, as
+    /// far as the configuration goes.
+    pub(crate) fn finality(&self) -> u64 {
+        let deposits = self.sight.finality_depth();
+        deposits.max(self.settlement.finality())
+    }
+
     /// Reads the channel from the chain.
     pub(crate) async fn view(&self, record: &ChannelRecord) -> Result<ChannelView, ChainError> {
         let terms = &record.terms;
@@ -289,6 +298,9 @@ impl<S: ChannelStore> SessionContext<S> {
                 channel_id,
                 deposit: after.deposit,
             });
+            if matches!(before.phase, Phase::Closed { .. }) {
+                self.tell_reverted_close(after);
+            }
         } else if after.deposit > before.deposit {
             self.events.send(ServerEvent::ToppedUp {
                 channel_id,
@@ -324,5 +336,21 @@ impl<S: ChannelStore> SessionContext<S> {
             }
             Phase::Opening(_) | Phase::Failed | Phase::Open | Phase::Closing { .. } => {}
         }
+    }
+
+    /// Money that counted as collected is at stake: an alarm.
+    fn tell_reverted_close(&self, record: &ChannelRecord) {
+        let channel_id = record.id;
+        let unsettled = record.spent.saturating_sub(record.settled);
+        tracing::error!(
+            %channel_id,
+            %unsettled,
+            "a reorganization has taken back a close; it is collected again"
+        );
+        self.settlement.is_urgent(channel_id);
+        self.events.send(ServerEvent::CloseReverted {
+            channel_id,
+            unsettled,
+        });
     }
 }

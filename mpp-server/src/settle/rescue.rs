@@ -120,6 +120,9 @@ async fn compare<S: ChannelStore>(
         Some(record) => {
             if record.is_live() {
                 note(context, found).await?;
+            } else if view.existence == Existence::Open {
+                // A close may have been taken back: the follower looks into it.
+                context.interest.doubt(id);
             }
             known_as(&record)
         }

@@ -41,6 +41,10 @@ pub struct FollowPolicy {
     /// A node that has been behind what was seen of the chain before for so long
     /// is reported ([`ChainHealth::behind`], an event). Default: a minute.
     pub behind_after: Duration,
+    /// A channel that was closed within this time is compared with the chain when
+    /// the server starts, and when it meets a reorganization deeper than what
+    /// counts as final: what was taken back is closed again. Default: a day.
+    pub closed_window: Duration,
     /// So many blocks must follow an open or a top-up before it is final.
     /// Default: 0, since Tempo's blocks are final.
     pub finality_depth: u64,
@@ -56,6 +60,7 @@ impl Default for FollowPolicy {
             unseen_cap: Amount::new(1_000_000),
             max_head_age: None,
             behind_after: Duration::from_secs(60),
+            closed_window: Duration::from_secs(24 * 60 * 60),
             finality_depth: 0,
             unfinal_cap: Amount::new(1_000_000),
         }
@@ -177,6 +182,12 @@ impl Sight {
     fn is_lasting(&self, behind: &Behind, now: Timestamp) -> bool {
         let after = self.policy.map(|policy| policy.behind_after);
         after.is_some_and(|after| now.saturating_duration_since(behind.since) >= after)
+    }
+
+    /// Channels that were closed since then may be open again.
+    pub(crate) fn closed_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let window = self.policy?.closed_window;
+        now.checked_sub(window)
     }
 
     /// Blocks that must follow an event.

@@ -5,6 +5,7 @@
 //! reorganization, and its channel is read from the chain until that is settled.
 
 mod cursor;
+mod ended;
 mod horizon;
 mod interest;
 mod news;
@@ -26,7 +27,8 @@ use crate::{error::Fault, event::ServerEvent, session::SessionContext, store::Ch
 
 /// Looks at the chain's events again and again, for ever.
 ///
-/// Before that it compares all live channels with the chain once.
+/// Before that it compares all live channels with the chain once, and those that
+/// were closed lately.
 pub(crate) async fn follow<S: ChannelStore>(context: Arc<SessionContext<S>>, every: Duration) {
     loop {
         let looked = match begin(&context).await {
@@ -57,7 +59,7 @@ pub(crate) enum Begun {
 }
 
 /// Catches up with what has happened while no server ran, and compares all
-/// live channels with the chain; once.
+/// live channels with the chain, and those that were closed lately; once.
 ///
 /// # Errors
 /// When chain or store fail, or the node has not come as far as the store has
@@ -77,6 +79,7 @@ pub(crate) async fn begin<S: ChannelStore>(context: &SessionContext<S>) -> Resul
     }
     // Nothing is served yet: what contradicts the chain is settled at once.
     place.doubt(found.summary.contradicting);
+    place.compare_closed(context).await?;
     place.settle_doubts(context).await?;
     place.has_begun(context);
     Ok(Begun::Now)

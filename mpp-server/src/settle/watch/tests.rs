@@ -1,5 +1,6 @@
 //! What the follower learns, what it takes back, and what it costs.
 
+mod closed;
 mod lag;
 
 use std::time::Duration;
