@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use alloy_primitives::B256;
+use mpp_core::Timestamp;
 use mpp_tempo::{
     chain::ChainClient,
     channel::{ChannelId, ChannelView, Existence},
@@ -150,6 +151,12 @@ fn may_end(command: &Command) -> bool {
 /// Whether nothing on chain counts for the channel any more.
 pub(super) fn is_closed(record: &ChannelRecord) -> bool {
     matches!(record.phase, Phase::Closed { .. })
+}
+
+/// Whether the note of a closed channel was made before a moment.
+pub(crate) fn has_ended(bytes: &[u8], before: Timestamp) -> bool {
+    // What can not be read is not thrown away.
+    decode(bytes).is_ok_and(|ended| ended.at < before.as_millis())
 }
 
 fn decode(bytes: &[u8]) -> Result<Ended, StoreFault> {

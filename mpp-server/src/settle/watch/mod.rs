@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Duration};
 use mpp_tempo::{chain::TxReceipt, channel::ChannelTerms};
 
 pub(crate) use self::{
+    ended::has_ended,
     horizon::Horizon,
     interest::Interest,
     place::{find_ends, place_of},
