@@ -153,6 +153,11 @@ async fn end<S: ChannelStore>(
 ) -> Result<Vec<ChannelId>, Fault> {
     let watched = context.interest.snapshot();
     let mut ends = find_ends(&context.chain, &watched, ids).await?;
+    if !ends.is_empty() {
+        // None of them is newer than this.
+        let head = context.chain.block().await.map_err(Fault::from)?;
+        context.reach(head.number).await?;
+    }
     let mut unexplained = Vec::new();
     for id in ids {
         let Some(command): Option<Command> = ends.remove(id) else {
