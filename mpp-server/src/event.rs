@@ -7,7 +7,7 @@ use mpp_core::{Amount, ChallengeId, problem::ProblemKind};
 use mpp_tempo::channel::ChannelId;
 use tokio::sync::broadcast;
 
-use crate::session::record::Quarantine;
+use crate::{health::Behind, session::record::Quarantine};
 
 /// One thing that happened. Holds no credential, signature or key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +75,15 @@ pub enum ServerEvent {
         channel_id: ChannelId,
         /// What it holds now, in base units.
         deposit: Amount,
+    },
+    /// A reorganization has taken back a close: the payer could withdraw what was
+    /// earned. The channel is closed again, and nothing is sold meanwhile; where no
+    /// voucher fits a close, it is settled like any other.
+    CloseReverted {
+        /// The channel.
+        channel_id: ChannelId,
+        /// What is unsettled again, in base units.
+        unsettled: Amount,
     },
     /// The payer asked the chain to close the channel; selling has stopped.
     CloseRequested {
@@ -178,6 +187,9 @@ pub enum ServerEvent {
     },
     /// The chain could not be read; facts grow stale.
     ChainUnreadable,
+    /// The node has been behind what was seen of the chain before for longer
+    /// than [`FollowPolicy::behind_after`](crate::FollowPolicy::behind_after).
+    ChainBehind(Behind),
 }
 
 /// Sends events without ever waiting for a reader.

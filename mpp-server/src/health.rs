@@ -32,4 +32,23 @@ pub struct ChainHealth {
     pub head: Option<u64>,
     /// Whether that is recent enough to sell without bounds.
     pub is_fresh: bool,
+    /// Set when the node has been behind what was seen of the chain before for
+    /// longer than [`FollowPolicy::behind_after`](crate::FollowPolicy::behind_after).
+    pub behind: Option<Behind>,
+}
+
+/// A node that does not catch up with what was seen of the chain before.
+///
+/// Until it does, what it does not show is not taken for gone, and a server that
+/// starts is not ready. Seen is what this store's servers have taken facts from:
+/// another node, or this one before it was set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Behind {
+    /// Since when this process has found it behind.
+    pub since: Timestamp,
+    /// The newest block that it has.
+    pub head: u64,
+    /// The newest block that was seen.
+    pub seen: u64,
 }

@@ -36,7 +36,7 @@ use crate::{
     },
     sponsor::SponsorParts,
     store::{ChannelStore, Durability, MemoryStore},
-    sweep,
+    sweep::{self, Keeping},
     tasks::{Service, Tasks},
 };
 
@@ -489,6 +489,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         let sponsors = sponsor.is_some();
         let swept = Arc::clone(&store);
         let clock = self.clock.clone();
+        let keeping = Keeping::new(self.keep_outcomes, self.follow.closed_window);
         let context = Arc::new(SessionContext::new(SessionParts {
             store,
             chain,
@@ -514,7 +515,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
         tasks.start(collect::run(Arc::clone(&context)));
         tasks.start(collect::lead(Arc::clone(&context)));
-        tasks.start(sweep::run(swept, clock));
+        tasks.start(sweep::run(swept, clock, keeping));
         Ok(PaymentServer(Arc::new(Inner {
             gate,
             engine: context,

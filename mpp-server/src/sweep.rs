@@ -1,9 +1,12 @@
 //! Makes room in the store: what has ended is removed, little by little.
 
+mod documents;
+
 use std::{sync::Arc, time::Duration};
 
 use mpp_core::Timestamp;
 
+pub(crate) use self::documents::Keeping;
 use crate::{
     clock::SharedClock,
     store::{ChannelStore, StoreFault},
@@ -23,11 +26,17 @@ pub(crate) const CLOCKS_DIFFER: Duration = Duration::from_secs(60 * 60);
 
 /// Removes what has ended for as long as the server runs. Harmless when
 /// several servers of a store do so.
-pub(crate) async fn run<S: ChannelStore>(store: Arc<S>, clock: SharedClock) {
+pub(crate) async fn run<S: ChannelStore>(store: Arc<S>, clock: SharedClock, keeping: Keeping) {
+    let of_documents = documents::run(&*store, &clock, keeping);
+    futures_util::future::join(of_claims(&*store, &clock), of_documents).await;
+}
+
+/// Removes claims and outcomes.
+async fn of_claims(store: &impl ChannelStore, clock: &SharedClock) {
     let mut pause = EVERY;
     loop {
         tokio::time::sleep(pause).await;
-        pause = match round(&*store, clock.now()).await {
+        pause = match round(store, clock.now()).await {
             Ok(Left::Nothing) => EVERY,
             Ok(Left::More) => SOON,
             Err(fault) => {
@@ -90,7 +99,8 @@ mod tests {
             ManualClock::new(sample::at(0)),
         );
         claims(&store, CLAIMS).await;
-        let sweeping = run(Arc::clone(&store), SharedClock::new(clock.clone()));
+        let keeping = Keeping::new(Duration::ZERO, Duration::ZERO);
+        let sweeping = run(Arc::clone(&store), SharedClock::new(clock.clone()), keeping);
         let looking = async {
             // Between two rounds, and so on from here.
             tokio::time::sleep(EVERY * 7 / 2).await;

@@ -28,7 +28,7 @@ use crate::{
     event::{Events, ServerEvent},
     keeper::Keeper,
     settle::sight::Sight,
-    settle::watch::Interest,
+    settle::watch::{Horizon, Interest},
     settle::{Adoption, SettlePolicy, Settlement},
     sponsor::Sponsor,
     store::ChannelStore,
@@ -52,6 +52,8 @@ pub(crate) struct SessionContext<S> {
     /// Where proofs of identity are taken.
     pub(crate) proofs: ProofDesk<S>,
     pub(crate) interest: Interest,
+    /// Up to where facts of the chain were believed.
+    pub(crate) horizon: Horizon,
     /// How well the chain is seen.
     pub(crate) sight: Arc<Sight>,
     /// What brings an adopted channel into service.
@@ -115,6 +117,7 @@ impl<S: ChannelStore> SessionContext<S> {
             tasks: parts.tasks,
             bad_signatures: parts.bad_signatures,
             interest: Interest::default(),
+            horizon: Horizon::default(),
             queue: VoucherQueue::new(),
             keeper: Keeper::new(parts.hold_lease),
             settlement: Settlement::new(parts.settlement),
@@ -133,6 +136,7 @@ impl<S: ChannelStore> SessionContext<S> {
         id: ChannelId,
         command: Command,
     ) -> Result<Durable<Applied>, Failure> {
+        self.note_end(id, &command).await?;
         let applied = self.driver.run(id, command).await?;
         self.tell_about(applied.get());
         Ok(applied)
@@ -148,6 +152,7 @@ impl<S: ChannelStore> SessionContext<S> {
         command: Command,
         holds: impl Fn(&ChannelRecord) -> bool + Send,
     ) -> Result<Option<Durable<Applied>>, Failure> {
+        self.note_end(id, &command).await?;
         let applied = self.driver.run_if(id, command, holds).await?;
         if let Some(applied) = &applied {
             self.tell_about(applied.get());
@@ -222,6 +227,13 @@ impl<S: ChannelStore> SessionContext<S> {
         Arc::clone(verifiers.get_or_insert(record.id, make))
     }
 
+    /// Blocks after which nothing that is paid for or paid out is taken back, as
+    /// far as the configuration goes.
+    pub(crate) fn finality(&self) -> u64 {
+        let deposits = self.sight.finality_depth();
+        deposits.max(self.settlement.finality())
+    }
+
     /// Reads the channel from the chain.
     pub(crate) async fn view(&self, record: &ChannelRecord) -> Result<ChannelView, ChainError> {
         let terms = &record.terms;
@@ -237,6 +249,7 @@ impl<S: ChannelStore> SessionContext<S> {
     pub(crate) async fn refresh_channel(&self, id: ChannelId) -> Result<(), Failure> {
         let (record, _) = self.driver.load(id).await?;
         let view = self.view(&record).await.map_err(Fault::from)?;
+        self.reach_views([(&record, &view)]).await?;
         self.observe(id, view).await?;
         Ok(())
     }
@@ -285,6 +298,9 @@ impl<S: ChannelStore> SessionContext<S> {
                 channel_id,
                 deposit: after.deposit,
             });
+            if matches!(before.phase, Phase::Closed { .. }) {
+                self.tell_reverted_close(after);
+            }
         } else if after.deposit > before.deposit {
             self.events.send(ServerEvent::ToppedUp {
                 channel_id,
@@ -320,5 +336,21 @@ impl<S: ChannelStore> SessionContext<S> {
             }
             Phase::Opening(_) | Phase::Failed | Phase::Open | Phase::Closing { .. } => {}
         }
+    }
+
+    /// Money that counted as collected is at stake: an alarm.
+    fn tell_reverted_close(&self, record: &ChannelRecord) {
+        let channel_id = record.id;
+        let unsettled = record.spent.saturating_sub(record.settled);
+        tracing::error!(
+            %channel_id,
+            %unsettled,
+            "a reorganization has taken back a close; it is collected again"
+        );
+        self.settlement.is_urgent(channel_id);
+        self.events.send(ServerEvent::CloseReverted {
+            channel_id,
+            unsettled,
+        });
     }
 }

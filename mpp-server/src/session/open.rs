@@ -6,6 +6,7 @@ use alloy_primitives::{B256, Bytes};
 use mpp_core::Amount;
 use mpp_tempo::{
     SignedVoucher, VoucherVerifier,
+    chain::ChainClient,
     channel::{ChannelView, Existence},
     escrow::EscrowEvent,
     tx::{OpenCall, SignedTx, check},
@@ -223,7 +224,7 @@ impl<S: ChannelStore> SessionContext<S> {
                     )
                     .into());
                 }
-                self.note_receipt(&terms, &receipt);
+                self.note_receipt(&terms, &receipt).await?;
                 let view = ChannelView {
                     deposit,
                     settled: Amount::ZERO,
@@ -246,11 +247,17 @@ impl<S: ChannelStore> SessionContext<S> {
     }
 
     /// Whether the chain shows the channel; if so, it goes into service.
+    ///
+    /// A node that lags behind can not tell.
     async fn is_on_chain(&self, record: &ChannelRecord) -> Result<bool, Failure> {
+        // The head first: what is missing in a later view is missing.
+        let head = self.chain.block().await.map_err(Fault::from)?;
         let view = self.view(record).await.map_err(Fault::from)?;
         if view.existence != Existence::Open {
+            self.require_caught_up(head).await?;
             return Ok(false);
         }
+        self.reach_views([(record, &view)]).await?;
         // At which block nobody knows: it is read again.
         self.interest.doubt(record.id);
         self.observe(record.id, view).await?;

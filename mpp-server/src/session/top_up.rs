@@ -106,7 +106,7 @@ impl<S: ChannelStore> SessionContext<S> {
             Fate::Succeeded(receipt) => receipt,
             fate @ (Fate::Reverted(_) | Fate::Refused(_)) => return Err(refused(&reason(fate))),
         };
-        self.note_receipt(&terms, &receipt);
+        self.note_receipt(&terms, &receipt).await?;
         let logs = receipt
             .logs
             .iter()

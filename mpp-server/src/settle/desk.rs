@@ -64,6 +64,11 @@ impl Settlement {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Blocks that must follow a transaction of ours.
+    pub(crate) fn finality(&self) -> u64 {
+        self.policy.finality
+    }
+
     pub(crate) fn settles_on_shutdown(&self) -> bool {
         self.policy.on_shutdown == OnShutdown::Settle
     }

@@ -75,6 +75,7 @@ pub(crate) async fn all<S: ChannelStore>(context: &SessionContext<S>) -> Result<
         }
         let asked = records.iter().map(|record| place_of(record)).collect();
         let views = context.chain.channels(asked).await?;
+        context.reach_views(records.iter().zip(&views)).await?;
         let compare = |(record, view)| compare(context, record, view);
         let judged: Vec<_> = stream::iter(records.into_iter().zip(views))
             .map(compare)
@@ -154,6 +155,11 @@ async fn end<S: ChannelStore>(
 ) -> Result<Vec<ChannelId>, Fault> {
     let watched = context.interest.snapshot();
     let mut ends = find_ends(&context.chain, &watched, ids).await?;
+    if !ends.is_empty() {
+        // None of them is newer than this.
+        let head = context.chain.block().await.map_err(Fault::from)?;
+        context.reach(head.number).await?;
+    }
     let mut unexplained = Vec::new();
     for id in ids {
         let Some(command): Option<Command> = ends.remove(id) else {

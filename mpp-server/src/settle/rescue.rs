@@ -98,7 +98,11 @@ pub(crate) async fn rescue<S: ChannelStore>(
             escrows: escrows.iter().copied().collect(),
             ..HistoryFilter::all(Party::Payee(payee), chain_id)
         };
-        for found in find_channels(&context.chain, &filter).await? {
+        let all = find_channels(&context.chain, &filter).await?;
+        // No view of them is newer than this.
+        let head = context.chain.block().await.map_err(Fault::from)?;
+        context.reach(head.number).await?;
+        for found in all {
             rescued.extend(compare(context, &found, how).await?);
         }
     }
@@ -116,6 +120,9 @@ async fn compare<S: ChannelStore>(
         Some(record) => {
             if record.is_live() {
                 note(context, found).await?;
+            } else if view.existence == Existence::Open {
+                // A close may have been taken back: the follower looks into it.
+                context.interest.doubt(id);
             }
             known_as(&record)
         }

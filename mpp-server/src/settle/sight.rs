@@ -12,7 +12,10 @@ use std::{
 use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{chain::BlockInfo, channel::ChannelId};
 
-use crate::{health::ChainHealth, session::machine::Bounds};
+use crate::{
+    health::{Behind, ChainHealth},
+    session::machine::Bounds,
+};
 
 /// How far the server trusts its picture of the chain.
 ///
@@ -35,6 +38,13 @@ pub struct FollowPolicy {
     /// A newest block that is older than this shows nothing: the node does not
     /// follow the chain itself. `None`, the default: any age will do.
     pub max_head_age: Option<Duration>,
+    /// A node that has been behind what was seen of the chain before for so long
+    /// is reported ([`ChainHealth::behind`], an event). Default: a minute.
+    pub behind_after: Duration,
+    /// A channel that was closed within this time is compared with the chain when
+    /// the server starts, and when it meets a reorganization deeper than what
+    /// counts as final: what was taken back is closed again. Default: a day.
+    pub closed_window: Duration,
     /// So many blocks must follow an open or a top-up before it is final.
     /// Default: 0, since Tempo's blocks are final.
     pub finality_depth: u64,
@@ -49,6 +59,8 @@ impl Default for FollowPolicy {
             unseen_after: None,
             unseen_cap: Amount::new(1_000_000),
             max_head_age: None,
+            behind_after: Duration::from_secs(60),
+            closed_window: Duration::from_secs(24 * 60 * 60),
             finality_depth: 0,
             unfinal_cap: Amount::new(1_000_000),
         }
@@ -69,8 +81,17 @@ pub(crate) struct Sight {
     /// Milliseconds of the newest look.
     seen_at: AtomicI64,
     head: Mutex<Option<BlockInfo>>,
+    /// How the node is behind, and whether that was told.
+    behind: Mutex<Option<(Behind, Told)>>,
     /// What of a deposit is final, for channels where not all of it is.
     young: Mutex<HashMap<ChannelId, Young>>,
+}
+
+/// Whether subscribers have heard of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    NotYet,
+    Before,
 }
 
 /// A deposit that is not final.
@@ -100,6 +121,7 @@ impl Sight {
             unseen_after,
             seen_at: AtomicI64::new(NEVER),
             head: Mutex::default(),
+            behind: Mutex::default(),
             young: Mutex::default(),
         }
     }
@@ -134,6 +156,38 @@ impl Sight {
         }
         *lock(&self.head) = Some(head);
         self.seen_at.store(now.as_millis(), Ordering::SeqCst);
+    }
+
+    /// The node is behind what was seen before. Returns what is to be told, once
+    /// that has lasted too long.
+    pub(crate) fn fell_behind(&self, head: u64, seen: u64, now: Timestamp) -> Option<Behind> {
+        let mut behind = lock(&self.behind);
+        let (since, told) = match *behind {
+            Some((before, told)) => (before.since, told),
+            None => (now, Told::NotYet),
+        };
+        let current = Behind { since, head, seen };
+        let lasts = self.is_lasting(&current, now);
+        let is_news = lasts && told == Told::NotYet;
+        let told = if lasts { Told::Before } else { told };
+        *behind = Some((current, told));
+        is_news.then_some(current)
+    }
+
+    /// The node has come as far as was seen before.
+    pub(crate) fn caught_up(&self) {
+        *lock(&self.behind) = None;
+    }
+
+    fn is_lasting(&self, behind: &Behind, now: Timestamp) -> bool {
+        let after = self.policy.map(|policy| policy.behind_after);
+        after.is_some_and(|after| now.saturating_duration_since(behind.since) >= after)
+    }
+
+    /// Channels that were closed since then may be open again.
+    pub(crate) fn closed_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let window = self.policy?.closed_window;
+        now.checked_sub(window)
     }
 
     /// Blocks that must follow an event.
@@ -172,6 +226,9 @@ impl Sight {
             seen_at,
             head: lock(&self.head).map(|head| head.number),
             is_fresh: self.is_fresh(now),
+            behind: lock(&self.behind)
+                .map(|(behind, _)| behind)
+                .filter(|behind| self.is_lasting(behind, now)),
         }
     }
 

@@ -5,6 +5,11 @@
 //! whichever server of the store. What was set aside is noted with the
 //! transaction, in the same write: whoever learns what became of it, and be it
 //! another process after a crash, puts what was really paid in its place, once.
+//!
+//! Notes and accounts have an end, and are swept after it. A note protects its
+//! transaction from being booked twice: it ends when that can not be mined, and so
+//! not be presented, any more, and when the window that it counts in is over. An
+//! account ends with its window; that of the next one is another document.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -15,7 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     charge::desk::{find, write},
     error::{Failure, Fault, Rejection},
-    store::{ChannelStore, DocumentKey, DocumentKind, DocumentWrite, Version, Written},
+    store::{
+        ChannelStore, DocumentKey, DocumentKind, DocumentWrite, Version, Written,
+        codec::decode_document,
+    },
 };
 
 /// Tells the ids here from any other hashes.
@@ -63,8 +71,17 @@ pub(super) struct Reservation {
     fresh: Option<Version>,
 }
 
-/// What became of the fee of one transaction, by its replay id. Its note is
-/// never removed: ids of documents are not used again.
+/// A transaction whose fee may be paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sponsored {
+    /// Its replay id.
+    pub(super) id: B256,
+    /// It can not be mined at or after this Unix time, in seconds.
+    pub(super) valid_before: u64,
+}
+
+/// What became of the fee of one transaction, by its replay id. The order of
+/// variants is the stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Note {
     /// It may be mined: at most so much is set aside.
@@ -78,35 +95,52 @@ enum Note {
     Free,
     /// It was mined, which happens once.
     Paid,
+    /// One of those above, and from when on nobody needs it: Unix seconds.
+    Until(u64, Box<Self>),
 }
 
-/// What was given to one subject in its newest window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Spent {
-    window: u64,
-    fees: U256,
-}
+impl Note {
+    /// The end of a note, and what it says.
+    fn parts(self) -> (Option<u64>, Self) {
+        match self {
+            Self::Until(until, note) => (Some(until), *note),
+            // Written before notes had an end.
+            note => (None, note),
+        }
+    }
 
-impl Spent {
-    /// The state in `window`: an older one counts no more.
-    fn in_window(found: Option<Self>, window: u64) -> Self {
-        let fresh = Self {
-            window,
-            fees: U256::ZERO,
-        };
-        found
-            .filter(|spent| spent.window == window)
-            .unwrap_or(fresh)
+    fn until(self, until: Option<u64>) -> Self {
+        match until {
+            Some(until) => Self::Until(until, Box::new(self)),
+            None => self,
+        }
     }
 }
 
+/// What was given to one subject in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Account {
+    /// The end of the window, in Unix seconds.
+    until: u64,
+    fees: U256,
+}
+
 impl SponsorBudget {
-    /// Who is charged for a transaction, with what they may have.
-    fn subjects(&self, payer: Address, peer: Option<IpAddr>) -> Vec<(DocumentKey, U256)> {
-        let range = peer.map(|peer| (key(b"range", &range(peer)), self.per_range));
+    /// Who is charged for a transaction, with what they may have in a window.
+    fn subjects(
+        &self,
+        (payer, peer): (Address, Option<IpAddr>),
+        window: u64,
+    ) -> Vec<(DocumentKey, U256)> {
+        let length = self.window.as_secs().to_be_bytes();
+        let account = |about: &[u8], subject: &[u8]| {
+            let of_window = [subject, &length, &window.to_be_bytes()].concat();
+            key(about, &of_window)
+        };
+        let range = peer.map(|peer| (account(b"range", &range(peer)), self.per_range));
         let mut subjects = vec![
-            (key(b"total", &[]), self.total),
-            (key(b"payer", payer.as_slice()), self.per_payer),
+            (account(b"total", &[]), self.total),
+            (account(b"payer", payer.as_slice()), self.per_payer),
         ];
         subjects.extend(range);
         subjects
@@ -115,6 +149,12 @@ impl SponsorBudget {
     fn window(&self, now: Timestamp) -> u64 {
         let secs = u64::try_from(now.as_secs()).unwrap_or_default();
         secs.checked_div(self.window.as_secs()).unwrap_or_default()
+    }
+
+    /// The end of a window, in Unix seconds.
+    fn end(&self, window: u64) -> u64 {
+        let next = window.saturating_add(1);
+        next.saturating_mul(self.window.as_secs())
     }
 }
 
@@ -130,26 +170,27 @@ impl<S: ChannelStore> Purse<S> {
     /// Dropped, it may stay set aside until the window ends.
     pub(super) async fn reserve(
         &self,
-        transaction: B256,
-        (payer, peer): (Address, Option<IpAddr>),
+        transaction: Sponsored,
+        who: (Address, Option<IpAddr>),
         fee: U256,
         now: Timestamp,
     ) -> Result<Reservation, Failure> {
         let window = self.budget.window(now);
-        let subjects = self.budget.subjects(payer, peer);
-        let note = key(b"transaction", transaction.as_slice());
+        let subjects = self.budget.subjects(who, window);
+        let until = transaction.valid_before.max(self.budget.end(window));
+        let note = key(b"transaction", transaction.id.as_slice());
         loop {
             let found = find::<Note>(&*self.store, note).await?;
             let version = found.as_ref().map(|found| found.version);
             let before = found.map_or(Note::Free, |found| found.value);
-            let (writes, is_fresh) = match &before {
+            let (writes, is_fresh) = match &before.clone().parts().1 {
                 // It can not be mined again.
                 Note::Paid => return Ok(Reservation { note, fresh: None }),
                 // A new version: who set it aside can not give it back any more.
                 Note::Aside { window: then, .. } if *then == window => {
                     (vec![write(note, version, &before)?], false)
                 }
-                Note::Aside { .. } | Note::Free => {
+                Note::Aside { .. } | Note::Free | Note::Until(..) => {
                     let mut writes = self.charge(&subjects, fee, window).await?;
                     let accounts = subjects.iter().map(|(key, _)| key.id).collect();
                     let aside = Note::Aside {
@@ -157,7 +198,7 @@ impl<S: ChannelStore> Purse<S> {
                         window,
                         accounts,
                     };
-                    writes.push(write(note, version, &aside)?);
+                    writes.push(write(note, version, &aside.until(Some(until)))?);
                     (writes, true)
                 }
             };
@@ -178,14 +219,15 @@ impl<S: ChannelStore> Purse<S> {
     ) -> Result<Vec<DocumentWrite>, Failure> {
         let mut writes = Vec::with_capacity(subjects.len().saturating_add(1));
         for (key, cap) in subjects {
-            let found = find::<Spent>(&*self.store, *key).await?;
+            let found = find::<Account>(&*self.store, *key).await?;
             let version = found.as_ref().map(|found| found.version);
-            let mut spent = Spent::in_window(found.map(|found| found.value), window);
-            spent.fees = match spent.fees.checked_add(fee) {
-                Some(fees) if fees <= *cap => fees,
-                _ => return Err(Rejection::SponsorBudget.into()),
+            let before = found.map_or(U256::ZERO, |found| found.value.fees);
+            let fees = before.checked_add(fee).filter(|fees| fees <= cap);
+            let account = Account {
+                until: self.budget.end(window),
+                fees: fees.ok_or(Rejection::SponsorBudget)?,
             };
-            writes.push(write(*key, version, &spent)?);
+            writes.push(write(*key, version, &account)?);
         }
         Ok(writes)
     }
@@ -204,11 +246,11 @@ impl<S: ChannelStore> Purse<S> {
             let Some(found) = found.filter(|found| found.version == version) else {
                 return Ok(());
             };
-            if !matches!(found.value, Note::Aside { .. }) {
+            let freed = (reserved.note, found.version, found.value);
+            if !matches!(freed.2.clone().parts().1, Note::Aside { .. }) {
                 return Ok(());
             }
-            let freed = (reserved.note, found.version, &found.value);
-            if self.put(freed, U256::ZERO, &Note::Free).await? == Written::Done {
+            if self.put(freed, U256::ZERO, Note::Free).await? == Written::Done {
                 return Ok(());
             }
         }
@@ -226,17 +268,17 @@ impl<S: ChannelStore> Purse<S> {
             let Some(found) = find::<Note>(&*self.store, note).await? else {
                 return Ok(());
             };
-            let Note::Aside { fee: most, .. } = &found.value else {
+            let Note::Aside { fee: most, .. } = found.value.clone().parts().1 else {
                 return Ok(());
             };
             let (cost, next) = match paid {
                 None => (U256::ZERO, Note::Free),
                 // A node that does not say is taken to have charged the most.
-                Some(Fee::Unknown) => (*most, Note::Paid),
-                Some(Fee::Of(fee)) => (fee.min(*most), Note::Paid),
+                Some(Fee::Unknown) => (most, Note::Paid),
+                Some(Fee::Of(fee)) => (fee.min(most), Note::Paid),
             };
-            let settled = (note, found.version, &found.value);
-            if self.put(settled, cost, &next).await? == Written::Done {
+            let settled = (note, found.version, found.value);
+            if self.put(settled, cost, next).await? == Written::Done {
                 return Ok(());
             }
         }
@@ -245,32 +287,41 @@ impl<S: ChannelStore> Purse<S> {
     /// Writes what becomes of a note, and what comes back to its accounts.
     async fn put(
         &self,
-        (note, version, before): (DocumentKey, Version, &Note),
+        (note, version, before): (DocumentKey, Version, Note),
         cost: U256,
-        next: &Note,
+        next: Note,
     ) -> Result<Written, Fault> {
-        let mut writes = vec![write(note, Some(version), next)?];
-        if let Note::Aside {
-            fee,
-            window,
-            accounts,
-        } = before
-        {
+        let (until, before) = before.parts();
+        let mut writes = vec![write(note, Some(version), &next.until(until))?];
+        if let Note::Aside { fee, accounts, .. } = before {
             let unused = fee.saturating_sub(cost);
-            for id in accounts {
-                let key = DocumentKey { id: *id, ..note };
-                let Some(found) = find::<Spent>(&*self.store, key).await? else {
+            for id in accounts.into_iter().filter(|_| !unused.is_zero()) {
+                let key = DocumentKey { id, ..note };
+                // Its window may be over.
+                let Some(found) = find::<Account>(&*self.store, key).await? else {
                     continue;
                 };
-                let mut spent = found.value;
-                if spent.window == *window && !unused.is_zero() {
-                    spent.fees = spent.fees.saturating_sub(unused);
-                    writes.push(write(key, Some(found.version), &spent)?);
-                }
+                let mut account = found.value;
+                account.fees = account.fees.saturating_sub(unused);
+                writes.push(write(key, Some(found.version), &account)?);
             }
         }
         Ok(self.store.write_documents(writes).await?)
     }
+}
+
+/// Whether a stored note or account has ended before a moment. What other owners
+/// keep among these documents never has.
+pub(crate) fn has_ended(bytes: &[u8], before: Timestamp) -> bool {
+    let kind = DocumentKind::Budget;
+    let until = match decode_document::<Note>(kind, bytes) {
+        Ok(note) => note.parts().0,
+        Err(_) => decode_document::<Account>(kind, bytes)
+            .ok()
+            .map(|account| account.until),
+    };
+    let before = u64::try_from(before.as_secs()).unwrap_or_default();
+    until.is_some_and(|until| until <= before)
 }
 
 /// What a mined transaction has cost, in attodollars.

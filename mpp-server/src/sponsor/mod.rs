@@ -16,10 +16,10 @@ use mpp_tempo::{
     tx::{CosignError, DynFeePayer, FeePayer, SignedTx, SponsorPolicy},
 };
 
-pub(crate) use self::budget::Purse;
+pub(crate) use self::budget::{Purse, has_ended};
 pub use self::{budget::SponsorBudget, health::SponsorHealth};
 
-use self::budget::Fee;
+use self::budget::{Fee, Sponsored};
 use crate::{
     clock::SharedClock,
     error::{Failure, Fault, Rejection},
@@ -78,9 +78,12 @@ impl<S: ChannelStore> Sponsor<S> {
         let now = self.parts.clock.now();
         self.check_policy(&transaction, now)?;
         self.try_calls(&transaction).await?;
-        let (id, most) = (transaction.replay_id(), transaction.max_total_fee());
-        let who = (transaction.sender(), peer);
-        let reserved = self.purse.reserve(id, who, most, now).await?;
+        let asked = Sponsored {
+            id: transaction.replay_id(),
+            valid_before: transaction.valid_before().unwrap_or(u64::MAX),
+        };
+        let (most, who) = (transaction.max_total_fee(), (transaction.sender(), peer));
+        let reserved = self.purse.reserve(asked, who, most, now).await?;
         match self.fee_payer.cosign(transaction, token).await {
             Ok(cosigned) => {
                 tracing::debug!(fee_payer = ?self.fee_payer, "a transaction was sponsored");

@@ -25,11 +25,13 @@ pub enum DocumentKind {
     Cursor = 6,
     /// Who leads, and until when.
     Lease = 7,
+    /// A channel that was closed lately.
+    Ended = 8,
 }
 
 impl DocumentKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Charge,
         Self::Refund,
         Self::Budget,
@@ -37,6 +39,7 @@ impl DocumentKind {
         Self::FinishedEffect,
         Self::Cursor,
         Self::Lease,
+        Self::Ended,
     ];
 
     /// The number under which stores keep the kind; it never changes.
@@ -129,7 +132,7 @@ mod tests {
     #[test]
     fn kinds_have_numbers_of_their_own() {
         let numbers: BTreeSet<_> = DocumentKind::ALL.iter().map(|kind| kind.number()).collect();
-        assert_eq!(numbers, (1..=7).collect());
+        assert_eq!(numbers, (1..=8).collect());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the chain tells, and the way to a close.
 
+use std::time::Duration;
+
 use alloy_primitives::B256;
 use mpp_core::Amount;
 use mpp_tempo::{
@@ -15,6 +17,10 @@ use crate::{
         record::{LedgerKind, PendingTx, Phase, Quarantine, Unsettled},
     },
 };
+
+/// After a close that is gone from the chain its transaction may be mined once
+/// more, for no longer than this: nonces expire.
+const MINED_AGAIN: Duration = Duration::from_secs(60);
 
 impl Draft<'_> {
     pub(super) fn observe(mut self, view: ChannelView) -> Step {
@@ -90,10 +96,14 @@ impl Draft<'_> {
     }
 
     fn take_over(&mut self, view: &ChannelView) {
+        let was_closed = matches!(self.next.phase, Phase::Closed { .. });
+        if was_closed && view.close_requested_at.is_none() && self.may_be_closed_by_itself() {
+            return;
+        }
         self.set_settled(view.settled);
         self.next.deposit = view.deposit;
         // A close can be taken back as well.
-        if matches!(self.next.phase, Phase::Closed { .. }) {
+        if was_closed {
             self.next.phase = Phase::Open;
         }
         self.note_close(Some(match view.close_requested_at {
@@ -104,6 +114,33 @@ impl Draft<'_> {
         self.thaw();
         self.freeze_if_uncovered();
         self.quarantine_if_behind();
+        if was_closed {
+            self.close_again();
+        }
+    }
+
+    /// The transaction that closed it may be mined once more, and another one
+    /// would be in vain. Nothing is sold meanwhile.
+    fn may_be_closed_by_itself(&self) -> bool {
+        let since = self.now.saturating_duration_since(self.old.changed_at);
+        since < MINED_AGAIN
+    }
+
+    /// What was closed is closed again, if a voucher fits; for its payer it is
+    /// over. A payer who asks the chain is answered anyway.
+    fn close_again(&mut self) {
+        if self.next.phase != Phase::Open {
+            return;
+        }
+        let Some(voucher) = self.next.closable().cloned() else {
+            return;
+        };
+        self.next.phase = Phase::Closing {
+            voucher,
+            capture: self.next.owed(),
+            sent: None,
+            requested_at: None,
+        };
     }
 
     /// The chain does not know the channel any more. What was accepted and
@@ -349,6 +386,7 @@ impl Draft<'_> {
             _ => None,
         };
         let chosen = close_voucher(self.old, voucher.as_signed())?;
+        self.keep_exact(chosen);
         self.next.phase = Phase::Closing {
             voucher: chosen.clone(),
             capture: self.old.owed(),
@@ -359,6 +397,17 @@ impl Draft<'_> {
         // requests then fail, and were not charged.
         self.next.holds.clear();
         Ok(self.finish(LedgerKind::Observed, None))
+    }
+
+    /// The v1 contract takes only this voucher for a close: it is needed again
+    /// should the close be undone.
+    fn keep_exact(&mut self, chosen: &SignedVoucher) {
+        let cumulative = chosen.voucher.cumulative;
+        let best = self.old.collectable();
+        let is_better = best.is_none_or(|best| best.voucher.cumulative < cumulative);
+        if self.old.best.is_some() && cumulative <= self.old.spent && is_better {
+            self.next.unsettled.earned = Some(chosen.clone());
+        }
     }
 
     /// Closes without being asked by the payer, as when it asked the chain or

@@ -170,6 +170,7 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         let attempt = newest(tracked)?;
         if self.is_over(&attempt, Some(head.timestamp)) {
+            self.require_caught_up(head).await?;
             let fact = Fact::Expired;
             return Ok(Step::of(self.advance(tracked, fact, Guard::Anyone).await?));
         }
@@ -225,8 +226,7 @@ impl<S: ChannelStore> SessionContext<S> {
             Err(Failure::Rejected(_)) => return Ok(()),
         };
         if proves(item, &record, receipt) {
-            self.note_receipt(&record.terms, receipt);
-            return Ok(());
+            return self.note_receipt(&record.terms, receipt).await;
         }
         Err(Fault::Inconsistent(
             "a collecting transaction succeeded without its events",

@@ -241,6 +241,7 @@ impl<S: ChannelStore> SessionContext<S> {
             return Ok(());
         }
         let view = self.view(&record).await?;
+        self.reach_views([(&record, &view)]).await?;
         if view.existence != Existence::Open {
             // How it ended, and for v2 that it ended: the event tells.
             watch::catch_up(self).await?;
@@ -269,6 +270,7 @@ impl<S: ChannelStore> SessionContext<S> {
                 continue;
             };
             let view = self.view(&record).await?;
+            self.reach_views([(&record, &view)]).await?;
             let paid = view.settled >= item.amount && item.collect == Collect::Settle;
             if view.existence == Existence::Open && !paid {
                 open.push(item.clone());

@@ -12,11 +12,12 @@ mod sign;
 mod stored;
 
 use alloy_primitives::B256;
+use mpp_core::Timestamp;
 use mpp_tempo::ChannelId;
 
 use self::{
     booked::Rebooking,
-    effect::{Attempt, Effect, Fact},
+    effect::{Attempt, Effect, Fact, State},
 };
 use super::lease::{Lease, OverBudget};
 use crate::{
@@ -64,6 +65,20 @@ pub(crate) fn stored_settlement(
     let (reason, now) = (super::schedule::Reason::Age, crate::testing::now());
     let effect = Effect::adopted(reason, item, sent, now);
     stored::encode(DocumentKind::Effect, &effect)
+}
+
+/// Whether a finished effect, as it is stored, has ended before a moment: its
+/// newest transaction was not valid any more then.
+pub(crate) fn has_ended(bytes: &[u8], before: Timestamp) -> bool {
+    let Ok(effect) = stored::decode(DocumentKind::FinishedEffect, bytes) else {
+        // What can not be read is not thrown away.
+        return false;
+    };
+    let is_over = matches!(effect.state, State::Final(_) | State::Failed(_));
+    let valid = effect.attempts.iter().map(|attempt| attempt.valid_before);
+    let valid_before = valid.max().unwrap_or_default();
+    let secs = u64::try_from(before.as_secs()).unwrap_or_default();
+    is_over && effect.created_at <= before && valid_before <= secs
 }
 
 /// Who may write.

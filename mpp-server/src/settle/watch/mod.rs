@@ -5,6 +5,8 @@
 //! reorganization, and its channel is read from the chain until that is settled.
 
 mod cursor;
+mod ended;
+mod horizon;
 mod interest;
 mod news;
 mod place;
@@ -12,12 +14,11 @@ mod recent;
 
 use std::{sync::Arc, time::Duration};
 
-use mpp_tempo::{
-    chain::{ChainError, TxReceipt},
-    channel::ChannelTerms,
-};
+use mpp_tempo::{chain::TxReceipt, channel::ChannelTerms};
 
 pub(crate) use self::{
+    ended::has_ended,
+    horizon::Horizon,
     interest::Interest,
     place::{find_ends, place_of},
 };
@@ -27,7 +28,8 @@ use crate::{error::Fault, event::ServerEvent, session::SessionContext, store::Ch
 
 /// Looks at the chain's events again and again, for ever.
 ///
-/// Before that it compares all live channels with the chain once.
+/// Before that it compares all live channels with the chain once, and those that
+/// were closed lately.
 pub(crate) async fn follow<S: ChannelStore>(context: Arc<SessionContext<S>>, every: Duration) {
     loop {
         let looked = match begin(&context).await {
@@ -58,7 +60,7 @@ pub(crate) enum Begun {
 }
 
 /// Catches up with what has happened while no server ran, and compares all
-/// live channels with the chain; once.
+/// live channels with the chain, and those that were closed lately; once.
 ///
 /// # Errors
 /// When chain or store fail, or the node has not come as far as the store has
@@ -78,6 +80,7 @@ pub(crate) async fn begin<S: ChannelStore>(context: &SessionContext<S>) -> Resul
     }
     // Nothing is served yet: what contradicts the chain is settled at once.
     place.doubt(found.summary.contradicting);
+    place.compare_closed(context).await?;
     place.settle_doubts(context).await?;
     place.has_begun(context);
     Ok(Begun::Now)
@@ -86,10 +89,7 @@ pub(crate) async fn begin<S: ChannelStore>(context: &SessionContext<S>) -> Resul
 fn require_seen(looked: Looked) -> Result<(), Fault> {
     match looked {
         Looked::Seen => Ok(()),
-        Looked::Behind => Err(ChainError::unreachable(
-            "the node is behind what was seen of the chain before",
-        )
-        .into()),
+        Looked::Behind => Err(horizon::behind().into()),
     }
 }
 
@@ -108,7 +108,18 @@ pub(crate) async fn catch_up<S: ChannelStore>(context: &SessionContext<S>) -> Re
 impl<S: ChannelStore> SessionContext<S> {
     /// Remembers a channel's events of a receipt before they are believed: the
     /// logs have to show them too, or the transaction was taken back.
-    pub(crate) fn note_receipt(&self, terms: &ChannelTerms, receipt: &TxReceipt) {
+    ///
+    /// # Errors
+    /// When the store fails: then they must not be believed.
+    ///
+    /// # Cancel safety
+    /// Dropped, they are remembered or not, and not believed yet.
+    pub(crate) async fn note_receipt(
+        &self,
+        terms: &ChannelTerms,
+        receipt: &TxReceipt,
+    ) -> Result<(), Fault> {
+        self.reach(receipt.block_number).await?;
         let (logs, id) = (receipt.logs.iter(), terms.id());
         for log in logs.filter(|log| log.address == terms.escrow) {
             let mut log = log.clone();
@@ -124,6 +135,7 @@ impl<S: ChannelStore> SessionContext<S> {
             }
             self.interest.note_receipt(news);
         }
+        Ok(())
     }
 }
 

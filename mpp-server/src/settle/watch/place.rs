@@ -7,17 +7,19 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use mpp_core::Amount;
 use mpp_tempo::{
     chain::{BlockInfo, ChainClient, ChannelRef, DynChain, LogReader},
-    channel::ChannelId,
+    channel::{ChannelId, Existence},
 };
 
 use super::{
     cursor::{Cursor, KEPT},
+    ended::{self, Round},
     interest::Watched,
     news::{News, Pair, fold},
     recent::{Recent, WINDOW},
 };
 use crate::{
     error::{Failure, Fault},
+    event::ServerEvent,
     session::{
         SessionContext,
         command::Command,
@@ -31,6 +33,10 @@ const CONCURRENT: usize = 16;
 
 /// Channels that are read again at once.
 const AT_ONCE: usize = 256;
+
+/// Pages of closed channels that a start compares; the rest is left to the looks
+/// that follow, one page each.
+const PAGES_AT_START: usize = 16;
 
 /// How often a doubted channel is read: a node may lag behind for so long.
 const LOOKS: u8 = 12;
@@ -62,6 +68,8 @@ pub(crate) struct Place {
     /// Channels whose facts may have been taken back, and how often they were
     /// read since.
     doubts: BTreeMap<ChannelId, u8>,
+    /// Closed channels are being compared with the chain.
+    round: Option<Round>,
     /// The stored positions that are known.
     cursors: BTreeMap<Pair, Option<Version>>,
     /// Up to where the positions are written.
@@ -79,6 +87,7 @@ impl Default for Place {
             reader: LogReader::new(),
             recent: Recent::default(),
             doubts: BTreeMap::new(),
+            round: Some(Round::default()),
             cursors: BTreeMap::new(),
             saved: None,
             begun: false,
@@ -103,13 +112,15 @@ impl Place {
         self.join(context, &watched).await?;
         let next = *self.next.get_or_insert(head.number);
         let after = head.number.saturating_add(1);
-        if after < self.furthest {
-            tracing::warn!(
-                head = head.number,
-                seen = self.furthest,
-                "the node is behind what was seen of the chain before"
-            );
+        let seen = context.horizon.seen().max(self.furthest.saturating_sub(1));
+        if head.number < seen {
+            self.is_behind(context, head, seen);
             return Ok(Looked::Behind);
+        }
+        context.sight.caught_up();
+        let is_replaced = |before: BlockInfo| before.number == head.number && before != head;
+        if self.head.is_some_and(is_replaced) {
+            self.round = Some(Round::default());
         }
         let mut is_new = self.head != Some(head) || next <= head.number;
         for news in context.interest.take_receipts() {
@@ -130,9 +141,27 @@ impl Place {
         context.sight.replace_young(young);
         if self.begun {
             context.sight.saw(head, context.clock.now());
+            self.compare_page(context).await?;
         }
         self.save(context).await?;
         Ok(Looked::Seen)
+    }
+
+    fn is_behind<S: ChannelStore>(&self, context: &SessionContext<S>, head: BlockInfo, seen: u64) {
+        tracing::warn!(
+            head = head.number,
+            seen,
+            "the node is behind what was seen of the chain before"
+        );
+        let now = context.clock.now();
+        if let Some(behind) = context.sight.fell_behind(head.number, seen, now) {
+            tracing::error!(
+                head = head.number,
+                seen,
+                "the node does not catch up; an operator must look"
+            );
+            context.events.send(ServerEvent::ChainBehind(behind));
+        }
     }
 
     /// All channels were compared with the chain: from here on the picture of
@@ -151,6 +180,37 @@ impl Place {
         }
     }
 
+    /// Compares the channels that were closed lately with the chain, as many as
+    /// a start may.
+    pub(super) async fn compare_closed<S: ChannelStore>(
+        &mut self,
+        context: &SessionContext<S>,
+    ) -> Result<(), Fault> {
+        for _ in 0..PAGES_AT_START {
+            self.compare_page(context).await?;
+        }
+        Ok(())
+    }
+
+    async fn compare_page<S: ChannelStore>(
+        &mut self,
+        context: &SessionContext<S>,
+    ) -> Result<(), Fault> {
+        let Some(round) = self.round else {
+            return Ok(());
+        };
+        let page = round.page(context).await?;
+        if !page.reverted.is_empty() {
+            tracing::error!(
+                channels = page.reverted.len(),
+                "channels that were closed are open on chain again"
+            );
+        }
+        self.doubt(page.reverted);
+        self.round = page.next;
+        Ok(())
+    }
+
     /// Reads all doubted channels again now.
     pub(super) async fn settle_doubts<S: ChannelStore>(
         &mut self,
@@ -167,6 +227,10 @@ impl Place {
         watched: &Watched,
     ) -> Result<(), Fault> {
         let (store, chain_id) = (context.driver.store(), context.chain.chain_id());
+        // Something may be taken back: has another server seen it since?
+        if !self.begun || !self.doubts.is_empty() {
+            context.horizon.learn(store, chain_id).await?;
+        }
         for pair in watched.pairs() {
             if self.cursors.contains_key(&pair) {
                 continue;
@@ -219,6 +283,13 @@ impl Place {
             }
         }
         let missing = self.recent.take_missing(&shown, head.number);
+        let was_final = context.finality();
+        let seen = self.head.map_or(0, |before| before.number);
+        let is_deep = |(_, block): &(ChannelId, u64)| block.saturating_add(was_final) <= seen;
+        if missing.iter().any(is_deep) {
+            // Older events may be gone, too, and nobody looks for those.
+            self.round = Some(Round::default());
+        }
         if !missing.is_empty() {
             tracing::warn!(
                 channels = missing.len(),
@@ -226,7 +297,7 @@ impl Place {
             );
             self.saved = None;
         }
-        self.doubt(missing);
+        self.doubt(missing.into_iter().map(|(id, _)| id));
         Ok(())
     }
 
@@ -240,7 +311,13 @@ impl Place {
         context: &SessionContext<S>,
         news: &[News],
     ) -> Result<(), Fault> {
-        let fresh = news.iter().filter(|news| !self.recent.knows(news));
+        let fresh: Vec<&News> = news
+            .iter()
+            .filter(|news| !self.recent.knows(news))
+            .collect();
+        if let Some(newest) = fresh.iter().map(|news| news.block).max() {
+            context.reach(newest).await?;
+        }
         let noted = stream::iter(fold(fresh))
             .map(|(id, command)| async move {
                 match context.run(id, command).await {
@@ -278,12 +355,17 @@ impl Place {
             }
             let asked = records.iter().map(|record| place_of(record)).collect();
             let views = context.chain.channels(asked).await?;
+            context.reach_views(records.iter().zip(&views)).await?;
             for (record, view) in records.into_iter().zip(views) {
                 let seen = Seen::of(&record);
                 // What was learned meanwhile is newer than the view.
                 let is_same = |record: &ChannelRecord| Seen::of(record) == seen;
                 let command = Command::Reorged(view);
                 match context.run_if(record.id, command, is_same).await {
+                    // Its transaction may be mined once more: look again.
+                    Ok(Some(applied))
+                        if view.existence == Existence::Open
+                            && ended::is_closed(&applied.get().record) => {}
                     Ok(_) | Err(Failure::Rejected(_)) => self.looked_at(record.id),
                     Err(Failure::Fault(fault)) => return Err(fault),
                 }

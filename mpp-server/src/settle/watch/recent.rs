@@ -51,12 +51,18 @@ impl Recent {
     }
 
     /// Forgets those of blocks up to `head` that the chain does not show any
-    /// more, and says whose they were.
-    pub(crate) fn take_missing(&mut self, shown: &HashSet<B256>, head: u64) -> Vec<ChannelId> {
+    /// more, and says whose they were and which block has held them.
+    pub(crate) fn take_missing(
+        &mut self,
+        shown: &HashSet<B256>,
+        head: u64,
+    ) -> Vec<(ChannelId, u64)> {
         let is_missing =
             |key: &B256, noted: &mut Noted| noted.block <= head && !shown.contains(key);
         let missing = self.0.extract_if(.., is_missing);
-        missing.map(|(_, noted)| noted.channel).collect()
+        missing
+            .map(|(_, noted)| (noted.channel, noted.block))
+            .collect()
     }
 
     /// Forgets those that are older than any reorganization.
@@ -122,8 +128,9 @@ mod tests {
         // Mined again in a later block: known.
         assert!(!recent.note(&top_up(2, 12)));
         let shown = HashSet::from([B256::repeat_byte(2)]);
-        assert_eq!(recent.take_missing(&shown, 12), [B256::repeat_byte(1)]);
-        assert_eq!(recent.take_missing(&shown, 12), [B256::ZERO; 0]);
+        let first = (B256::repeat_byte(1), 10);
+        assert_eq!(recent.take_missing(&shown, 12), [first]);
+        assert_eq!(recent.take_missing(&shown, 12), []);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! What the follower learns, what it takes back, and what it costs.
 
+mod closed;
+mod lag;
+
 use std::{sync::Arc, time::Duration};
 
 use mpp_core::problem::ProblemKind;

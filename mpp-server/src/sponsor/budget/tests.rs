@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::MemoryStore;
+use crate::{MemoryStore, store::codec::encode_document};
 
 #[test]
 fn addresses_of_one_network_share_a_budget() {
@@ -25,22 +25,30 @@ fn windows_follow_each_other() {
     let at = |secs| budget.window(Timestamp::from_secs(secs));
     assert_eq!(at(3_600), at(7_199));
     assert_eq!(at(7_200), at(7_199) + 1);
-    let old = Spent {
-        window: 1,
-        fees: U256::from(5),
+    assert_eq!((budget.end(0), budget.end(1)), (3_600, 7_200));
+    let who = (Address::repeat_byte(1), None);
+    let keys = |budget: &SponsorBudget, window| -> Vec<_> {
+        let subjects = budget.subjects(who, window).into_iter();
+        subjects.map(|(key, _)| key).collect()
     };
-    assert_eq!(Spent::in_window(Some(old), 1), old);
-    assert_eq!(Spent::in_window(Some(old), 2).fees, U256::ZERO);
+    assert_ne!(keys(&budget, 1), keys(&budget, 2));
+    // Nor do servers share accounts that count in other windows.
+    let longer = SponsorBudget {
+        window: Duration::from_secs(7_200),
+        ..budget
+    };
+    assert_ne!(keys(&budget, 1), keys(&longer, 1));
 }
 
 #[test]
 fn payers_ranges_and_the_total_are_kept_apart() {
     let budget = SponsorBudget::default();
     let peer = Some(IpAddr::from([192, 0, 2, 1]));
-    let subjects = budget.subjects(Address::repeat_byte(1), peer);
+    let payer = Address::repeat_byte(1);
+    let subjects = budget.subjects((payer, peer), 0);
     let keys: std::collections::BTreeSet<_> = subjects.iter().map(|(key, _)| *key).collect();
     assert_eq!(keys.len(), 3);
-    assert_eq!(budget.subjects(Address::repeat_byte(1), None).len(), 2);
+    assert_eq!(budget.subjects((payer, None), 0).len(), 2);
 }
 
 /// What may happen to one of a few transactions.
@@ -86,10 +94,18 @@ fn who(transaction: u8) -> (Address, Option<IpAddr>) {
     (Address::repeat_byte(transaction % 3), peer)
 }
 
-/// What a subject has had in the present window, by the store.
-async fn stored(store: &MemoryStore, key: DocumentKey, window: u64) -> U256 {
-    let found = find::<Spent>(store, key).await.unwrap();
-    Spent::in_window(found.map(|found| found.value), window).fees
+/// A transaction that stays valid for ten seconds from the beginning.
+fn transaction(number: u8) -> Sponsored {
+    Sponsored {
+        id: B256::repeat_byte(number),
+        valid_before: 10,
+    }
+}
+
+/// What a subject has had in the window of the account, by the store.
+async fn stored(store: &MemoryStore, key: DocumentKey) -> U256 {
+    let found = find::<Account>(store, key).await.unwrap();
+    found.map_or(U256::ZERO, |found| found.value.fees)
 }
 
 /// What counts for a transaction in a window of the model: all that is set
@@ -113,7 +129,8 @@ async fn play(events: Vec<(u8, Event)>) {
         match event {
             Event::Reserved | Event::Refused => {
                 let most = U256::from(MOST);
-                let reserved = purse.reserve(id, who(number), most, now).await;
+                let reserved = purse.reserve(transaction(number), who(number), most, now);
+                let reserved = reserved.await;
                 let stays = known.is_some_and(|known| known.is_over || known.window == window);
                 if let Ok(reserved) = reserved {
                     if !stays {
@@ -155,15 +172,14 @@ async fn play(events: Vec<(u8, Event)>) {
         let window = limits.window(now);
         let mut subjects = std::collections::BTreeMap::new();
         for number in 0..9 {
-            let (payer, peer) = who(number);
-            for (key, cap) in limits.subjects(payer, peer) {
+            for (key, cap) in limits.subjects(who(number), window) {
                 let (counted, _) = subjects.entry(key).or_insert((0, cap));
                 let known = model.get(&number).filter(|known| known.window == window);
                 *counted += known.map_or(0, |known| known.fee);
             }
         }
         for (key, (counted, cap)) in subjects {
-            let stored = stored(&store, key, window).await;
+            let stored = stored(&store, key).await;
             assert_eq!(stored, U256::from(counted));
             assert!(stored <= cap, "{stored} of {cap}");
         }
@@ -196,11 +212,9 @@ async fn many_at_once_get_no_more_than_there_is() {
     let attempts = (0..60_u8).map(|number| {
         let purse = &purses[usize::from(number % 2)];
         let payer = Address::repeat_byte(number);
-        let id = B256::repeat_byte(number);
         async move {
-            let reserved = purse
-                .reserve(id, (payer, None), U256::from(MOST), now)
-                .await;
+            let (asked, most) = (transaction(number), U256::from(MOST));
+            let reserved = purse.reserve(asked, (payer, None), most, now).await;
             reserved.is_ok()
         }
     });
@@ -209,13 +223,70 @@ async fn many_at_once_get_no_more_than_there_is() {
     // The same transaction again, at both: set aside once, and settled once.
     let id = B256::repeat_byte(0);
     for purse in &purses {
-        let who = (Address::repeat_byte(0), None);
-        let _taken_over = purse.reserve(id, who, U256::from(MOST), now).await.unwrap();
+        let (who, most) = ((Address::repeat_byte(0), None), U256::from(MOST));
+        let taken_over = purse.reserve(transaction(0), who, most, now);
+        let _taken_over = taken_over.await.unwrap();
     }
     for purse in &purses {
         let paid = Some(Fee::Of(U256::from(1)));
         purse.settle(id, paid).await.unwrap();
     }
-    let total = stored(&store, key(b"total", &[]), 0).await;
-    assert_eq!(total, U256::from(5 * MOST + 1));
+    let (total, _) = limits.subjects((Address::ZERO, None), 0)[0];
+    assert_eq!(stored(&store, total).await, U256::from(5 * MOST + 1));
+}
+
+/// Everything that is kept, with whether it has ended before a moment.
+async fn ended(store: &MemoryStore, secs: i64) -> (usize, usize) {
+    let page = crate::store::DocumentPage {
+        kind: DocumentKind::Budget,
+        after: None,
+        limit: 100,
+    };
+    let found = store.documents(page).await.unwrap();
+    let moment = Timestamp::from_secs(secs);
+    let ended = found
+        .iter()
+        .filter(|(_, document)| has_ended(&document.value, moment));
+    (ended.count(), found.len())
+}
+
+// What still protects something does not end: the validity of a transaction, and the window
+// in which its fee counts.
+#[tokio::test]
+async fn notes_and_accounts_end_when_they_protect_nothing_any_more() {
+    let store = Arc::new(MemoryStore::new());
+    let purse = Purse::new(Arc::clone(&store), limits());
+    let (most, now) = (U256::from(MOST), Timestamp::from_secs(50));
+    let long = Sponsored {
+        id: B256::repeat_byte(1),
+        valid_before: 75,
+    };
+    let short = Sponsored {
+        id: B256::repeat_byte(2),
+        valid_before: 55,
+    };
+    for asked in [long, short] {
+        let who = (Address::repeat_byte(1), None);
+        let _reserved = purse.reserve(asked, who, most, now).await.unwrap();
+    }
+    purse.settle(long.id, Some(Fee::Unknown)).await.unwrap();
+    // Two notes, and the accounts of the payer and of all.
+    assert_eq!(ended(&store, 59).await, (0, 4));
+    assert_eq!(ended(&store, 60).await, (3, 4));
+    purse.settle(short.id, None).await.unwrap();
+    assert_eq!(ended(&store, 74).await, (3, 4));
+    assert_eq!(ended(&store, 75).await, (4, 4));
+}
+
+// Other documents of the kind are their owners' business, and so are notes without an end.
+#[test]
+fn what_has_no_end_is_kept() {
+    let encoded = |note: &Note| encode_document(DocumentKind::Budget, note).unwrap();
+    let late = Timestamp::from_secs(4_000_000_000);
+    assert!(has_ended(&encoded(&Note::Paid.until(Some(5))), late));
+    assert!(!has_ended(&encoded(&Note::Paid), late));
+    let booking = (20_000_i64, 1_000_000_u128);
+    let booking = encode_document(DocumentKind::Budget, &booking).unwrap();
+    assert!(!has_ended(&booking, late));
+    assert!(!has_ended(b"damaged", late));
 }

@@ -171,6 +171,50 @@ pub async fn documents_are_read_in_pages(backend: &impl Backend) {
     assert_eq!(healthy(store.documents(last).await), []);
 }
 
+/// Who goes through documents page by page may remove what it has read, as a
+/// server does with what has ended: the others are read all the same, and what
+/// was removed is gone for good.
+///
+/// # Panics
+/// When the promise is broken.
+///
+/// # Cancel safety
+/// Dropped, the check ends.
+pub async fn documents_are_removed_while_they_are_read(backend: &impl Backend) {
+    let store = backend.create().await;
+    let other = backend.another(&store).await;
+    let all: Vec<u64> = (1..=20).collect();
+    let writes = all.iter().map(|id| write(*id, None, Some(*id)));
+    assert_eq!(wrote(&store, writes.collect()).await, Written::Done);
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = DocumentPage {
+            kind: KIND,
+            after,
+            limit: 6,
+        };
+        let found = healthy(store.documents(page).await);
+        let Some((last, _)) = found.last() else { break };
+        after = Some(*last);
+        let numbers: Vec<u64> = found.iter().map(|(_, found)| number(found)).collect();
+        let even = numbers.iter().filter(|number| *number % 2 == 0);
+        let removed = even.map(|number| write(*number, Some(1), None)).collect();
+        assert_eq!(wrote(&store, removed).await, Written::Done);
+        seen.extend(numbers);
+    }
+    assert_eq!(seen, all, "each of them once");
+    // Another server comes too late, and removes nothing else.
+    let late = vec![write(2, Some(1), None), write(3, Some(1), None)];
+    assert_eq!(wrote(&other, late).await, Written::Conflict);
+    drop(other);
+    let reopened = backend.reopen(store).await;
+    let Some(store) = reopened else { return };
+    for id in all {
+        let left = (id % 2 == 1).then_some((1, id));
+        assert_eq!(read(&store, id).await, left);
+    }
+}
+
 /// Documents are there after a crash, and removed ones are not.
 ///
 /// # Panics

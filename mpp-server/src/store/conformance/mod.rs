@@ -58,7 +58,8 @@ pub use self::{
     atomic::{a_commit_is_seen_whole, a_conflict_writes_nothing},
     claims::{claims_are_made_once, claims_end, claims_race},
     documents::{
-        document_writes_race, documents_are_read_in_pages, documents_are_written_together,
+        document_writes_race, documents_are_read_in_pages,
+        documents_are_removed_while_they_are_read, documents_are_written_together,
         documents_survive,
     },
     history::histories_are_serial,
@@ -122,6 +123,7 @@ pub async fn run_all(backend: &impl Backend) {
     documents_are_written_together(backend).await;
     document_writes_race(backend).await;
     documents_are_read_in_pages(backend).await;
+    documents_are_removed_while_they_are_read(backend).await;
     documents_survive(backend).await;
     behaves_like_the_model(backend).await;
 }

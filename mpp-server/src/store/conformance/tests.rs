@@ -309,6 +309,17 @@ async fn every_flaw_is_found_by_its_check() {
     .await;
     let flaw = F::SkipsDocuments;
     assert_found(flaw, documents_are_read_in_pages(&F::SkipsDocuments)).await;
+    assert_found(
+        flaw,
+        documents_are_removed_while_they_are_read(&F::SkipsDocuments),
+    )
+    .await;
+    let flaw = F::ForgetsDocumentVersions;
+    assert_found(
+        flaw,
+        documents_are_removed_while_they_are_read(&F::ForgetsDocumentVersions),
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     session::command::{CloseNews, Facts},
-    testing::terms,
+    testing::{at, terms},
 };
 
 fn opened(deposit: u128) -> Command {
@@ -161,12 +161,61 @@ fn a_close_request_and_a_close_can_be_taken_back() {
             transaction: Some(B256::repeat_byte(1)),
         };
         record.settled = amount(60);
-        let back = step(&record, Command::Reorged(view(100))).next;
-        assert_eq!((&back.phase, back.settled), (&Phase::Open, Amount::ZERO));
+        let asked = step(&record, Command::Reorged(requested(100, 5))).next;
+        assert_eq!(asked.phase, Phase::CloseRequested { at: 5 });
+        assert_eq!(asked.settled, Amount::ZERO);
+        // Its transaction may be mined again.
+        let early = apply(&record, Command::Reorged(view(100)), at(59)).unwrap();
+        assert!(!early.outcome.changed);
+        let back = apply(&record, Command::Reorged(view(100)), at(60)).unwrap();
+        let back = back.next;
+        let expected = match protocol {
+            // No voucher fits what is owed: it is settled like any other.
+            V1 => Phase::Open,
+            V2 => Phase::Closing {
+                voucher: record.best.clone().unwrap(),
+                capture: amount(60),
+                sent: None,
+                requested_at: None,
+            },
+        };
+        assert_eq!((&back.phase, back.settled), (&expected, Amount::ZERO));
         assert_eq!((back.spent, back.accepted()), (amount(60), amount(80)));
         // An empty slot is what a closed v2 channel leaves behind.
         let unknown = Command::Reorged(ChannelView::unknown());
         assert!(!step(&record, unknown).outcome.changed);
+    }
+}
+
+// The v1 contract pays a voucher in full: the payer's own close voucher is the
+// only one with which the channel can be closed once more.
+#[test]
+fn a_close_that_is_taken_back_is_made_again_with_the_voucher_of_the_first() {
+    for protocol in BOTH {
+        let record = open_record(protocol, 100, 80, 60);
+        let closing = step(&record, close_with(&record, 60)).next;
+        let transaction = B256::repeat_byte(1);
+        let settled = amount(60);
+        let closed = Command::Closed {
+            transaction,
+            settled,
+        };
+        let closed = step(&closing, closed).next;
+        let back = apply(&closed, Command::Reorged(view(100)), at(61)).unwrap();
+        let Phase::Closing {
+            voucher, capture, ..
+        } = &back.next.phase
+        else {
+            panic!("{:?}", back.next.phase);
+        };
+        assert_eq!((*capture, back.next.settled), (amount(60), Amount::ZERO));
+        let paid = match protocol {
+            V1 => amount(60),
+            V2 => amount(80),
+        };
+        assert_eq!(voucher.voucher.cumulative, paid);
+        let refused = refuse(&back.next, Command::Charge(price(1)));
+        assert!(matches!(refused, Rejection::ChannelFinalized { .. }));
     }
 }
 
