@@ -107,12 +107,13 @@ impl Place {
         &mut self,
         context: &SessionContext<S>,
     ) -> Result<Looked, Fault> {
-        let head = context.chain.block().await.map_err(Fault::from)?;
         let watched = context.interest.snapshot();
         self.join(context, &watched).await?;
+        // Before the node is asked: what others see meanwhile does not put it behind.
+        let seen = context.horizon.seen().max(self.furthest.saturating_sub(1));
+        let head = context.chain.block().await.map_err(Fault::from)?;
         let next = *self.next.get_or_insert(head.number);
         let after = head.number.saturating_add(1);
-        let seen = context.horizon.seen().max(self.furthest.saturating_sub(1));
         if head.number < seen {
             self.is_behind(context, head, seen);
             return Ok(Looked::Behind);
