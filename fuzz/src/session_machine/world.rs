@@ -1,6 +1,7 @@
 //! The servers, the chain, the channels, and what is under way.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::Bytes;
@@ -190,7 +191,7 @@ impl World {
 
     pub(super) fn record(&self, id: ChannelId) -> Option<ChannelRecord> {
         let found = ready(self.site.truth.load(id)).unwrap();
-        found.map(|found| found.record)
+        found.map(|found| Arc::unwrap_or_clone(found.record))
     }
 
     pub(super) fn check(&self) {

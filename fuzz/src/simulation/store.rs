@@ -96,7 +96,7 @@ impl ChannelStore for Store {
             if let Commit::Done(_) = done {
                 note(&write);
                 let before = before.map(|before| before.record);
-                self.audit().committed(before.as_ref(), &write);
+                self.audit().committed(before.as_deref(), &write);
             }
             match fault {
                 None => Ok(done),
