@@ -102,6 +102,17 @@ impl<'a> Stall<'a> {
         Ok(())
     }
 
+    /// The chain shows a close before the collector has heard of it.
+    async fn until_no_deadline_runs(&self) -> anyhow::Result<()> {
+        let waiting = async {
+            while self.shop.server.deadlines().channels > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        waited.map_err(|_| anyhow::anyhow!("{:?}", self.shop.server.deadlines()))
+    }
+
     /// The payee has got this, less the fees of so many transactions.
     async fn check_earnings(&self, earned: Amount, transactions: u64) -> anyhow::Result<()> {
         let has = self.case.node.balance(self.payee.address()).await?;
@@ -207,7 +218,7 @@ pub(super) async fn answered(case: &Case<'_>) -> anyhow::Result<()> {
     ensure!(matches!(record.phase, Phase::Closed { .. }));
     stall.check_earnings(cents(3), 1).await?;
     refunded(case.node, &payer, cents(3)).await?;
-    ensure!(stall.shop.server.deadlines().channels == 0);
+    stall.until_no_deadline_runs().await?;
     stall.shop.server.shutdown().await;
     Ok(())
 }
