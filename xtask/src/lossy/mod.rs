@@ -93,6 +93,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
 async fn open_shop(node: &Node, store: EmbeddedStore) -> anyhow::Result<Shop> {
     let scratch = Scratch::new()?;
     let payee = account::signer_for("lossy payee")?;
+    // It collects when this takes long, and pays the fees.
+    account::fund(node, payee.address(), dollars(10)).await?;
     let server = shop::configure(node, payee, &scratch)?
         .store(store)
         .production()
