@@ -11,11 +11,14 @@ use std::time::Duration;
 
 use mpp_devnet::DevnetConfig;
 use mpp_tempo::{SessionProtocol, tx::gas};
+use serde_json::json;
+use tokio::task::JoinSet;
 
 use self::{flows::FLOWS, matrix::Matrix, ours::Ours, scripts::Scripts};
 use crate::{
     anvil::{self, Mining},
     node::Node,
+    rpc::Rpc,
 };
 
 /// Which flows to play, and what to print.
@@ -52,6 +55,8 @@ pub(crate) struct Stage {
     /// Gas for transactions with several calls, if the node estimates too little.
     batch_gas: Option<u64>,
     scripts: Scripts,
+    /// Mines, where the chain's clock only moves with its blocks.
+    _ticking: JoinSet<()>,
 }
 
 /// Plays all flows, one after the other, on one local chain.
@@ -112,6 +117,7 @@ impl Stage {
                     batch_gas: None,
                     node,
                     scripts,
+                    _ticking: JoinSet::new(),
                 })
             }
             Some(Other::Anvil) => {
@@ -120,10 +126,28 @@ impl Stage {
                     ours: Ours::open(&node, SELLER).await?,
                     hasty: Some(Ours::hasty(&node).await?),
                     batch_gas: Some(gas::open(SessionProtocol::V1)),
+                    _ticking: ticking(&node),
                     node,
                     scripts,
                 })
             }
         }
     }
+}
+
+/// Keeps anvil's newest block young. Otherwise its time stands still while
+/// nobody sends, and what peers sign for half a minute from now is too far in
+/// its future.
+fn ticking(node: &Node) -> JoinSet<()> {
+    const EVERY: Duration = Duration::from_secs(2);
+    let rpc = Rpc::new(&node.url);
+    let mut ticking = JoinSet::new();
+    ticking.spawn(async move {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            // A node that does not answer fails the flows.
+            drop(rpc.call("evm_mine", json!([])).await);
+        }
+    });
+    ticking
 }
