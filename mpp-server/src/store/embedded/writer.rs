@@ -150,9 +150,11 @@ impl Shared {
             if missing == 0 {
                 break;
             }
-            let more = self.company(missing.min(wanted.div_ceil(TURNS)));
-            put(tables, &more)?;
-            jobs.extend(more);
+            // Kept with the others even if the file fails now: nobody may learn
+            // of that before it is known why.
+            let before = jobs.len();
+            jobs.extend(self.company(missing.min(wanted.div_ceil(TURNS))));
+            put(tables, jobs.get(before..).unwrap_or_default())?;
         }
         Ok(())
     }
