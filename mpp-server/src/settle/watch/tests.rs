@@ -401,14 +401,15 @@ async fn two_servers_follow_over_one_store() {
     drop(other_route);
 }
 
-// Issue: the follower handles many open channels with at most 2 calls per poll.
+// The follower handles many open channels with at most 2 calls per poll.
 #[tokio::test(start_paused = true)]
 async fn a_look_takes_two_calls_however_many_channels_there_are() {
     let world = asked().await;
     let _route = world.route(V2);
     let (count, mut channels) = (channels(), Vec::new());
-    for _ in 0..count {
-        let opening = world.opening_with(alloy_primitives::B256::random()).await;
+    for number in 0..count {
+        let salt = alloy_primitives::U256::from(number).into();
+        let opening = world.opening_with(salt).await;
         world.node.submit(&opening.transaction.encode()).unwrap();
         let pending = crate::testing::open_tx();
         let best = world.voucher(&opening.terms, PRICE);
