@@ -10,6 +10,7 @@
 //! version; any other change gets a new module beside `v1`, and the old one
 //! only still decodes.
 
+mod signature;
 mod v1;
 mod v2;
 

@@ -16,7 +16,7 @@ use mpp_tempo::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::CodecError;
+use super::{CodecError, signature::Signature};
 use crate::{
     session::record::{
         self, ChannelRecord, HoldId, LedgerEntry, LedgerKind, PendingTx, StreamEpoch, Unsettled,
@@ -67,7 +67,7 @@ enum Protocol {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Voucher {
     cumulative: u128,
-    signature: Bytes,
+    signature: Signature,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -281,14 +281,14 @@ impl From<&SignedVoucher> for Voucher {
     fn from(signed: &SignedVoucher) -> Self {
         Self {
             cumulative: signed.voucher.cumulative.base_units(),
-            signature: signed.signature.to_bytes().into(),
+            signature: (&signed.signature).into(),
         }
     }
 }
 
 impl Voucher {
     pub(crate) fn of(self, channel_id: ChannelId) -> Result<SignedVoucher, CodecError> {
-        let signature = VoucherSignature::parse(&self.signature);
+        let signature = VoucherSignature::parse(self.signature.bytes());
         Ok(SignedVoucher {
             voucher: VoucherContent {
                 channel_id,
