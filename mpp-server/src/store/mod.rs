@@ -244,6 +244,15 @@ pub struct Write {
     pub outcome: Option<StoredOutcome>,
 }
 
+impl Write {
+    /// The version that the write makes.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        let before = self.expected.map_or(0, |version| version.0);
+        Version(before.saturating_add(1))
+    }
+}
+
 /// How a conditional write went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Commit {

@@ -10,16 +10,20 @@
 //! version; any other change gets a new module beside `v1`, and the old one
 //! only still decodes.
 
+pub(in crate::store) mod journal;
+pub(in crate::store) mod run;
 mod signature;
 mod v1;
 mod v2;
 
 pub(crate) use self::v1::Voucher as StoredVoucher;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use mpp_core::ChallengeId;
 use mpp_tempo::channel::ChannelId;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{ClaimKey, DocumentKind, OutcomeKey, StoredOutcome};
 use crate::session::record::{ChannelRecord, LedgerEntry};
@@ -47,6 +51,7 @@ enum Kind {
     Entry,
     Outcome,
     Document(DocumentKind),
+    Journal,
 }
 
 impl Kind {
@@ -57,6 +62,7 @@ impl Kind {
             Self::Entry => hasher.update(&[2]),
             Self::Outcome => hasher.update(&[3]),
             Self::Document(kind) => hasher.update(&[4, kind.number()]),
+            Self::Journal => hasher.update(&[5]),
         }
     }
 }
@@ -223,24 +229,34 @@ fn seal(kind: Kind, value: &impl Serialize) -> Result<Bytes, CodecError> {
 }
 
 fn seal_as(version: u8, kind: Kind, value: &impl Serialize) -> Result<Bytes, CodecError> {
-    let mut usual = [0; USUAL_BYTES];
-    let [first, room @ .., _, _, _, _] = &mut usual;
+    let sealed = seal_in(&mut [0; USUAL_BYTES], version, kind, value)?.into_owned();
+    Ok(sealed.into())
+}
+
+/// Seals a value, in the room that is given when it fits.
+fn seal_in<'a>(
+    room: &'a mut [u8; USUAL_BYTES],
+    version: u8,
+    kind: Kind,
+    value: &impl Serialize,
+) -> Result<Cow<'a, [u8]>, CodecError> {
+    let [first, payload @ .., _, _, _, _] = room;
     *first = version;
-    match postcard::to_slice(value, room) {
-        Ok(payload) => {
-            let end = payload.len().saturating_add(1);
-            let sealed = usual.get(..end).ok_or(CodecError::Form)?;
-            let sum = checksum(kind, sealed);
-            Ok([sealed, sum.as_slice()].concat().into())
-        }
+    let end = match postcard::to_slice(value, payload) {
+        Ok(payload) => payload.len().saturating_add(1),
         Err(postcard::Error::SerializeBufferFull) => {
             let sealed = postcard::to_extend(value, vec![version]);
             let mut sealed = sealed.map_err(|_| CodecError::Form)?;
             sealed.extend(checksum(kind, &sealed));
-            Ok(sealed.into())
+            return Ok(sealed.into());
         }
-        Err(_) => Err(CodecError::Form),
-    }
+        Err(_) => return Err(CodecError::Form),
+    };
+    let (sealed, behind) = room.split_at_mut_checked(end).ok_or(CodecError::Form)?;
+    let sum = behind.first_chunk_mut().ok_or(CodecError::Form)?;
+    *sum = checksum(kind, sealed);
+    let sealed = room.get(..end.saturating_add(CHECKSUM));
+    sealed.map(Cow::Borrowed).ok_or(CodecError::Form)
 }
 
 fn unseal(kind: Kind, bytes: &[u8]) -> Result<(u8, &[u8]), CodecError> {
@@ -256,7 +272,7 @@ fn unseal(kind: Kind, bytes: &[u8]) -> Result<(u8, &[u8]), CodecError> {
     Ok((*version, payload))
 }
 
-fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, CodecError> {
+fn parse<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, CodecError> {
     match postcard::take_from_bytes(payload) {
         Ok((value, [])) => Ok(value),
         _ => Err(CodecError::Form),

@@ -11,7 +11,7 @@ use crate::{
     session::record::{
         Hold, HoldId, Idempotency, LedgerKind, PendingTx, Phase, StreamEpoch, Unsettled,
     },
-    store::conformance::sample,
+    store::{Version, Write, conformance::sample},
 };
 
 fn pending() -> PendingTx {
@@ -255,4 +255,146 @@ fn a_record_of_version_1_is_settled_by_its_best_voucher() {
     let stored = resealed(Kind::Record, 1, &payload);
     let read = decode_record(record.id, &stored).unwrap();
     assert_eq!(read.collectable(), record.best.as_ref());
+}
+
+/// Pairs of writes and what the order of commits adds to them.
+fn journaled() -> Vec<(Write, Option<u64>, Vec<OutcomeKey>)> {
+    let record = sample::record(1);
+    let first = sample::first(record.clone());
+    let mut charge = sample::charge(Version(1), &record);
+    charge.outcome = Some(sample::outcome(&charge.next, 3, sample::at(60)));
+    let ended = [1, 2].map(|number| sample::outcome_key(&record, number));
+    let closing = Write {
+        next: Arc::new(full(Phase::Closed { transaction: None })),
+        ..sample::charge(Version(7), &record)
+    };
+    vec![
+        (first, None, Vec::new()),
+        (charge, Some(1), ended.to_vec()),
+        (closing, Some(2), Vec::new()),
+    ]
+}
+
+fn row() -> Vec<u8> {
+    let mut row = journal::Row::default();
+    for (write, entry, ended) in journaled() {
+        let image = journal::Image::of(write.version(), &write).unwrap();
+        row.push(&image, entry, &ended);
+    }
+    row.end(&[OutcomeKey(B256::repeat_byte(8))]);
+    row.seal()
+}
+
+#[test]
+fn a_row_of_the_journal_says_what_was_committed() {
+    let row = row();
+    let mut items = journal::read_row(&row).unwrap().into_iter();
+    for (write, entry, ended) in journaled() {
+        let item = items.next().unwrap();
+        let keys = item.ended.iter().map(|key| OutcomeKey(B256::from(key)));
+        assert_eq!(keys.collect::<Vec<_>>(), ended);
+        assert_eq!(item.entry, entry.unwrap_or_default());
+        let change = item.change.unwrap();
+        assert_eq!(Version(change.version), write.version());
+        let id = ChannelId::new(change.id);
+        assert_eq!(
+            decode_record(id, change.record.0),
+            Ok((*write.next).clone())
+        );
+        let entry = change.entry.map(|entry| decode_entry(entry.0).unwrap());
+        assert_eq!(entry, write.entry);
+        let outcome = change.outcome.map(|outcome| {
+            let key = OutcomeKey(B256::from(outcome.key));
+            let found = decode_outcome(key, outcome.value.0).unwrap();
+            assert_eq!(outcome.number, found.number);
+            assert_eq!(outcome.expires, found.expires.as_millis());
+            found
+        });
+        assert_eq!(outcome, write.outcome);
+    }
+    let last = items.next().unwrap();
+    assert_eq!(last.ended, [[8; 32]]);
+    assert!(last.change.is_none());
+    assert!(items.next().is_none());
+}
+
+#[test]
+fn a_damaged_row_of_the_journal_is_refused() {
+    let row = row();
+    for position in 0..row.len() {
+        let mut damaged = row.clone();
+        damaged[position] ^= 1;
+        assert!(journal::read_row(&damaged).is_err(), "{position}");
+        assert!(journal::read_row(&row[..position]).is_err(), "{position}");
+    }
+    // Nor is one that somebody has sealed, and whose lengths lie.
+    for position in 1..row.len() - CHECKSUM {
+        let mut forged = row[..row.len() - CHECKSUM].to_vec();
+        forged[position] = 0xFF;
+        forged.extend(checksum(Kind::Journal, &forged));
+        let _read = journal::read_row(&forged);
+    }
+}
+
+#[test]
+fn an_outcome_of_another_channel_is_no_part_of_a_commit() {
+    let record = sample::record(1);
+    let mut charge = sample::charge(Version(1), &record);
+    charge.outcome = Some(sample::outcome(&sample::record(2), 1, sample::at(60)));
+    let refused = journal::Image::of(charge.version(), &charge).unwrap_err();
+    assert_eq!(refused, CodecError::Key);
+}
+
+#[test]
+fn runs_hold_all_entries_in_their_order() {
+    let (mut run, mut full) = (run::Run::default(), Vec::new());
+    let entry = |number: u64| vec![7; usize::try_from(number % 300).unwrap()];
+    // One is longer than a run should be.
+    let entry = |number| match number {
+        50 => vec![9; 100_000],
+        other => entry(other),
+    };
+    for number in 1..=1_000 {
+        full.extend(run.push(number, &entry(number)));
+    }
+    full.extend(run.take());
+    assert_eq!(run.take(), None);
+    assert!(full.len() > 5, "{}", full.len());
+    let mut expected = 1..;
+    for (first, bytes) in full {
+        let entries = run::read_run(&bytes).unwrap();
+        assert_eq!(entries[0].0, first);
+        for (number, bytes) in entries {
+            assert_eq!(Some(number), expected.next());
+            assert_eq!(bytes, entry(number));
+        }
+        assert!(run::read_run(&bytes[..bytes.len() - 1]).is_err());
+    }
+    assert_eq!(expected.next(), Some(1_001));
+}
+
+proptest! {
+    // A row that somebody has sealed is taken apart whole, or refused.
+    #[test]
+    fn no_row_is_read_in_part(
+        lengths in proptest::collection::vec((0..40_u32, 0..3_u32), 0..4),
+        filling in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let mut row = vec![1];
+        let mut filling = filling.into_iter();
+        for (length, ended) in &lengths {
+            row.extend(length.to_le_bytes());
+            row.extend(7_u64.to_le_bytes());
+            row.extend(ended.to_le_bytes());
+            row.extend(filling.by_ref().take(usize::try_from(ended * 32 + length).unwrap()));
+        }
+        row.extend(checksum(Kind::Journal, &row));
+        if let Ok(items) = journal::read_row(&row) {
+            prop_assert_eq!(items.len(), lengths.len());
+            for (item, (length, ended)) in items.iter().zip(&lengths) {
+                prop_assert_eq!(item.ended.len(), usize::try_from(*ended).unwrap());
+                prop_assert_eq!(item.change.is_some(), *length > 0);
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::file::DocumentRow;
+use super::tables::DocumentRow;
 use crate::store::{Document, DocumentKey, DocumentWrite, Version};
 
 /// The documents of a store, as far as they are in memory.

@@ -1,4 +1,4 @@
-//! The file: tables, and what goes in and out of them.
+//! The file, and what comes out of it.
 
 use std::{ops::Bound, path::Path, sync::Arc};
 
@@ -6,84 +6,39 @@ use alloy_primitives::B256;
 use bytes::Bytes;
 use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
-use redb::{
-    Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, Table,
-    TableDefinition, WriteTransaction,
-};
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
 
-use super::snapshot::Snapshot;
+use super::{
+    snapshot::Snapshot,
+    tables::{
+        CHANNELS, CLAIMS, ClaimRow, DOCUMENTS, DocumentId, JOURNAL, LEDGER, OUTCOMES, Writing,
+    },
+};
 use crate::store::{
-    ClaimKey, Document, DocumentKey, DocumentKind, DocumentPage, LedgerPage, Numbered, OutcomeKey,
-    StoreFault, StoredOutcome, Version, Versioned, codec,
+    Document, DocumentKey, DocumentKind, DocumentPage, LedgerPage, Numbered, OutcomeKey,
+    StoreFault, StoredOutcome, Version, Versioned,
+    codec::{self, CodecError, journal::read_row, run::read_run},
 };
 
-/// What kind of file this is, and of which layout.
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("mpp-channel-store");
-/// Channel id to version and record.
-const CHANNELS: TableDefinition<'_, &[u8; 32], (u64, &[u8])> = TableDefinition::new("channels");
-/// Number to ledger entry.
-const LEDGER: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ledger");
-/// Outcome key to what is known of the outcome, and the outcome.
-const OUTCOMES: TableDefinition<'_, &[u8; 32], OutcomeValue<'_>> = TableDefinition::new("outcomes");
-/// Claim key to value and end in milliseconds.
-const CLAIMS: TableDefinition<'_, &[u8], (&[u8; 32], i64)> = TableDefinition::new("claims");
-
-/// Kind and id to version and value.
-const DOCUMENTS: TableDefinition<'_, DocumentId<'_>, (u64, &[u8])> =
-    TableDefinition::new("documents");
-
-type DocumentId<'a> = (u8, &'a [u8; 32]);
-
-type ClaimTable<'a> = Table<'a, &'static [u8], (&'static [u8; 32], i64)>;
-
-/// Channel, number, end in milliseconds, and the encoded outcome.
-type OutcomeValue<'a> = (&'a [u8; 32], u64, i64, &'a [u8]);
-
-const LAYOUT: &str = "layout";
-const LAYOUT_VERSION: u64 = 1;
 /// The engine keeps recently used pages, up to so many bytes. All records are
 /// in memory anyway.
 const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// The file of an embedded store, locked against other processes.
 #[derive(Debug)]
-pub(super) struct StoreFile(Database);
-
-/// One change to the file.
-#[derive(Debug)]
-pub(super) enum Change {
-    /// A record, with what is committed together with it.
-    Record {
-        id: ChannelId,
-        version: Version,
-        record: Bytes,
-        entry: Option<(u64, Bytes)>,
-        outcome: Option<OutcomeRow>,
-        /// Outcomes that the new one pushes out.
-        forget: Vec<OutcomeKey>,
-    },
-    /// A claim, in place of those that have ended.
-    Claim {
-        key: ClaimKey,
-        value: B256,
-        expires: Timestamp,
-        forget: Vec<ClaimKey>,
-    },
-    /// Documents that are written together.
-    Documents(Vec<DocumentRow>),
-    /// What has ended.
-    Ended {
-        claims: Vec<ClaimKey>,
-        outcomes: Vec<OutcomeKey>,
-    },
+pub(super) struct StoreFile {
+    database: Database,
+    /// Rows of the journal that are damaged, and are still there.
+    damaged: Vec<(u64, CodecError)>,
 }
 
-/// A document as it is written; without a value it is removed.
-#[derive(Debug)]
-pub(super) struct DocumentRow {
-    pub(super) key: DocumentKey,
-    pub(super) version: Version,
-    pub(super) value: Option<Bytes>,
+/// What becomes of a file whose journal is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Damage {
+    /// It is not opened: nobody sells from a part.
+    Refuse,
+    /// It is only looked at; the rest can still be read.
+    Note,
 }
 
 /// An outcome and what is known of it without decoding it.
@@ -97,19 +52,12 @@ pub(super) struct OutcomeRow {
     pub(super) value: Bytes,
 }
 
-/// A claim as it is kept.
-#[derive(Debug)]
-pub(super) struct ClaimRow {
-    pub(super) key: ClaimKey,
-    pub(super) value: B256,
-    pub(super) expires: Timestamp,
-}
-
 impl StoreFile {
     /// Opens or creates the file at `path`.
     pub(super) fn open(path: &Path) -> Result<Self, StoreFault> {
         let opened = builder().create(path);
-        let file = Self::prepare(opened.map_err(|error| cannot_open(path, error))?)?;
+        let opened = opened.map_err(|error| cannot_open(path, error))?;
+        let file = Self::prepare(opened, Damage::Refuse)?;
         sync_folder(path)?;
         Ok(file)
     }
@@ -118,55 +66,59 @@ impl StoreFile {
     pub(super) fn open_to_read(path: &Path) -> Result<Self, StoreFault> {
         let storage = Snapshot::open(path).map_err(|error| cannot_open(path, error))?;
         let opened = builder().create_with_backend(storage);
-        Self::prepare(opened.map_err(|error| cannot_open(path, error))?)
+        let opened = opened.map_err(|error| cannot_open(path, error))?;
+        Self::prepare(opened, Damage::Note)
     }
 
     /// Opens or creates a store on any storage.
     #[cfg(test)]
     pub(super) fn on(storage: impl redb::StorageBackend) -> Result<Self, StoreFault> {
-        Self::prepare(builder().create_with_backend(storage).map_err(fault)?)
+        let opened = builder().create_with_backend(storage);
+        Self::prepare(opened.map_err(fault)?, Damage::Refuse)
     }
 
-    /// Makes the tables of an empty file, and refuses foreign files.
-    fn prepare(database: Database) -> Result<Self, StoreFault> {
-        let transaction = database.begin_write().map_err(fault)?;
-        let is_empty = transaction.list_tables().map_err(fault)?.next().is_none();
-        {
-            let mut meta = transaction.open_table(META).map_err(fault)?;
-            let layout = meta
-                .get(LAYOUT)
-                .map_err(fault)?
-                .map(|layout| layout.value());
-            match layout {
-                Some(LAYOUT_VERSION) => {}
-                Some(other) => {
-                    let message = format!("the channel store has the unknown layout {other}");
-                    return Err(StoreFault::lasting(message, None));
-                }
-                None if is_empty => {
-                    meta.insert(LAYOUT, LAYOUT_VERSION).map_err(fault)?;
-                }
-                None => return Err(StoreFault::lasting("the file is not a channel store", None)),
+    /// Gets the tables ready, and puts into them what a crash has left in the
+    /// journal.
+    fn prepare(database: Database, damage: Damage) -> Result<Self, StoreFault> {
+        let mut file = Self {
+            database,
+            damaged: Vec::new(),
+        };
+        file.write(|writing| writing.prepare())?;
+        let mut rows = Vec::new();
+        let journal = file.read()?.open_table(JOURNAL).map_err(fault)?;
+        for row in journal.iter().map_err(fault)? {
+            let (number, row) = row.map_err(fault)?;
+            match (read_row(row.value()).map(drop), damage) {
+                (Ok(()), _) => rows.push((number.value(), row.value().to_vec())),
+                (Err(error), Damage::Note) => file.damaged.push((number.value(), error)),
+                (Err(error), Damage::Refuse) => return Err(error.into()),
             }
-            transaction.open_table(CHANNELS).map_err(fault)?;
-            transaction.open_table(LEDGER).map_err(fault)?;
-            transaction.open_table(OUTCOMES).map_err(fault)?;
-            transaction.open_table(CLAIMS).map_err(fault)?;
-            // Files of before there were documents get the table here.
-            transaction.open_table(DOCUMENTS).map_err(fault)?;
         }
-        transaction.commit().map_err(fault)?;
-        Ok(Self(database))
+        if !rows.is_empty() {
+            file.write(|writing| {
+                writing.fold(rows.iter().map(|(_, row)| row.as_slice()))?;
+                rows.iter()
+                    .try_for_each(|(number, _)| writing.strike(*number))
+            })?;
+        }
+        Ok(file)
     }
 
-    /// Writes all changes that are put into the tables, or none; when it
-    /// returns they are on the disk.
+    /// Rows of the journal that can not be read: commits of which nothing else
+    /// is left.
+    pub(super) fn damaged(&self) -> &[(u64, CodecError)] {
+        &self.damaged
+    }
+
+    /// Writes all that `fill` says, or nothing; when it returns it is on the
+    /// disk.
     pub(super) fn write(
         &self,
-        fill: impl FnOnce(&mut Tables<'_>) -> Result<(), StoreFault>,
+        fill: impl FnOnce(&Writing<'_>) -> Result<(), StoreFault>,
     ) -> Result<(), StoreFault> {
-        let transaction = self.0.begin_write().map_err(fault)?;
-        fill(&mut Tables::open(&transaction)?)?;
+        let transaction = self.database.begin_write().map_err(fault)?;
+        fill(&Writing(&transaction))?;
         transaction.commit().map_err(fault)
     }
 
@@ -318,25 +270,33 @@ impl StoreFile {
     /// The number of the newest ledger entry; zero when there is none.
     pub(super) fn newest_entry(&self) -> Result<u64, StoreFault> {
         let table = self.read()?.open_table(LEDGER).map_err(fault)?;
-        let last = table.last().map_err(fault)?;
-        Ok(last.map_or(0, |(number, _)| number.value()))
+        let Some((_, run)) = table.last().map_err(fault)? else {
+            return Ok(0);
+        };
+        let entries = read_run(run.value())?;
+        Ok(entries.last().map_or(0, |(number, _)| *number))
     }
 
     /// Calls `visit` with number and bytes of each entry after a number, until
-    /// it has seen enough.
+    /// it has seen enough. A run that can not be taken apart is shown as one
+    /// entry, which can not be read.
     pub(super) fn entries(
         &self,
         after: u64,
         mut visit: impl FnMut(u64, &[u8]) -> Result<Visit, StoreFault>,
     ) -> Result<(), StoreFault> {
-        let Some(first) = after.checked_add(1) else {
-            return Ok(());
-        };
         let table = self.read()?.open_table(LEDGER).map_err(fault)?;
-        for row in table.range(first..).map_err(fault)? {
-            let (number, entry) = row.map_err(fault)?;
-            if visit(number.value(), entry.value())? == Visit::Enough {
-                break;
+        let before = table.range(..=after).map_err(fault)?.next_back();
+        let start = before.transpose().map_err(fault)?;
+        let start = start.map_or(after, |(first, _)| first.value());
+        for row in table.range(start..).map_err(fault)? {
+            let (first, run) = row.map_err(fault)?;
+            let entries = read_run(run.value());
+            let entries = entries.unwrap_or_else(|_| vec![(first.value(), run.value())]);
+            for (number, entry) in entries {
+                if number > after && visit(number, entry)? == Visit::Enough {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -362,7 +322,7 @@ impl StoreFile {
     }
 
     fn read(&self) -> Result<ReadTransaction, StoreFault> {
-        self.0.begin_read().map_err(fault)
+        self.database.begin_read().map_err(fault)
     }
 }
 
@@ -378,100 +338,6 @@ pub(super) enum Values {
 pub(super) enum Visit {
     More,
     Enough,
-}
-
-/// The tables of a write under way.
-#[derive(Debug)]
-pub(super) struct Tables<'a> {
-    channels: Table<'a, &'static [u8; 32], (u64, &'static [u8])>,
-    ledger: Table<'a, u64, &'static [u8]>,
-    outcomes: Table<'a, &'static [u8; 32], OutcomeValue<'static>>,
-    claims: ClaimTable<'a>,
-    documents: Table<'a, DocumentId<'static>, (u64, &'static [u8])>,
-}
-
-impl<'a> Tables<'a> {
-    fn open(transaction: &'a WriteTransaction) -> Result<Self, StoreFault> {
-        Ok(Self {
-            channels: transaction.open_table(CHANNELS).map_err(fault)?,
-            ledger: transaction.open_table(LEDGER).map_err(fault)?,
-            outcomes: transaction.open_table(OUTCOMES).map_err(fault)?,
-            claims: transaction.open_table(CLAIMS).map_err(fault)?,
-            documents: transaction.open_table(DOCUMENTS).map_err(fault)?,
-        })
-    }
-
-    /// Puts one change in; it counts when the write is done.
-    pub(super) fn put(&mut self, change: &Change) -> Result<(), StoreFault> {
-        match change {
-            Change::Record {
-                id,
-                version,
-                record,
-                entry,
-                outcome,
-                forget,
-            } => {
-                let row = (version.0, record.as_ref());
-                self.channels.insert(&id.0, row).map_err(fault)?;
-                if let Some((number, entry)) = entry {
-                    self.ledger.insert(number, entry.as_ref()).map_err(fault)?;
-                }
-                if let Some(outcome) = outcome {
-                    let end = outcome.expires.as_millis();
-                    let channel = &outcome.channel_id.0;
-                    let row = (channel, outcome.number, end, outcome.value.as_ref());
-                    self.outcomes.insert(&outcome.key.0.0, row).map_err(fault)?;
-                }
-                for key in forget {
-                    self.outcomes.remove(&key.0.0).map_err(fault)?;
-                }
-            }
-            Change::Claim {
-                key,
-                value,
-                expires,
-                forget,
-            } => {
-                remove_claims(&mut self.claims, forget)?;
-                let key = codec::encode_claim_key(key);
-                let row = (&value.0, expires.as_millis());
-                self.claims.insert(key.as_ref(), row).map_err(fault)?;
-            }
-            Change::Ended {
-                claims: ended,
-                outcomes: forget,
-            } => {
-                remove_claims(&mut self.claims, ended)?;
-                for key in forget {
-                    self.outcomes.remove(&key.0.0).map_err(fault)?;
-                }
-            }
-            Change::Documents(rows) => {
-                for row in rows {
-                    let key = (row.key.kind.number(), &row.key.id.0);
-                    match &row.value {
-                        Some(value) => {
-                            let row = (row.version.0, value.as_ref());
-                            self.documents.insert(key, row).map_err(fault)?;
-                        }
-                        None => {
-                            self.documents.remove(key).map_err(fault)?;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn remove_claims(claims: &mut ClaimTable<'_>, keys: &[ClaimKey]) -> Result<(), StoreFault> {
-    for key in keys {
-        let key = codec::encode_claim_key(key);
-        claims.remove(key.as_ref()).map_err(fault)?;
-    }
-    Ok(())
 }
 
 fn document(version: u64, value: &[u8]) -> Document {
@@ -516,7 +382,7 @@ fn cannot_open(path: &Path, error: redb::DatabaseError) -> StoreFault {
 
 /// Whatever goes wrong with the file needs a person: a full disk, a bad disk,
 /// a damaged file.
-fn fault(error: impl Into<redb::Error>) -> StoreFault {
+pub(super) fn fault(error: impl Into<redb::Error>) -> StoreFault {
     let message = "the file of the channel store can not be read or written";
     StoreFault::lasting(message, Some(error.into().into()))
 }

@@ -56,6 +56,9 @@ pub enum Place {
     Channel(ChannelId),
     /// A ledger entry, by its number.
     Entry(u64),
+    /// A row of the journal, by its number: commits of which nothing else is
+    /// left.
+    Journal(u64),
     /// An outcome.
     Outcome(OutcomeKey),
     /// A document.
@@ -114,6 +117,7 @@ impl fmt::Display for Finding {
         match self.place {
             Place::Channel(id) => write!(f, "channel {id}: {}", self.defect),
             Place::Entry(number) => write!(f, "ledger entry {number}: {}", self.defect),
+            Place::Journal(number) => write!(f, "journal row {number}: {}", self.defect),
             Place::Outcome(key) => write!(f, "outcome {}: {}", key.0, self.defect),
             Place::Document(key) => {
                 write!(f, "document {:?} {}: {}", key.kind, key.id, self.defect)
@@ -218,6 +222,9 @@ impl StoreReader {
 /// Checks every value of a file.
 pub(super) fn check(file: &StoreFile) -> Result<Report, StoreFault> {
     let mut report = Report::default();
+    for (number, error) in file.damaged() {
+        report.note(Place::Journal(*number), *error);
+    }
     let mut known = HashMap::new();
     file.records(|id, _, bytes| {
         report.channels = report.channels.saturating_add(1);

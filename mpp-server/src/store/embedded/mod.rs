@@ -5,6 +5,9 @@
 //! [`SyncMode::Group`] whatever has gathered while the disk was busy is
 //! written together: many commits share one wait for the disk.
 //!
+//! A commit is durable once it is in the file's journal; from there commits go
+//! into the tables thousands at a time (see `journal`).
+//!
 //! Nothing is shown before it is acknowledged: a load of a channel whose
 //! commit is under way waits for it. Showing the old state instead would let
 //! the caller's own commit fail on a version it can not see, again and again
@@ -21,9 +24,12 @@
 mod documents;
 mod file;
 mod fsck;
+mod journal;
+mod queue;
 mod slot;
 mod snapshot;
 mod state;
+mod tables;
 mod writer;
 
 use std::{
@@ -40,15 +46,18 @@ use tokio::sync::oneshot;
 pub use self::fsck::{Defect, Finding, Place, Report, StoreReader};
 use self::{
     documents::{Documents, Place as DocumentPlace},
-    file::{Change, StoreFile, Values},
+    file::{StoreFile, Values},
+    journal::Journal,
     slot::Pending,
-    state::{Encoded, Found, State, Submitted},
+    state::{Found, State, Submitted},
     writer::Shared,
 };
 use super::{
     ChannelStore, Claim, ClaimKey, Commit, Document, DocumentKey, DocumentPage, DocumentWrite,
     Durability, LedgerPage, LossCaps, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome,
-    Version, Versioned, Write, Written, codec, document,
+    Version, Versioned, Write, Written,
+    codec::{self, journal::Image},
+    document,
 };
 use crate::{
     clock::SharedClock,
@@ -69,11 +78,23 @@ pub enum SyncMode {
 }
 
 /// How to open an [`EmbeddedStore`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use = "options do nothing until a store is opened with them"]
 pub struct StoreOptions {
     mode: SyncMode,
     clock: SharedClock,
+    /// So many commits go from the journal into the tables at once.
+    folds: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            mode: SyncMode::default(),
+            clock: SharedClock::default(),
+            folds: journal::COMMITS,
+        }
+    }
 }
 
 impl StoreOptions {
@@ -99,6 +120,13 @@ impl StoreOptions {
         let path = path.as_ref();
         let file = StoreFile::open(path)?;
         EmbeddedStore::start(file, self, path.to_owned())
+    }
+
+    /// How many commits go from the journal into the tables at once.
+    #[cfg(test)]
+    fn folds(mut self, commits: usize) -> Self {
+        self.folds = commits;
+        self
     }
 
     /// Opens the store on any storage.
@@ -177,7 +205,8 @@ impl EmbeddedStore {
         let (shared, file) = (Arc::new(Shared::new(state)), Arc::new(file));
         let writer = {
             let (shared, file) = (Arc::clone(&shared), Arc::clone(&file));
-            let work = move || shared.write_all(&file, mode);
+            let journal = Journal::of(options.folds);
+            let work = move || shared.write_all(&file, mode, journal);
             std::thread::Builder::new()
                 .name("mpp-store".into())
                 .spawn(work)
@@ -234,17 +263,14 @@ fn after_crash(file: &StoreFile, now: Timestamp) -> Result<Vec<Versioned>, Store
         };
         found.version = Version(found.version.0.saturating_add(1));
         found.record = Arc::new(next);
-        changes.push(Change::Record {
-            id: found.record.id,
-            version: found.version,
-            record: codec::encode_record(&found.record)?,
-            entry: None,
-            outcome: None,
-            forget: Vec::new(),
-        });
+        let (id, record) = (found.record.id, codec::encode_record(&found.record)?);
+        changes.push((id, found.version, record));
     }
     if !changes.is_empty() {
-        file.write(|tables| changes.iter().try_for_each(|change| tables.put(change)))?;
+        file.write(|writing| {
+            let mut changes = changes.iter();
+            changes.try_for_each(|(id, version, record)| writing.record(*id, *version, record))
+        })?;
     }
     Ok(records)
 }
@@ -258,8 +284,8 @@ impl ChannelStore for EmbeddedStore {
     }
 
     async fn commit(&self, write: Write) -> Result<Commit, StoreFault> {
-        let encoded = Encoded::of(&write)?;
-        match self.0.shared.with(|state| state.submit(write, encoded))? {
+        let image = Image::of(write.version(), &write)?;
+        match self.0.shared.with(|state| state.submit(write, &image))? {
             Submitted::Conflict => Ok(Commit::Conflict),
             Submitted::Acknowledged(version) => Ok(Commit::Done(version)),
             Submitted::Waiting(version, job) => {
@@ -317,13 +343,11 @@ impl ChannelStore for EmbeddedStore {
 
     /// With a channel in the page, all entries are read to find its own.
     async fn ledger(&self, page: LedgerPage) -> Result<Vec<Numbered>, StoreFault> {
-        if let SyncMode::Relaxed(_) = self.0.mode {
-            // Entries are read from the file, and some may be acknowledged
-            // that are not there yet.
-            let job = self.0.shared.with(State::barrier)?;
+        // Entries are read from their table, and some may be acknowledged that
+        // are not there yet.
+        if let Some(job) = self.0.shared.with(State::in_tables)? {
             self.written(job).await?;
         }
-        self.0.shared.with(|_| ())?;
         self.read(move |file| file.ledger(page)).await
     }
 

@@ -16,14 +16,17 @@ use tokio::sync::{oneshot, watch};
 use super::{
     SyncMode,
     documents::{Documents, Place},
-    file::{Change, ClaimRow, OutcomeRow},
+    file::OutcomeRow,
+    journal::Folded,
+    queue::{Job, Queue, Task},
     slot::{Pending, Slot, Sums},
+    tables::ClaimRow,
 };
 use crate::{
     session::record::ChannelRecord,
     store::{
         Claim, ClaimKey, DocumentKey, DocumentWrite, LossCaps, OUTCOMES_PER_CHANNEL, OutcomeKey,
-        Scan, StoredOutcome, Version, Versioned, Which, Write, codec, codec::CodecError,
+        Scan, StoredOutcome, Version, Versioned, Which, Write, codec::journal::Image,
     },
 };
 
@@ -41,14 +44,16 @@ pub(super) struct State {
     /// What a crash would lose of what was acknowledged.
     at_risk: Amount,
     /// What the writer has not taken yet, in the order of commits.
-    pub(super) queue: Vec<Job>,
+    pub(super) queue: Queue,
+    /// How many commits are not in the file's tables yet.
+    unfolded: usize,
 }
 
 #[derive(Debug)]
 struct OutcomeSlot {
     channel_id: ChannelId,
     expires: Timestamp,
-    /// The outcome itself and the version it came with, until it is on the disk.
+    /// The outcome itself and the version it came with, until it is in its table.
     pending: Option<(Version, Arc<StoredOutcome>)>,
 }
 
@@ -57,15 +62,6 @@ struct ClaimSlot {
     value: B256,
     expires: Timestamp,
     durable: bool,
-}
-
-/// Something for the writer to do.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) change: Option<Change>,
-    sums: Sums,
-    /// Dropped without a word when the write fails.
-    done: Option<oneshot::Sender<()>>,
 }
 
 /// How a commit went, as far as memory can tell.
@@ -84,26 +80,6 @@ pub(super) enum Found {
     Nowhere,
     InFile,
     InMemory(Pending<Arc<StoredOutcome>>),
-}
-
-/// A write in stored form, made before the lock is taken.
-#[derive(Debug)]
-pub(super) struct Encoded {
-    record: bytes::Bytes,
-    entry: Option<bytes::Bytes>,
-    outcome: Option<bytes::Bytes>,
-}
-
-impl Encoded {
-    pub(super) fn of(write: &Write) -> Result<Self, CodecError> {
-        let entry = write.entry.as_ref().map(codec::encode_entry);
-        let outcome = write.outcome.as_ref().map(codec::encode_outcome);
-        Ok(Self {
-            record: codec::encode_record(&write.next)?,
-            entry: entry.transpose()?,
-            outcome: outcome.transpose()?,
-        })
-    }
 }
 
 impl State {
@@ -129,7 +105,11 @@ impl State {
             documents: Documents::default(),
             newest_entry,
             at_risk: Amount::ZERO,
-            queue: Vec::new(),
+            queue: match mode {
+                SyncMode::Strict => Queue::alone(),
+                SyncMode::Group | SyncMode::Relaxed(_) => Queue::default(),
+            },
+            unfolded: 0,
         };
         let mut outcomes = outcomes;
         outcomes.sort_by_key(|row| row.number);
@@ -177,18 +157,18 @@ impl State {
         self.channels.get_mut(&id).map(Slot::follow)
     }
 
-    /// Takes a commit into the order of commits, or not.
-    pub(super) fn submit(&mut self, write: Write, encoded: Encoded) -> Submitted {
-        let id = write.next.id;
-        let current = self.channels.get(&id).map(|slot| slot.version);
-        if current != write.expected {
-            return Submitted::Conflict;
-        }
-        let version = Version(current.map_or(1, |version| version.0.saturating_add(1)));
+    /// Takes a commit into the order of commits, or not. `image` is its form
+    /// with the version that follows the expected one.
+    pub(super) fn submit(&mut self, write: Write, image: &Image) -> Submitted {
+        let (id, version) = (write.next.id, write.version());
         let sums = Sums::of(&write.next);
         let acks_first = self.acks_first(&write.next, sums);
         let record = write.next;
-        match self.channels.get_mut(&id) {
+        let slot = self.channels.get_mut(&id);
+        if slot.as_ref().map(|slot| slot.version) != write.expected {
+            return Submitted::Conflict;
+        }
+        match slot {
             Some(slot) => {
                 slot.version = version;
                 slot.record = record;
@@ -198,38 +178,27 @@ impl State {
                 self.channels.insert(id, found);
             }
         }
-        let entry = encoded.entry.map(|entry| {
+        let entry = write.entry.map(|_| {
             self.newest_entry = self.newest_entry.saturating_add(1);
-            (self.newest_entry, entry)
+            self.newest_entry
         });
-        let outcome = write.outcome.zip(encoded.outcome);
-        let (outcome, forget) = match outcome {
-            Some((outcome, value)) => self.keep_outcome(outcome, value, version),
-            None => (None, Vec::new()),
+        let outcome = write.outcome.as_ref().map(|outcome| outcome.key);
+        let ended = match write.outcome {
+            Some(outcome) => self.keep_outcome(outcome, version),
+            None => Vec::new(),
         };
-        let change = Change::Record {
+        self.queue.change(image, entry, &ended);
+        self.unfolded = self.unfolded.saturating_add(1);
+        let task = Task::Commit {
             id,
             version,
-            record: encoded.record,
-            entry,
-            outcome,
-            forget,
-        };
-        let (done, waiting) = match acks_first {
-            true => (None, None),
-            false => {
-                let (done, waiting) = oneshot::channel();
-                (Some(done), Some(waiting))
-            }
-        };
-        self.queue.push(Job {
-            change: Some(change),
             sums,
-            done,
-        });
-        if let Some(waiting) = waiting {
-            return Submitted::Waiting(version, waiting);
+            outcome,
+        };
+        if !acks_first {
+            return Submitted::Waiting(version, self.queue.push_awaited(task));
         }
+        self.queue.push(task);
         if let Some(slot) = self.channels.get_mut(&id) {
             slot.show(version);
         }
@@ -283,41 +252,31 @@ impl State {
         self.at_risk = others.checked_add(at_risk).unwrap_or(Amount::MAX);
     }
 
-    fn keep_outcome(
-        &mut self,
-        outcome: StoredOutcome,
-        value: bytes::Bytes,
-        version: Version,
-    ) -> (Option<OutcomeRow>, Vec<OutcomeKey>) {
-        let row = OutcomeRow {
-            key: outcome.key,
-            channel_id: outcome.channel_id,
-            number: outcome.number,
-            expires: outcome.expires,
-            value,
-        };
+    /// Keeps an outcome. Says which ones it pushes out.
+    fn keep_outcome(&mut self, outcome: StoredOutcome, version: Version) -> Vec<OutcomeKey> {
+        let (key, channel_id) = (outcome.key, outcome.channel_id);
         let mut forget = Vec::new();
-        if let Some(slot) = self.channels.get_mut(&row.channel_id) {
-            let oldest = row.number.saturating_sub(OUTCOMES_PER_CHANNEL);
-            slot.outcomes.retain(|(number, key)| {
-                let stays = *number > oldest && *key != row.key;
-                if !stays && *key != row.key {
-                    forget.push(*key);
+        if let Some(slot) = self.channels.get_mut(&channel_id) {
+            let oldest = outcome.number.saturating_sub(OUTCOMES_PER_CHANNEL);
+            slot.outcomes.retain(|(number, other)| {
+                let stays = *number > oldest && *other != key;
+                if !stays && *other != key {
+                    forget.push(*other);
                 }
                 stays
             });
-            slot.outcomes.push_back((row.number, row.key));
+            slot.outcomes.push_back((outcome.number, key));
         }
         for key in &forget {
             self.remove_outcome(*key);
         }
         let kept = OutcomeSlot {
-            channel_id: row.channel_id,
-            expires: row.expires,
+            channel_id,
+            expires: outcome.expires,
             pending: Some((version, Arc::new(outcome))),
         };
-        self.add_outcome(row.key, kept);
-        (Some(row), forget)
+        self.add_outcome(key, kept);
+        forget
     }
 
     fn add_outcome(&mut self, key: OutcomeKey, slot: OutcomeSlot) {
@@ -364,15 +323,15 @@ impl State {
             let waits = !slot.durable;
             return (claim, waits.then(|| self.barrier()));
         }
-        let forget = self.end_claims(now, usize::MAX);
+        let ended = self.end_claims(now, usize::MAX);
         self.keep_claim(key.clone(), value, expires, false);
-        let change = Change::Claim {
+        let claim = ClaimRow {
             key,
             value,
             expires,
-            forget,
         };
-        (Claim::New, Some(self.push(Some(change))))
+        let task = Task::Claim { claim, ended };
+        (Claim::New, Some(self.queue.push_awaited(task)))
     }
 
     /// Forgets claims that have ended, at most `limit` of them.
@@ -415,7 +374,10 @@ impl State {
         let claims = self.end_claims(now, limit);
         let outcomes = self.end_outcomes(now, limit.saturating_sub(claims.len()));
         let count = claims.len().saturating_add(outcomes.len());
-        let job = (count > 0).then(|| self.push(Some(Change::Ended { claims, outcomes })));
+        let job = (count > 0).then(|| {
+            self.queue.end_outcomes(&outcomes);
+            self.queue.push_awaited(Task::Ended(claims))
+        });
         (count, job)
     }
 
@@ -444,7 +406,7 @@ impl State {
         writes: Vec<DocumentWrite>,
     ) -> Option<oneshot::Receiver<()>> {
         let rows = self.documents.write(writes)?;
-        Some(self.push(Some(Change::Documents(rows))))
+        Some(self.queue.push_awaited(Task::Documents(rows)))
     }
 
     /// Ready once all documents are on the disk.
@@ -454,52 +416,45 @@ impl State {
 
     /// Ready once everything that was taken before is on the disk.
     pub(super) fn barrier(&mut self) -> oneshot::Receiver<()> {
-        self.push(None)
+        self.queue.push_awaited(Task::Barrier)
     }
 
-    fn push(&mut self, change: Option<Change>) -> oneshot::Receiver<()> {
-        let (done, waiting) = oneshot::channel();
-        self.queue.push(Job {
-            change,
-            sums: Sums::default(),
-            done: Some(done),
-        });
-        waiting
-    }
-
-    /// What waits for the writer. The next jobs find as much room.
-    pub(super) fn take_queue(&mut self) -> Vec<Job> {
-        let room = Vec::with_capacity(self.queue.len());
-        std::mem::replace(&mut self.queue, room)
+    /// Ready once everything that was taken before is in the file's tables;
+    /// `None`: it is.
+    pub(super) fn in_tables(&mut self) -> Option<oneshot::Receiver<()>> {
+        (self.unfolded > 0).then(|| self.queue.push_awaited(Task::Fold))
     }
 
     /// Notes that jobs are on the disk.
     pub(super) fn settle(&mut self, jobs: &[Job]) {
         for job in jobs {
-            match &job.change {
-                Some(Change::Record {
-                    id,
-                    version,
-                    outcome,
-                    ..
-                }) => {
+            match &job.task {
+                Task::Commit {
+                    id, version, sums, ..
+                } => {
                     if let Some(slot) = self.channels.get_mut(id) {
-                        slot.durable = job.sums;
+                        slot.durable = *sums;
                         slot.show(*version);
                     }
                     self.weigh(*id);
-                    let key = outcome.as_ref().map(|outcome| outcome.key);
-                    if let Some(slot) = key.and_then(|key| self.outcomes.get_mut(&key)) {
-                        slot.pending.take_if(|(pending, _)| pending == version);
-                    }
                 }
-                Some(Change::Claim { key, .. }) => {
-                    if let Some(slot) = self.claims.get_mut(key) {
+                Task::Claim { claim, .. } => {
+                    if let Some(slot) = self.claims.get_mut(&claim.key) {
                         slot.durable = true;
                     }
                 }
-                Some(Change::Documents(rows)) => self.documents.settle(rows),
-                Some(Change::Ended { .. }) | None => {}
+                Task::Documents(rows) => self.documents.settle(rows),
+                Task::Ended(_) | Task::Fold | Task::Barrier => {}
+            }
+        }
+    }
+
+    /// Notes that commits are in the file's tables.
+    pub(super) fn folded(&mut self, folded: &Folded) {
+        self.unfolded = self.unfolded.saturating_sub(folded.commits);
+        for (key, version) in &folded.outcomes {
+            if let Some(slot) = self.outcomes.get_mut(key) {
+                slot.pending.take_if(|(pending, _)| pending == version);
             }
         }
     }
@@ -509,16 +464,6 @@ impl State {
         self.queue.clear();
         for slot in self.channels.values_mut() {
             slot.abandon();
-        }
-    }
-}
-
-impl Job {
-    /// Tells whoever waits that the job is on the disk.
-    pub(super) fn acknowledge(self) {
-        if let Some(done) = self.done {
-            // A caller that has gone does not need to know.
-            let _gone = done.send(());
         }
     }
 }

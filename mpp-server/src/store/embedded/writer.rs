@@ -9,17 +9,16 @@ use std::{
 
 use super::{
     SyncMode,
-    file::{StoreFile, Tables},
-    state::{Job, State},
+    file::StoreFile,
+    journal::Journal,
+    queue::{Group, Job},
+    state::State,
 };
 use crate::store::StoreFault;
 
-/// How often a group waits for company. Each time it takes what has come, so
-/// that the file's tables are changed while the rest is still on its way.
-const TURNS: usize = 4;
-/// How long it waits each time: 2 ms in all. It ends sooner when as many have
-/// come as the last time, and a lone commit never waits.
-const TURN: Duration = Duration::from_micros(500);
+/// How long a group waits for company. It ends sooner when as many have come as
+/// the last time, and a lone commit never waits.
+const COMPANY: Duration = Duration::from_millis(2);
 
 /// What callers and writer share.
 #[derive(Debug)]
@@ -92,23 +91,14 @@ impl Shared {
     }
 
     /// The writer's whole life.
-    pub(super) fn write_all(&self, file: &StoreFile, mode: SyncMode) {
+    pub(super) fn write_all(&self, file: &StoreFile, mode: SyncMode, mut journal: Journal) {
         let _abandon = AbandonOnPanic(self);
         let mut last = 1;
-        while let Some(mut jobs) = self.next_jobs(mode) {
-            let wanted = match mode {
-                SyncMode::Strict => 1,
-                SyncMode::Group | SyncMode::Relaxed(_) => last,
-            };
-            // A group of barriers only has nothing to write: what they wait
-            // for was written before.
-            let written = match jobs.iter().any(|job| job.change.is_some()) {
-                true => file.write(|tables| self.gather(tables, &mut jobs, wanted)),
-                false => Ok(()),
-            };
+        while let Some(group) = self.next_group(mode, last) {
+            let Group { jobs, rows } = group;
             last = jobs.len();
-            match written {
-                Ok(()) => self.settle(jobs),
+            match journal.write(file, rows, &jobs) {
+                Ok(()) => self.settle(jobs, &mut journal),
                 Err(fault) => {
                     // Whoever waits for these jobs asks why when they are
                     // dropped, so the answer comes first.
@@ -118,10 +108,13 @@ impl Shared {
                 }
             }
         }
+        if let Err(fault) = journal.fold(file) {
+            self.fail(fault);
+        }
     }
 
     /// What is queued, once there is something; `None` when the store closes.
-    fn next_jobs(&self, mode: SyncMode) -> Option<Vec<Job>> {
+    fn next_group(&self, mode: SyncMode, last: usize) -> Option<Group> {
         let mut inner = self.lock();
         while inner.state.queue.is_empty() {
             if !matches!(inner.health, Health::Open) {
@@ -131,49 +124,24 @@ impl Shared {
             inner = self.wait(inner);
         }
         if mode == SyncMode::Strict {
-            return Some(vec![inner.state.queue.remove(0)]);
+            return Some(inner.state.queue.take_one());
         }
-        Some(inner.state.take_queue())
-    }
-
-    /// Puts the jobs into the tables, and what comes until there are as many
-    /// as `wanted`.
-    fn gather(
-        &self,
-        tables: &mut Tables<'_>,
-        jobs: &mut Vec<Job>,
-        wanted: usize,
-    ) -> Result<(), StoreFault> {
-        put(tables, jobs)?;
-        for _ in 0..TURNS {
-            let missing = wanted.saturating_sub(jobs.len());
-            if missing == 0 {
-                break;
-            }
-            // Kept with the others even if the file fails now: nobody may learn
-            // of that before it is known why.
-            let before = jobs.len();
-            jobs.extend(self.company(missing.min(wanted.div_ceil(TURNS))));
-            put(tables, jobs.get(before..).unwrap_or_default())?;
-        }
-        Ok(())
-    }
-
-    /// Waits for so many jobs, but not long, and takes what has come.
-    fn company(&self, wanted: usize) -> Vec<Job> {
-        let mut inner = self.lock();
-        inner.wanted = wanted;
+        inner.wanted = last;
         let missing = |inner: &mut Inner| {
-            inner.state.queue.len() < wanted && matches!(inner.health, Health::Open)
+            inner.state.queue.len() < last && matches!(inner.health, Health::Open)
         };
-        let waited = self.work.wait_timeout_while(inner, TURN, missing);
+        let waited = self.work.wait_timeout_while(inner, COMPANY, missing);
         let mut inner = waited.unwrap_or_else(PoisonError::into_inner).0;
-        inner.wanted = 1;
-        inner.state.take_queue()
+        Some(inner.state.queue.take_all())
     }
 
-    fn settle(&self, jobs: Vec<Job>) {
-        self.lock().state.settle(&jobs);
+    fn settle(&self, jobs: Vec<Job>, journal: &mut Journal) {
+        let mut inner = self.lock();
+        inner.state.settle(&jobs);
+        if let Some(folded) = journal.take_folded() {
+            inner.state.folded(&folded);
+        }
+        drop(inner);
         for job in jobs {
             job.acknowledge();
         }
@@ -200,11 +168,6 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn put(tables: &mut Tables<'_>, jobs: &[Job]) -> Result<(), StoreFault> {
-    let mut changes = jobs.iter().filter_map(|job| job.change.as_ref());
-    changes.try_for_each(|change| tables.put(change))
 }
 
 /// A writer that ends in a panic leaves nobody waiting.

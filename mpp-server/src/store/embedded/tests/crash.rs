@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Mutex};
 use tokio::task::JoinSet;
 
 use super::{
-    disk::{Dice, Disk},
+    disk::{Dice, Disk, Trouble},
     *,
 };
 use crate::store::embedded::fsck;
@@ -89,9 +89,9 @@ async fn catch_up(store: &EmbeddedStore) {
     }
 }
 
-async fn survives_power_cuts(mode: SyncMode, seed: u64) {
+async fn survives_power_cuts(options: StoreOptions, seed: u64) {
     let disk = Disk::default();
-    let store = options(mode).open_on(disk.clone()).unwrap();
+    let store = options.open_on(disk.clone()).unwrap();
     let acknowledged = Acknowledged::default();
     let mut buyers = start(&store, &acknowledged);
     let mut dice = Dice::new(seed);
@@ -111,12 +111,45 @@ async fn survives_power_cuts(mode: SyncMode, seed: u64) {
 
 #[tokio::test]
 async fn group_survives_power_cuts() {
-    survives_power_cuts(SyncMode::Group, 1).await;
+    survives_power_cuts(options(SyncMode::Group), 1).await;
 }
 
 #[tokio::test]
 async fn strict_survives_power_cuts() {
-    survives_power_cuts(SyncMode::Strict, 2).await;
+    survives_power_cuts(options(SyncMode::Strict), 2).await;
+}
+
+// The power also fails while commits go from the journal into the tables.
+#[tokio::test]
+async fn commits_on_their_way_into_the_tables_survive_power_cuts() {
+    for (folds, seed) in [(1, 4), (5, 5), (40, 6)] {
+        survives_power_cuts(options(SyncMode::Group).folds(folds), seed).await;
+        survives_power_cuts(options(SyncMode::Strict).folds(folds), seed).await;
+    }
+}
+
+// Whoever opens a file after a crash puts into the tables what the journal
+// holds. The power may fail again meanwhile.
+#[tokio::test]
+async fn a_second_power_cut_while_the_first_is_repaired_loses_nothing() {
+    let disk = Disk::default();
+    let store = options(SyncMode::Group).open_on(disk.clone()).unwrap();
+    let acknowledged = Acknowledged::default();
+    let mut buyers = start(&store, &acknowledged);
+    let mut dice = Dice::new(7);
+    for _ in 0..20 {
+        run_on().await;
+        catch_up(&store).await;
+        let noted = acknowledged.lock().unwrap().clone();
+        let mut left = disk.after_power_cut(&mut dice);
+        for trouble in [Trouble::Sync, Trouble::ShortWrites] {
+            left.fail(trouble);
+            StoreFile::on(left.clone()).unwrap_err();
+            left = left.after_power_cut(&mut dice);
+        }
+        examine(left, &noted);
+    }
+    buyers.abort_all();
 }
 
 // Relaxed may lose acknowledged charges, but never tears one apart, and never

@@ -9,7 +9,7 @@ use crate::{
     store::{DocumentKind, export::Format},
 };
 
-async fn filled(path: &Path) -> EmbeddedStore {
+pub(super) async fn filled(path: &Path) -> EmbeddedStore {
     let store = options(SyncMode::Group).open(path).unwrap();
     for salt in 1..=3 {
         let mut record = sample::record(salt);
@@ -150,27 +150,22 @@ async fn fsck_names_what_does_not_add_up() {
     let mut forged = record(3);
     let stolen = sample::voucher(&sample::terms(3), Amount::new(999)).signature;
     forged.best.as_mut().unwrap().signature = stolen;
-    let change = |record: &ChannelRecord, bytes| Change::Record {
-        id: record.id,
-        version: Version(9),
-        record: bytes,
-        entry: None,
-        outcome: None,
-        forget: Vec::new(),
-    };
     let encoded = |record: &ChannelRecord| codec::encode_record(record).unwrap();
     let mut damaged = encoded(&sample::record(4)).to_vec();
     damaged[40] ^= 1;
     let changes = [
-        change(&overspent, encoded(&overspent)),
-        change(&overdrawn, encoded(&overdrawn)),
-        change(&forged, encoded(&forged)),
-        change(&sample::record(4), damaged.into()),
+        (overspent.id, encoded(&overspent)),
+        (overdrawn.id, encoded(&overdrawn)),
+        (forged.id, encoded(&forged)),
+        (sample::record(4).id, damaged.into()),
         // A record under the id of another channel.
-        change(&sample::record(5), encoded(&sample::record(6))),
+        (sample::record(5).id, encoded(&sample::record(6))),
     ];
-    file.write(|tables| changes.iter().try_for_each(|change| tables.put(change)))
-        .unwrap();
+    file.write(|writing| {
+        let mut changes = changes.iter();
+        changes.try_for_each(|(id, bytes)| writing.record(*id, Version(9), bytes))
+    })
+    .unwrap();
     drop(file);
     let report = StoreReader::open(&path).unwrap().check().unwrap();
     let about = |salt| {

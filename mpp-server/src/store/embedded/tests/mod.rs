@@ -9,6 +9,7 @@ mod crash;
 mod disk;
 mod faults;
 mod files;
+mod journal;
 mod kill;
 mod modes;
 
@@ -66,7 +67,7 @@ fn caps(per_channel: u128, total: u128) -> SyncMode {
 /// Stores on files of one folder.
 struct Files {
     folder: Folder,
-    mode: SyncMode,
+    options: StoreOptions,
     count: AtomicU32,
 }
 
@@ -76,7 +77,7 @@ impl Backend for Files {
     async fn create(&self) -> EmbeddedStore {
         let number = self.count.fetch_add(1, Ordering::SeqCst);
         let path = self.folder.file(&format!("{number}.store"));
-        options(self.mode).open(path).unwrap()
+        self.options.clone().open(path).unwrap()
     }
 
     async fn another(&self, store: &EmbeddedStore) -> EmbeddedStore {
@@ -86,7 +87,7 @@ impl Backend for Files {
     async fn reopen(&self, store: EmbeddedStore) -> Option<EmbeddedStore> {
         let path = store.path().to_owned();
         drop(store);
-        Some(options(self.mode).open(path).unwrap())
+        Some(self.options.clone().open(path).unwrap())
     }
 
     fn model_cases(&self) -> u32 {
@@ -94,10 +95,10 @@ impl Backend for Files {
     }
 }
 
-async fn keeps_every_promise(mode: SyncMode) {
+async fn keeps_every_promise(options: StoreOptions) {
     let files = Files {
         folder: Folder::new(),
-        mode,
+        options,
         count: AtomicU32::new(0),
     };
     conformance::run_all(&files).await;
@@ -105,15 +106,23 @@ async fn keeps_every_promise(mode: SyncMode) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn strict_keeps_every_promise() {
-    keeps_every_promise(SyncMode::Strict).await;
+    keeps_every_promise(options(SyncMode::Strict)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn group_keeps_every_promise() {
-    keeps_every_promise(SyncMode::Group).await;
+    keeps_every_promise(options(SyncMode::Group)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn relaxed_keeps_every_promise() {
-    keeps_every_promise(caps(20, 100)).await;
+    keeps_every_promise(options(caps(20, 100))).await;
+}
+
+// Commits are promised before they are in the tables, and after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_promise_holds_wherever_the_commits_are() {
+    for mode in [SyncMode::Strict, SyncMode::Group, caps(20, 100)] {
+        keeps_every_promise(options(mode).folds(3)).await;
+    }
 }
