@@ -199,7 +199,12 @@ impl Close {
 impl Drop for Close {
     fn drop(&mut self) {
         if self.outcome == Outcome::Unsent {
-            let restored = self.payer.set_phase(&self.channel, &self.before);
+            // The payer may be on its way out meanwhile, or the chain may have shown the end.
+            let restored = book::update(self.payer.book(), &self.channel, |record| {
+                if record.phase == Phase::Closing {
+                    record.phase = self.before.clone();
+                }
+            });
             if restored.is_err() {
                 tracing::error!("a close could not be taken back: the channel book failed");
             }

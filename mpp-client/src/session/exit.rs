@@ -112,7 +112,11 @@ impl Payer {
             _ => {
                 // The node that answers lags behind the one that mined: its clock is close enough.
                 let at = self.chain()?.block().await?.timestamp;
-                self.set_phase(id, &Phase::CloseRequested { at })?;
+                book::update(self.book(), id, |record| {
+                    if record.phase.may_hold_money() {
+                        record.phase = Phase::CloseRequested { at };
+                    }
+                })?;
                 Ok(at.saturating_add(CLOSE_GRACE_SECS))
             }
         }

@@ -71,7 +71,8 @@ impl Payer {
         }
     }
 
-    /// Whether the open in the book is to be sent again; otherwise it never happened.
+    /// Whether the open in the book is to be sent again; otherwise it never happened, or the channel
+    /// has ended, and the book says so.
     async fn take_over(&self, id: &ChannelId) -> Result<bool, ClientError> {
         let record = self.book().read(id)?;
         let (chain_now, view) = self.look(&record).await?;
@@ -80,12 +81,8 @@ impl Payer {
         match judge_open(view, chain_now, valid_before) {
             // Mined: the server takes the same open again, idempotently (PROTOCOL 5.4).
             Fate::Happened(view) if view.existence == Existence::Open => Ok(true),
-            Fate::Happened(_) => {
-                self.set_phase(id, &Phase::Closed { tx_hash: None })?;
-                Ok(false)
-            }
-            Fate::NeverHappens => {
-                self.set_phase(id, &Phase::NeverOpened)?;
+            ended @ (Fate::Happened(_) | Fate::NeverHappens) => {
+                self.follow(id, ended)?;
                 Ok(false)
             }
             Fate::Undecided if self.unix_now(chain_now) < deadline => Ok(true),
@@ -217,11 +214,6 @@ impl Payer {
                 record.phase = Phase::Stale { reason };
             }
         })?;
-        Ok(())
-    }
-
-    pub(super) fn set_phase(&self, id: &ChannelId, phase: &Phase) -> Result<(), ClientError> {
-        book::update(self.book(), id, |record| record.phase = phase.clone())?;
         Ok(())
     }
 }

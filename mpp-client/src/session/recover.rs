@@ -87,15 +87,23 @@ impl Payer {
             return Ok(record.phase);
         }
         let (chain_now, view) = self.look(&record).await?;
-        let fate = judge_open(view, chain_now, record.open_valid_before());
-        let phase = next_phase(&record.phase, fate);
-        book::update(self.book(), id, |record| {
+        self.follow(id, judge_open(view, chain_now, record.open_valid_before()))
+    }
+
+    /// Writes into the book what the chain says, and returns the phase that follows.
+    ///
+    /// It follows from the phase that the channel is in now: while the chain was asked, it may have
+    /// been confirmed, closed or left, and an older phase would make it usable again.
+    pub(super) fn follow(&self, id: &ChannelId, fate: Fate) -> Result<Phase, ClientError> {
+        let phase = book::update(self.book(), id, |record| {
             if let Fate::Happened(view) = fate
                 && view.existence == Existence::Open
+                && record.phase.may_hold_money()
             {
                 record.ledger.set_deposit(view.deposit);
             }
-            record.phase = phase.clone();
+            record.phase = next_phase(&record.phase, fate);
+            record.phase.clone()
         })?;
         Ok(phase)
     }
@@ -125,7 +133,8 @@ impl Payer {
 /// The phase that follows from what the chain shows.
 fn next_phase(phase: &Phase, fate: Fate) -> Phase {
     match (phase, fate) {
-        (_, Fate::Undecided) => phase.clone(),
+        // Nothing comes after the end: it was asked before, or a node that lags.
+        (Phase::Closed { .. } | Phase::NeverOpened, _) | (_, Fate::Undecided) => phase.clone(),
         (Phase::Opening, Fate::NeverHappens) => Phase::NeverOpened,
         (_, Fate::NeverHappens) => Phase::Closed { tx_hash: None },
         (_, Fate::Happened(view)) => match (view.existence, view.close_requested_at) {

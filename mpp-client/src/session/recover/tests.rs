@@ -60,4 +60,12 @@ fn the_phase_follows_the_chain() {
     check(&stale, finalized, &closed);
     check(&Phase::Open, closing, &Phase::CloseRequested { at: 7 });
     check(&Phase::Closing, Fate::NeverHappens, &closed);
+    // What has ended does not come back, whatever an older look shows.
+    let withdrawn = Phase::Closed {
+        tx_hash: Some(ChannelId::repeat_byte(5)),
+    };
+    for fate in [open, closing, finalized, Fate::NeverHappens] {
+        check(&withdrawn, fate, &withdrawn);
+        check(&Phase::NeverOpened, fate, &Phase::NeverOpened);
+    }
 }

@@ -1,0 +1,83 @@
+//! The chain takes its time to answer, and channels move on meanwhile.
+
+use mpp_devnet::Outage;
+
+use super::*;
+use crate::error::{ClientError, TransportError};
+use crate::session::book::Phase;
+use crate::testing::offer;
+
+/// What a look at the chain makes of a channel that `change` moves on before the chain answers.
+async fn looked_at_before(bench: &Bench, id: ChannelId, change: impl AsyncFnOnce()) -> Phase {
+    bench.chain.faults().set_outage(Outage::Hanging);
+    let mut looking = Box::pin(bench.payer.resolve(&id));
+    assert!(futures_util::poll!(looking.as_mut()).is_pending());
+    change().await;
+    bench.chain.faults().set_outage(Outage::None);
+    let phase = looking.await.unwrap();
+    assert_eq!(bench.record(id).phase, phase);
+    phase
+}
+
+// A second deposit beside a channel that only seems to be usable.
+#[tokio::test]
+async fn a_channel_that_was_closed_while_the_chain_is_asked_stays_closed() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let tx_hash = Some(ChannelId::repeat_byte(5));
+    let phase = looked_at_before(&bench, id, async || {
+        let mut close = bench.payer.close(id).await.unwrap();
+        close.mark_sent();
+        let mut confirmed = receipt(id, 1_000, 1_000);
+        confirmed.tx_hash = tx_hash.map(|hash| hash.to_string());
+        close.confirm(&confirmed).unwrap();
+    });
+    assert_eq!(phase.await, Phase::Closed { tx_hash });
+    let next = bench.begin(&offer()).await;
+    assert_ne!(next.channel_id(), id);
+}
+
+#[tokio::test]
+async fn a_close_that_was_lost_while_the_chain_is_asked_takes_no_requests() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let phase = looked_at_before(&bench, id, async || {
+        let mut close = bench.payer.close(id).await.unwrap();
+        close.mark_sent();
+        drop(close.lose(TransportError::new("the connection broke")));
+    });
+    assert_eq!(phase.await, Phase::Closing);
+    let next = bench.begin(&offer()).await;
+    assert_ne!(next.channel_id(), id);
+}
+
+#[tokio::test]
+async fn a_channel_that_was_confirmed_while_the_chain_is_asked_is_open() {
+    let bench = Bench::new();
+    let mut payment = bench.begin(&offer()).await;
+    let (SessionPayload::Open { transaction, .. }, _) = send(&mut payment).await else {
+        panic!("not an open");
+    };
+    let id = payment.channel_id();
+    let phase = looked_at_before(&bench, id, async || {
+        payment.confirm(&receipt(id, 1_000, 1_000)).unwrap();
+        bench.chain.faults().set_outage(Outage::None);
+        bench.mine(&transaction).await;
+    });
+    assert_eq!(phase.await, Phase::Open);
+}
+
+// The wish to leave outlives a close that the server refuses.
+#[tokio::test]
+async fn a_refused_close_does_not_call_a_payer_back_that_leaves() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let mut close = bench.payer.close(id).await.unwrap();
+    close.mark_sent();
+    let mut leaving = Box::pin(bench.payer.leave(&id));
+    assert!(futures_util::poll!(leaving.as_mut()).is_pending());
+    let _refused = close.refuse(ClientError::Status { status: 503 });
+    drop(leaving);
+    assert_eq!(bench.record(id).phase, Phase::Leaving);
+    assert_eq!(bench.payer.leaving().unwrap(), [id]);
+}
