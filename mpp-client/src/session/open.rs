@@ -47,15 +47,17 @@ impl Payer {
             return Ok(Channel::Ready(id));
         }
         let guard = self.book().gate(&key).enter().await?;
-        // Whoever had the gate before may have opened the channel.
-        match self.book().usable(&key)? {
-            Some((id, Phase::Open)) => Ok(Channel::Ready(id)),
-            Some((id, _)) => match self.take_over(&id).await? {
-                true => Ok(Channel::Opening(id, guard)),
-                false => self.start_open(key, offer, guard).await,
-            },
-            None => self.start_open(key, offer, guard).await,
+        // Whoever had the gate before may have opened the channel. An open that never happened is
+        // not usable anymore, and may have stood before another channel that is.
+        while let Some((id, phase)) = self.book().usable(&key)? {
+            if phase == Phase::Open {
+                return Ok(Channel::Ready(id));
+            }
+            if self.take_over(&id).await? {
+                return Ok(Channel::Opening(id, guard));
+            }
         }
+        self.start_open(key, offer, guard).await
     }
 
     pub(super) fn key(&self, origin: &Origin, offer: &Offer) -> ChannelKey {

@@ -81,3 +81,24 @@ async fn a_refused_close_does_not_call_a_payer_back_that_leaves() {
     assert_eq!(bench.record(id).phase, Phase::Leaving);
     assert_eq!(bench.payer.leaving().unwrap(), [id]);
 }
+
+// An open that never happened stands before an older channel that can pay.
+#[tokio::test]
+async fn a_channel_that_can_be_used_is_used_when_a_newer_open_never_happened() {
+    let bench = Bench::new();
+    let usable = bench.open(&offer()).await;
+    let phase = |phase: Phase| {
+        let mut change = |record: &mut ChannelRecord| record.phase = phase.clone();
+        bench.book.update(&usable, &mut change).unwrap();
+    };
+    phase(Phase::Closing);
+    let newer = bench.begin(&offer()).await;
+    let never = newer.channel_id();
+    drop(newer);
+    phase(Phase::Open);
+    bench.pass(60);
+    let next = bench.begin(&offer()).await;
+    assert_eq!(next.channel_id(), usable);
+    assert_eq!(bench.record(never).phase, Phase::NeverOpened);
+    assert_eq!(bench.book.records().unwrap().len(), 2);
+}
