@@ -123,6 +123,10 @@ impl<S: ChannelStore> SessionContext<S> {
         let Some(tracked) = self.close_effect(record).await? else {
             return Ok(());
         };
+        // It stays recorded, and is carried out when the pause is over.
+        if self.settlement.pauses(tracked.effect.id, self.clock.now()) {
+            return Err(Fault::OutcomeUnknown.into());
+        }
         let Some(_claim) = self.settlement.claim(tracked.effect.id) else {
             // Another task of this server is at it.
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -438,11 +438,10 @@ impl<S: ChannelStore> SessionContext<S> {
         let now = self.clock.now();
         let open: Vec<_> = {
             let desk = self.settlement.desk();
-            let due = desk.open.values().filter(|open| {
-                let at = desk.retry_at.get(&open.effect.id);
-                at.is_none_or(|at| *at <= now)
-            });
-            due.cloned().collect()
+            let all = desk.open.values();
+            all.filter(|open| !desk.pauses(open.effect.id, now))
+                .cloned()
+                .collect()
         };
         let driven = stream::iter(open)
             .map(|tracked| self.drive_one(tracked))

@@ -110,6 +110,12 @@ impl Settlement {
         })
     }
 
+    /// Whether an effect that failed is not to be tried again yet. Whoever
+    /// drives one keeps to it, or each failure would be followed by the next.
+    pub(crate) fn pauses(&self, id: B256, now: Timestamp) -> bool {
+        self.desk().pauses(id, now)
+    }
+
     /// Claims an effect for a task of this process; `None`: one has it.
     pub(crate) fn claim(&self, id: B256) -> Option<Driving<'_>> {
         let free = self.desk().driving.insert(id);
@@ -134,6 +140,11 @@ impl Drop for Driving<'_> {
 }
 
 impl Desk {
+    /// Whether an effect that failed is not to be tried again yet.
+    pub(super) fn pauses(&self, id: B256, now: Timestamp) -> bool {
+        self.retry_at.get(&id).is_some_and(|at| now < *at)
+    }
+
     /// Channels that something is under way for.
     pub(super) fn busy(&self) -> HashSet<ChannelId> {
         let items = self.open.values().flat_map(|open| &open.effect.items);

@@ -499,6 +499,34 @@ async fn a_close_by_the_payer_and_a_settlement_get_along() {
     }
 }
 
+// A node refuses the server's own close; the payer asks for it meanwhile, again and again.
+#[tokio::test(start_paused = true)]
+async fn a_close_by_the_payer_waits_as_a_refused_close_does() {
+    for protocol in BOTH {
+        let policy = SettlePolicy {
+            idle_close: Some(Duration::from_secs(300)),
+            ..SettlePolicy::on_demand()
+        };
+        let world = quiet(policy);
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        // What is valid by this clock ends too late for the chain's.
+        world.clock.advance_secs(400);
+        assert_eq!(world.server.collect().await.unwrap().failed, 1);
+        let close = close_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+        for _ in 0..4 {
+            let decision = world.manage(&route, &close).await;
+            problem(decision, ProblemKind::ServiceUnavailable);
+        }
+        world.node.advance_time(Duration::from_secs(400));
+        // Few refusals make a short pause.
+        world.advance(5);
+        assert_eq!(look(&world).await.waiting, 0);
+        assert!(is_closed(&world, &terms).await);
+        managed(world.manage(&route, &close).await);
+    }
+}
+
 /// What the settlement of one channel may cost at most here: a million gas.
 const MOST: u128 = 1_000;
 
