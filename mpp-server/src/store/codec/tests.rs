@@ -386,7 +386,8 @@ proptest! {
             row.extend(length.to_le_bytes());
             row.extend(7_u64.to_le_bytes());
             row.extend(ended.to_le_bytes());
-            row.extend(filling.by_ref().take(usize::try_from(ended * 32 + length).unwrap()));
+            let bytes = ended.saturating_mul(32).saturating_add(*length);
+            row.extend(filling.by_ref().take(usize::try_from(bytes).unwrap()));
         }
         row.extend(checksum(Kind::Journal, &row));
         if let Ok(items) = journal::read_row(&row) {
