@@ -124,7 +124,7 @@ impl<S: ChannelStore> SessionContext<S> {
             return Ok(());
         };
         // It stays recorded, and is carried out when the pause is over.
-        if self.settlement.pauses(tracked.effect.id, self.clock.now()) {
+        if self.settlement.pauses(&tracked.effect, self.clock.now()) {
             return Err(Fault::OutcomeUnknown.into());
         }
         let Some(_claim) = self.settlement.claim(tracked.effect.id) else {

@@ -334,6 +334,11 @@ impl<S: ChannelStore> SessionContext<S> {
                     reason: *reason,
                 });
             }
+            // A pause of the close may have to end.
+            Phase::Closing {
+                requested_at: Some(_),
+                ..
+            } => self.settlement.is_urgent(channel_id),
             Phase::Opening(_) | Phase::Failed | Phase::Open | Phase::Closing { .. } => {}
         }
     }

@@ -271,7 +271,8 @@ impl<S: ChannelStore> SessionContext<S> {
                 let mut blocked = desk.blocked.iter();
                 blocked.any(|blocked| {
                     let who = (blocked.payer, blocked.token);
-                    who == (standing.payer, standing.token) && now < blocked.retry_at
+                    let has_deadline = desk.deadlines.contains_key(&standing.id);
+                    who == (standing.payer, standing.token) && blocked.waits(has_deadline, now)
                 })
             };
             standings.retain(|standing| !busy.contains(&standing.id) && !waits(standing));
@@ -439,7 +440,7 @@ impl<S: ChannelStore> SessionContext<S> {
         let open: Vec<_> = {
             let desk = self.settlement.desk();
             let all = desk.open.values();
-            all.filter(|open| !desk.pauses(open.effect.id, now))
+            all.filter(|open| !desk.pauses(&open.effect, now))
                 .cloned()
                 .collect()
         };

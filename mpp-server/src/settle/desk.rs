@@ -6,6 +6,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use alloy_primitives::{Address, B256};
@@ -15,10 +16,23 @@ use mpp_tempo::ChannelId;
 use super::{
     deadline::Watch,
     lease::{Blocked, Seat},
-    outbox::Tracked,
+    outbox::{Tracked, effect::Effect},
     policy::{OnShutdown, SettlePolicy},
 };
 use crate::{error::Rejection, random::random, session::record::ChannelRecord};
+
+/// The longest pause while a payer's deadline runs.
+const LONGEST_URGENT: Duration = Duration::from_secs(15);
+/// The longest pause otherwise.
+pub(super) const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// An effect that a node refused.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    pub(super) at: Timestamp,
+    /// How long it waits if nothing is urgent.
+    pub(super) pause: Duration,
+}
 
 /// Everything about collecting that outlives one look.
 #[derive(Debug)]
@@ -44,8 +58,8 @@ pub(super) struct Desk {
     pub(super) scanned_at: Option<Timestamp>,
     /// Channels that must be collected from in time.
     pub(super) deadlines: BTreeMap<ChannelId, Watch>,
-    /// Effects that failed are tried again at these times.
-    pub(super) retry_at: BTreeMap<B256, Timestamp>,
+    /// Effects that a node refused, and how long they wait.
+    pub(super) refused: BTreeMap<B256, Refused>,
     pub(super) blocked: Vec<Blocked>,
 }
 
@@ -112,8 +126,8 @@ impl Settlement {
 
     /// Whether an effect that failed is not to be tried again yet. Whoever
     /// drives one keeps to it, or each failure would be followed by the next.
-    pub(crate) fn pauses(&self, id: B256, now: Timestamp) -> bool {
-        self.desk().pauses(id, now)
+    pub(crate) fn pauses(&self, effect: &Effect, now: Timestamp) -> bool {
+        self.desk().pauses(effect, now)
     }
 
     /// Claims an effect for a task of this process; `None`: one has it.
@@ -141,8 +155,19 @@ impl Drop for Driving<'_> {
 
 impl Desk {
     /// Whether an effect that failed is not to be tried again yet.
-    pub(super) fn pauses(&self, id: B256, now: Timestamp) -> bool {
-        self.retry_at.get(&id).is_some_and(|at| now < *at)
+    ///
+    /// How long it may wait is decided now, not when it failed: a payer's
+    /// deadline may have begun to run since (SECURITY-CASES A12).
+    pub(super) fn pauses(&self, effect: &Effect, now: Timestamp) -> bool {
+        let Some(refused) = self.refused.get(&effect.id) else {
+            return false;
+        };
+        let mut items = effect.items.iter();
+        let has_deadline = items.any(|item| self.deadlines.contains_key(&item.channel));
+        // A favor is done again only when the payer has asked the chain, too.
+        let is_urgent = has_deadline || effect.reason.is_urgent() || effect.is_favor();
+        let longest = if is_urgent { LONGEST_URGENT } else { LONGEST };
+        now.saturating_duration_since(refused.at) < refused.pause.min(longest)
     }
 
     /// Channels that something is under way for.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use mpp_core::{Amount, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::desk::LONGEST;
 use crate::{
     error::Fault,
     store::{
@@ -107,6 +108,26 @@ pub(crate) struct Blocked {
     pub(super) failures: u32,
     /// Not to be tried again before.
     pub(super) retry_at: Timestamp,
+}
+
+/// The first pause after which a payer that does not pay out is tried again.
+const BLOCKED_PAUSE: Duration = Duration::from_secs(30);
+
+impl Blocked {
+    /// How long it waits if no deadline runs.
+    pub(super) fn pause(&self) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let factor = 1_u32.checked_shl(doublings).unwrap_or(u32::MAX);
+        BLOCKED_PAUSE.saturating_mul(factor).min(LONGEST)
+    }
+
+    /// Whether it is not to be tried again yet. With a deadline, which may
+    /// have begun to run since it failed, only the first pause is kept to.
+    pub(super) fn waits(&self, has_deadline: bool, now: Timestamp) -> bool {
+        let left = self.retry_at.saturating_duration_since(now);
+        let is_soon = left.saturating_add(BLOCKED_PAUSE) > self.pause();
+        !left.is_zero() && (!has_deadline || is_soon)
+    }
 }
 
 /// This process' part in leading.

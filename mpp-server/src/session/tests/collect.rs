@@ -527,6 +527,101 @@ async fn a_close_by_the_payer_waits_as_a_refused_close_does() {
     }
 }
 
+/// The server looks each hour, and a node refuses what it sends, whose clock
+/// stands still; then the clocks agree again.
+async fn refused_for_hours(world: &World) {
+    const HOUR: u32 = 60 * 60;
+    for _ in 0..12 {
+        world.clock.advance_secs(HOUR);
+        assert!(world.server.collect().await.unwrap().failed >= 1);
+    }
+    world
+        .node
+        .advance_time(Duration::from_secs(12 * u64::from(HOUR)));
+}
+
+/// What a server does by itself that is not urgent.
+fn not_urgent() -> [SettlePolicy; 2] {
+    [
+        SettlePolicy {
+            idle_close: Some(Duration::from_secs(300)),
+            ..SettlePolicy::on_demand()
+        },
+        SettlePolicy {
+            age: Some(Duration::from_secs(300)),
+            ..SettlePolicy::on_demand()
+        },
+    ]
+}
+
+// SECURITY-CASES A12: the pause was set before the payer asked the chain.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_pause_of_what_was_refused_before() {
+    for protocol in BOTH {
+        for policy in not_urgent() {
+            let world = quiet(policy);
+            let route = world.route(protocol);
+            let terms = earned(&world, &route, protocol, 3).await;
+            refused_for_hours(&world).await;
+            // Nothing runs out: it waits as long as it may.
+            world.advance(30);
+            assert_eq!(look(&world).await.begun, 0);
+            assert_eq!(world.record(terms.id()).await.settled, amount(0));
+            requested(&world, &terms).await;
+            look(&world).await;
+            assert_eq!(world.record(terms.id()).await.settled, amount(3 * PRICE));
+            assert_eq!(world.server.deadlines().channels, 0);
+        }
+    }
+}
+
+// SECURITY-CASES A12: also where another server goes on, and it is refused there.
+#[tokio::test(start_paused = true)]
+async fn a_new_server_tries_what_has_a_deadline_soon_again() {
+    for protocol in BOTH {
+        for policy in not_urgent() {
+            let world = quiet(policy.clone());
+            let route = world.route(protocol);
+            let terms = earned(&world, &route, protocol, 3).await;
+            refused_for_hours(&world).await;
+            requested(&world, &terms).await;
+            let other = restarted(&world, policy);
+            world.clock.advance_secs(400);
+            let collected = other.collect().await.unwrap();
+            assert!(collected.leading);
+            assert!(collected.failed >= 1);
+            assert_eq!(collected.waiting, 1);
+            world.node.advance_time(Duration::from_secs(400));
+            world.advance(16);
+            other.collect().await.unwrap();
+            assert_eq!(world.record(terms.id()).await.settled, amount(3 * PRICE));
+        }
+    }
+}
+
+// SECURITY-CASES A29: collecting has failed for hours before the payer asks the chain.
+#[tokio::test(start_paused = true)]
+async fn a_payer_that_was_frozen_is_tried_again_before_a_deadline() {
+    for protocol in BOTH {
+        let world = quiet(SettlePolicy {
+            age: Some(Duration::from_secs(300)),
+            ..SettlePolicy::on_demand()
+        });
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        world.node.freeze(terms.descriptor.payer);
+        for _ in 0..10 {
+            world.advance(60 * 60);
+            world.server.collect().await.unwrap();
+        }
+        world.node.unfreeze(terms.descriptor.payer);
+        requested(&world, &terms).await;
+        world.advance(30);
+        look(&world).await;
+        assert_eq!(world.record(terms.id()).await.settled, amount(3 * PRICE));
+    }
+}
+
 /// What the settlement of one channel may cost at most here: a million gas.
 const MOST: u128 = 1_000;
 

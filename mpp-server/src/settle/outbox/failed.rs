@@ -18,6 +18,7 @@ use crate::{
         record::{ChannelRecord, Phase},
     },
     settle::{
+        desk::{LONGEST, Refused},
         lease::{Blocked, Lease},
         schedule::Collect,
         watch,
@@ -27,12 +28,6 @@ use crate::{
 
 /// The pause before the first repetition; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// The longest pause while a payer's deadline runs.
-const LONGEST_URGENT: Duration = Duration::from_secs(15);
-/// The longest pause otherwise.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
-/// The first pause after which a payer that does not pay out is tried again.
-const BLOCKED_PAUSE: Duration = Duration::from_secs(30);
 /// Payers that are remembered as blocked.
 const MAX_BLOCKED: usize = 1_024;
 
@@ -102,22 +97,18 @@ impl<S: ChannelStore> SessionContext<S> {
     /// The next transaction waits a little longer each time.
     fn pause(&self, effect: &Effect) {
         let failures = effect.attempts.len();
-        // A favor is done again only when the payer has asked the chain, too.
-        let longest = if effect.reason.is_urgent() || effect.is_favor() {
-            LONGEST_URGENT
-        } else {
-            LONGEST
-        };
         // The first repetition is made at once.
         let doublings = u32::try_from(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         if doublings == 0 {
             return;
         }
         let factor = 1_u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX);
-        let pause = FIRST_PAUSE.saturating_mul(factor).min(longest);
-        let now = self.clock.now();
-        let at = now.checked_add(pause).unwrap_or(now);
-        self.settlement.desk().retry_at.insert(effect.id, at);
+        let pause = FIRST_PAUSE.saturating_mul(factor).min(LONGEST);
+        let refused = Refused {
+            at: self.clock.now(),
+            pause,
+        };
+        self.settlement.desk().refused.insert(effect.id, refused);
     }
 
     /// One bad channel makes all of a transaction fail: halves find it, and
@@ -174,14 +165,8 @@ impl<S: ChannelStore> SessionContext<S> {
         };
         let parties = record.terms.descriptor;
         let now = self.clock.now();
-        let urgent = matches!(record.phase, Phase::CloseRequested { .. });
         self.begin(None, Vec::new(), Guard::Leader, |lease: &mut Lease| {
-            block(
-                &mut lease.blocked,
-                (parties.payer, parties.token),
-                urgent,
-                now,
-            );
+            block(&mut lease.blocked, (parties.payer, parties.token), now);
         })
         .await?;
         self.publish_blocked().await;
@@ -319,7 +304,6 @@ fn known<T>(asked: Result<T, Failure>) -> Result<Option<T>, Fault> {
 fn block(
     all: &mut Vec<Blocked>,
     (payer, token): (alloy_primitives::Address, alloy_primitives::Address),
-    urgent: bool,
     now: Timestamp,
 ) {
     let known = all
@@ -333,13 +317,12 @@ fn block(
     } else if all.len() >= MAX_BLOCKED {
         all.swap_remove(0);
     }
-    let factor = 1_u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX);
-    let longest = if urgent { BLOCKED_PAUSE } else { LONGEST };
-    let pause = BLOCKED_PAUSE.saturating_mul(factor).min(longest);
-    all.push(Blocked {
+    let mut blocked = Blocked {
         payer,
         token,
         failures: failures.saturating_add(1),
-        retry_at: now.checked_add(pause).unwrap_or(now),
-    });
+        retry_at: now,
+    };
+    blocked.retry_at = now.checked_add(blocked.pause()).unwrap_or(now);
+    all.push(blocked);
 }

@@ -157,7 +157,7 @@ impl<S: ChannelStore> SessionContext<S> {
         let mut desk = self.settlement.desk();
         if let Some(ended) = ended {
             desk.open.remove(&ended.effect.id);
-            desk.retry_at.remove(&ended.effect.id);
+            desk.refused.remove(&ended.effect.id);
         }
         let version = Version(1);
         let begun: Vec<_> = effects
@@ -193,7 +193,7 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         let mut desk = self.settlement.desk();
         desk.open.remove(&ended.effect.id);
-        desk.retry_at.remove(&ended.effect.id);
+        desk.refused.remove(&ended.effect.id);
         Ok(())
     }
 
