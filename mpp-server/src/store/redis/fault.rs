@@ -29,7 +29,10 @@ fn judge(error: &RedisError) -> (Fate, bool) {
             | ServerErrorKind::MasterDown
             | ServerErrorKind::ClusterDown
             // After a failover an old connection may lead to a replica.
-            | ServerErrorKind::ReadOnly,
+            | ServerErrorKind::ReadOnly
+            // Somebody has made the server forget its scripts again, right
+            // after this one was given to it.
+            | ServerErrorKind::NoScript,
         ) => (Fate::NotDone, true),
         _ => match error.code() {
             Some("BUSY") => (Fate::NotDone, true),
@@ -39,5 +42,18 @@ fn judge(error: &RedisError) -> (Fate, bool) {
             // Before version 7 the error of a script hides its cause.
             _ => (Fate::Refused, error.detail().is_some_and(|text| text.contains("OOM command"))),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_that_was_forgotten_twice_is_given_to_the_server_again() {
+        let kind = ErrorKind::Server(ServerErrorKind::NoScript);
+        let trouble = Trouble::from(RedisError::from((kind, "no matching script")));
+        assert_eq!(trouble.fate, Fate::NotDone);
+        assert!(trouble.fault.is_transient());
     }
 }
