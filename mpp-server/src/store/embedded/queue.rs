@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use mpp_tempo::channel::ChannelId;
 use tokio::sync::oneshot;
 
 use super::{
@@ -12,7 +13,6 @@ use crate::store::{
     ClaimKey, OutcomeKey, Version,
     codec::journal::{Image, Row},
 };
-use mpp_tempo::channel::ChannelId;
 
 /// A row of the journal takes no more changes when it has so many bytes.
 const ROW_BYTES: usize = 60 * 1024;
