@@ -25,8 +25,12 @@ pub enum Command {
     /// it like this now. Unlike what is observed, this may be less than what
     /// was known.
     Reorged(ChannelView),
-    /// The chain refused or reverted the open transaction.
-    OpenFailed,
+    /// The chain refused or reverted the open transaction, or it expired and
+    /// was never mined.
+    OpenFailed {
+        /// Which one: another may be under way by now.
+        transaction: B256,
+    },
     /// A verified voucher, with what it is to pay for.
     Accept {
         /// The voucher.

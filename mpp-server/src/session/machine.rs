@@ -35,7 +35,7 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
         Command::Observe(view) => Ok(draft.observe(view)),
         Command::Follow(facts) => Ok(draft.follow(facts)),
         Command::Reorged(view) => Ok(draft.reorged(&view)),
-        Command::OpenFailed => Ok(draft.open_failed()),
+        Command::OpenFailed { transaction } => Ok(draft.open_failed(transaction)),
         Command::Accept {
             voucher,
             min_delta,

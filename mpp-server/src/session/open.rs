@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, keccak256};
 use mpp_core::Amount;
 use mpp_tempo::{
-    SignedVoucher, VoucherVerifier,
+    ChannelId, SignedVoucher, VoucherVerifier,
     chain::ChainClient,
     channel::{ChannelView, Existence},
     escrow::EscrowEvent,
@@ -24,7 +24,7 @@ use super::{
     voucher::missing_voucher,
 };
 use crate::{
-    broadcast::{EXPIRY_MARGIN_SECS, Fate},
+    broadcast::{Fate, Sighting, look_up},
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
     store::ChannelStore,
@@ -167,7 +167,7 @@ impl<S: ChannelStore> Request<'_, S> {
     /// Takes the voucher of a channel that is in service, and holds the price.
     async fn present(
         &self,
-        channel_id: mpp_tempo::ChannelId,
+        channel_id: ChannelId,
         signed: &SignedVoucher,
     ) -> Result<Redeemed, Failure> {
         let context = &self.context;
@@ -207,7 +207,7 @@ impl<S: ChannelStore> SessionContext<S> {
         sponsored: Option<B256>,
     ) -> Result<(), Failure> {
         let OpenCall { terms, deposit } = opened;
-        let channel_id = terms.id();
+        let (channel_id, transaction) = (terms.id(), keccak256(&raw));
         match self.broadcast(raw, sponsored).await? {
             Fate::Succeeded(receipt) => {
                 let shown = receipt.logs.iter().any(|log| {
@@ -240,7 +240,8 @@ impl<S: ChannelStore> SessionContext<S> {
                 if self.is_on_chain(&record).await? {
                     return Ok(());
                 }
-                self.run(channel_id, Command::OpenFailed).await?;
+                self.run(channel_id, Command::OpenFailed { transaction })
+                    .await?;
                 Err(refused(&reason(fate)))
             }
         }
@@ -270,14 +271,44 @@ impl<S: ChannelStore> SessionContext<S> {
         if self.is_on_chain(record).await? {
             return Ok(());
         }
-        let now = u64::try_from(self.clock.now().as_secs()).unwrap_or_default();
-        if now > other.valid_before.saturating_add(EXPIRY_MARGIN_SECS) {
-            self.run(record.id, Command::OpenFailed).await?;
+        if self.give_up_open(record.id, other).await? {
             return Err(refused(
-                "the earlier open transaction was never mined; send a new one",
+                "the earlier open transaction has failed; send a new one",
             ));
         }
         Err(Fault::OutcomeUnknown.into())
+    }
+
+    /// Ends an attempt to open a channel that the chain does not show, if its
+    /// transaction has changed nothing and never will. Says whether it ended.
+    ///
+    /// # Errors
+    /// When chain or store fail, or the node is behind what was seen before:
+    /// then the attempt goes on.
+    ///
+    /// # Cancel safety
+    /// Dropped, the attempt has ended or goes on.
+    pub(crate) async fn give_up_open(
+        &self,
+        channel_id: ChannelId,
+        open: PendingTx,
+    ) -> Result<bool, Failure> {
+        let head = self.chain.block().await.map_err(Fault::from)?;
+        let valid_before = Some(open.valid_before);
+        let seen = look_up(&self.chain, open.hash, valid_before, self.clock.now()).await?;
+        let has_failed = match seen {
+            Sighting::Never => true,
+            Sighting::Mined(receipt) => !receipt.success,
+            Sighting::NotYet => false,
+        };
+        if !has_failed {
+            return Ok(false);
+        }
+        self.require_caught_up(head).await?;
+        let transaction = open.hash;
+        self.run(channel_id, Command::OpenFailed { transaction })
+            .await?;
+        Ok(true)
     }
 }
 

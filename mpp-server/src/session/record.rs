@@ -268,7 +268,8 @@ pub struct PendingTx {
 pub enum Phase {
     /// The open transaction is recorded; its fate is not yet known.
     Opening(PendingTx),
-    /// The node refused or reverted the open transaction; nothing is locked.
+    /// The open transaction was refused, reverted, or never mined in its time;
+    /// nothing is locked.
     Failed,
     /// In service.
     Open,

@@ -48,7 +48,8 @@ pub(crate) struct Compared {
 /// Shows every live channel the chain's view of it.
 ///
 /// An old backup is found here: its vouchers do not explain what the chain
-/// has paid out (SECURITY-CASES A28).
+/// has paid out (SECURITY-CASES A28). Attempts to open that can not succeed any
+/// more end here, for nobody else may ask what became of them (A34).
 ///
 /// # Errors
 /// When chain or store fail; what was compared until then is noted.
@@ -131,6 +132,12 @@ async fn compare<S: ChannelStore>(
                 || request_is_gone =>
         {
             Verdict::Less
+        }
+        Existence::Unknown if let Phase::Opening(open) = record.phase => {
+            match context.give_up_open(id, open).await {
+                Ok(_) | Err(Failure::Rejected(_)) => Verdict::Agrees,
+                Err(Failure::Fault(fault)) => return Err(fault),
+            }
         }
         Existence::Open | Existence::Finalized | Existence::Unknown => {
             match context.observe(id, view).await {

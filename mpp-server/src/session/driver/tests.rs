@@ -16,7 +16,9 @@ use crate::{
         Claim, ClaimKey, Document, DocumentKey, DocumentPage, DocumentWrite, Durability,
         LedgerPage, MemoryStore, Numbered, OutcomeKey, Scan, StoredOutcome, Versioned, Written,
     },
-    testing::{amount, challenge_id, channel_id, ledger, now, open_record, opening, verified},
+    testing::{
+        amount, challenge_id, channel_id, ledger, now, open_record, open_tx, opening, verified,
+    },
 };
 
 const V2: SessionProtocol = SessionProtocol::V2;
@@ -236,7 +238,9 @@ async fn only_a_failed_open_makes_room_for_another() {
     assert_eq!(*created.get(), Created::Now);
     let created = driver.create(opening(V2, 7)).await.unwrap();
     assert_eq!(*created.get(), Created::Before(Arc::new(first.clone())));
-    driver.run(first.id, Command::OpenFailed).await.unwrap();
+    let transaction = open_tx().hash;
+    let failed = Command::OpenFailed { transaction };
+    driver.run(first.id, failed).await.unwrap();
     let created = driver.create(opening(V2, 7)).await.unwrap();
     assert_eq!(*created.get(), Created::Now);
     assert_eq!(driver.load(first.id).await.unwrap().0.accepted(), amount(7));

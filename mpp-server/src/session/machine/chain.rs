@@ -299,8 +299,8 @@ impl Draft<'_> {
         }
     }
 
-    pub(super) fn open_failed(mut self) -> Step {
-        if matches!(self.next.phase, Phase::Opening(_)) {
+    pub(super) fn open_failed(mut self, transaction: B256) -> Step {
+        if matches!(self.next.phase, Phase::Opening(open) if open.hash == transaction) {
             self.next.phase = Phase::Failed;
         }
         self.finish(LedgerKind::Observed, None)

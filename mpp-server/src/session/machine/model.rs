@@ -18,7 +18,7 @@ use crate::{
         record::{HoldId, Idempotency, PendingTx, Quarantine, Unsettled},
         restart::after_restart,
     },
-    testing::{BOTH, NOW_SECS, amount, challenge_id, now, opening, terms, verified},
+    testing::{BOTH, NOW_SECS, amount, challenge_id, now, open_tx, opening, terms, verified},
 };
 
 mod chain;
@@ -286,7 +286,9 @@ impl World {
             Event::ShowNothing => Command::Observe(ChannelView::unknown()),
             Event::Follow(ago) => return self.follow(ago),
             Event::LookAgain => Command::Reorged(self.truth()),
-            Event::OpenFailed => Command::OpenFailed,
+            Event::OpenFailed => Command::OpenFailed {
+                transaction: open_tx().hash,
+            },
             Event::Accept {
                 units,
                 min_delta,

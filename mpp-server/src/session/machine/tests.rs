@@ -55,6 +55,12 @@ fn close_with(record: &ChannelRecord, units: u128) -> Command {
     Command::BeginClose(verified(&record.terms, units))
 }
 
+fn open_failed() -> Command {
+    Command::OpenFailed {
+        transaction: open_tx().hash,
+    }
+}
+
 fn close_tx(byte: u8) -> PendingTx {
     PendingTx {
         hash: B256::repeat_byte(byte),
@@ -349,7 +355,7 @@ fn a_closed_channel_stays_closed() {
         by(2),
         Command::Observe(view(500)),
         Command::Observe(finalized(0)),
-        Command::OpenFailed,
+        open_failed(),
         Command::CloseFailed {
             transaction: B256::repeat_byte(1),
         },
@@ -498,10 +504,19 @@ fn a_close_under_way_takes_note_of_the_payers_request() {
 
 #[test]
 fn a_failed_open_can_still_turn_out_to_be_mined() {
-    let failed = step(&opening(V2, 10), Command::OpenFailed).next;
+    let failed = step(&opening(V2, 10), open_failed()).next;
     assert_eq!(failed.phase, Phase::Failed);
     let mined = step(&failed, Command::Observe(view(100))).next;
     assert_eq!(mined.phase, Phase::Open);
+}
+
+// PROTOCOL 5.3: one id may be opened by several transactions, one after the other.
+#[test]
+fn an_attempt_does_not_end_by_what_became_of_an_earlier_one() {
+    let record = opening(V1, 10);
+    let transaction = B256::repeat_byte(1);
+    let earlier = step(&record, Command::OpenFailed { transaction }).next;
+    assert_eq!(*earlier, record);
 }
 
 // PROTOCOL 5.4, voucher: cheap checks precede the curve, in this order.
@@ -725,7 +740,7 @@ fn every_fact_in_every_phase() {
     let table: Vec<(&str, Command, Vec<Becomes>)> = vec![
         (
             "open failed",
-            Command::OpenFailed,
+            open_failed(),
             [vec![to("failed")], vec![Same; 7]].concat(),
         ),
         (

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mpp_core::{Amount, problem::ProblemKind};
-use mpp_devnet::{Outage, Times};
+use mpp_devnet::{Outage, Reorged, Times};
 use mpp_tempo::{SessionProtocol, tx::FeeMode};
 
 use crate::{
@@ -124,12 +124,61 @@ async fn another_transaction_opens_a_v1_channel_after_the_first_has_expired() {
     let decision = world.buy(&route, &payload).await;
     problem(decision, ProblemKind::ServiceUnavailable);
     world.advance(60);
+    world.node.mine();
     let third = world.sign_open(&params, paying()).await;
     let payload = third.payload(&world.voucher(&third.terms, PRICE));
     let decision = world.buy(&route, &payload).await;
     problem(decision, ProblemKind::VerificationFailed);
     served(world.buy(&route, &payload).await).await;
     assert_eq!(world.node.transactions_mined(), 1);
+}
+
+// SECURITY-CASES A34: nobody asks for it again, and still it ends.
+#[tokio::test(start_paused = true)]
+async fn an_open_that_was_never_mined_is_given_up_when_it_can_not_be_any_more() {
+    for protocol in BOTH {
+        let world = World::with(|builder| builder.watch_every(Duration::from_secs(86_400)));
+        let route = world.route(protocol);
+        let params = world.params(protocol);
+        let opening = world.sign_open(&params, paying()).await;
+        let id = opening.terms.id();
+        world.node.faults().drop_transactions(Times::Once);
+        let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+        refused(world.buy(&route, &payload).await);
+        world.server.reconcile().await.unwrap();
+        let record = world.record(id).await;
+        assert!(matches!(record.phase, Phase::Opening(_)), "{record:?}");
+        // The server's clock alone says nothing of the chain.
+        world.clock.advance_secs(60);
+        world.server.reconcile().await.unwrap();
+        let record = world.record(id).await;
+        assert!(matches!(record.phase, Phase::Opening(_)), "{record:?}");
+        world.node.advance_time(Duration::from_secs(60));
+        world.node.mine();
+        world.server.reconcile().await.unwrap();
+        assert_eq!(world.record(id).await.phase, Phase::Failed);
+        let again = world.sign_open(&params, paying()).await;
+        let payload = again.payload(&world.voucher(&again.terms, PRICE));
+        served(world.buy(&route, &payload).await).await;
+    }
+}
+
+// SECURITY-CASES A34: nobody heard of it, and a reorganization took it back.
+#[tokio::test(start_paused = true)]
+async fn an_open_that_was_mined_and_taken_back_is_given_up_by_the_next_server() {
+    let world = World::with(|builder| builder.watch_every(Duration::from_secs(86_400)));
+    let route = world.route(V2);
+    let opening = world.opening(V2).await;
+    let id = opening.terms.id();
+    world.node.faults().lose_responses(Times::Once);
+    let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+    refused(world.buy(&route, &payload).await);
+    world.node.faults().reorg(1, Reorged::Lost);
+    world.advance(60);
+    world.node.mine();
+    let next = world.again(|builder| builder);
+    next.ready().await.unwrap();
+    assert_eq!(world.record(id).await.phase, Phase::Failed);
 }
 
 #[tokio::test(start_paused = true)]
