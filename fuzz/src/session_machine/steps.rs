@@ -7,6 +7,7 @@ use mpp_core::Amount;
 use mpp_server::Collected;
 use mpp_server::gate::{Access, Purpose};
 use mpp_server::session::meter::Frame;
+use mpp_tempo::wire::SessionPayload;
 use mpp_tempo::{ChannelTerms, SessionProtocol, VoucherSignature};
 
 use super::request::{self, Done, Kind};
@@ -114,7 +115,7 @@ impl World {
     async fn manage(
         &mut self,
         terms: &ChannelTerms,
-        payload: &mpp_tempo::wire::SessionPayload,
+        payload: &SessionPayload,
         kind: Kind,
         how: u8,
     ) {
@@ -127,6 +128,12 @@ impl World {
     }
 
     async fn open(&mut self, one: u8, two: u8, how: u8) {
+        if one & 16 != 0
+            && let Some(place) = self.pick(one >> 5)
+            && self.channels[place].terms.protocol == SessionProtocol::V1
+        {
+            return self.open_again(place, one, two, how).await;
+        }
         if self.channels.len() >= MAX_CHANNELS {
             return;
         }
@@ -148,16 +155,44 @@ impl World {
             id: terms.id(),
             terms,
             payer,
+            salt,
             deposit,
             opening: opening.encode(),
             signed: first.min(deposit),
         });
+        self.show_open(&terms, &payload, one, how).await;
+    }
+
+    /// PROTOCOL 5.3: another transaction for the same channel.
+    async fn open_again(&mut self, place: usize, one: u8, two: u8, how: u8) {
+        let deposit = PRICE * u128::from(two % 12 + 1);
+        let channel = &mut self.channels[place];
+        let wallet = &self.payers[channel.payer];
+        let (protocol, fees) = (channel.terms.protocol, fees(one & 8));
+        let (opening, terms) =
+            wallet.open(self.payee.address(), protocol, deposit, channel.salt, fees);
+        assert_eq!(terms.id(), channel.id);
+        channel.deposit = deposit;
+        channel.opening = opening.encode();
+        let signed = wallet.voucher(&terms, PRICE * u128::from(two >> 6));
+        let payload = request::open(&terms, opening.encode(), &signed);
+        self.show_open(&terms, &payload, one, how).await;
+    }
+
+    /// Nothing is bought, or the first unit.
+    async fn show_open(
+        &mut self,
+        terms: &ChannelTerms,
+        payload: &SessionPayload,
+        one: u8,
+        how: u8,
+    ) {
         if one & 4 == 0 {
-            self.manage(&terms, &payload, Kind::Open, how).await;
+            self.manage(terms, payload, Kind::Open, how).await;
             return;
         }
         let shop = usize::from(how & 1);
-        if let Some(asked) = self.ask(shop, &terms, &payload, Kind::Open).await {
+        if let Some(asked) = self.ask(shop, terms, payload, Kind::Open).await {
             self.send(asked, patience(how)).await;
         }
     }

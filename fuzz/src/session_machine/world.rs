@@ -36,8 +36,9 @@ pub(super) struct Channel {
     pub(super) terms: ChannelTerms,
     pub(super) id: ChannelId,
     pub(super) payer: usize,
+    pub(super) salt: u8,
     pub(super) deposit: u128,
-    /// The transaction that opens it.
+    /// The newest transaction that opens it.
     pub(super) opening: Bytes,
     /// The highest voucher that its payer has signed.
     pub(super) signed: u128,
