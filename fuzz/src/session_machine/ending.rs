@@ -1,6 +1,7 @@
 //! The end of a story: what failed is mended, and the books must agree.
 
 use mpp_server::Fault;
+use mpp_server::clock::Clock as _;
 use mpp_server::gate::Purpose;
 use mpp_server::session::record::{ChannelRecord, Phase, Quarantine};
 use mpp_server::store::{ChannelStore as _, DocumentKind, DocumentPage};
@@ -156,7 +157,9 @@ impl World {
             let Some(record) = self.record(channel.id) else {
                 return;
             };
-            let next = (record.spent.base_units() + PRICE).max(record.accepted().base_units());
+            // A clock that went back keeps holds of requests that are gone.
+            let promised = record.promised(self.site.clock.now()).base_units();
+            let next = (promised + PRICE).max(record.accepted().base_units());
             if record.phase != Phase::Open || next > record.deposit.base_units() {
                 return;
             }
