@@ -84,7 +84,7 @@ impl Payer {
             // Mined: the server takes the same open again, idempotently (PROTOCOL 5.4).
             Fate::Happened(view) if view.existence == Existence::Open => Ok(true),
             ended @ (Fate::Happened(_) | Fate::NeverHappens) => {
-                self.follow(id, ended)?;
+                self.follow(id, ended, chain_now)?;
                 Ok(false)
             }
             Fate::Undecided if self.unix_now(chain_now) < deadline => Ok(true),
@@ -164,6 +164,7 @@ impl Payer {
             }),
             best: first_voucher,
             top_up: None,
+            grows_until: 0,
         })
     }
 

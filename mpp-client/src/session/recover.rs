@@ -87,20 +87,27 @@ impl Payer {
             return Ok(record.phase);
         }
         let (chain_now, view) = self.look(&record).await?;
-        self.follow(id, judge_open(view, chain_now, record.open_valid_before()))
+        let fate = judge_open(view, chain_now, record.open_valid_before());
+        self.follow(id, fate, chain_now)
     }
 
-    /// Writes into the book what the chain says, and returns the phase that follows.
+    /// Writes into the book what the chain said at its time `chain_now`, and returns the phase that
+    /// follows.
     ///
     /// It follows from the phase that the channel is in now: while the chain was asked, it may have
     /// been confirmed, closed or left, and an older phase would make it usable again.
-    pub(super) fn follow(&self, id: &ChannelId, fate: Fate) -> Result<Phase, ClientError> {
+    pub(super) fn follow(
+        &self,
+        id: &ChannelId,
+        fate: Fate,
+        chain_now: u64,
+    ) -> Result<Phase, ClientError> {
         let phase = book::update(self.book(), id, |record| {
             if let Fate::Happened(view) = fate
                 && view.existence == Existence::Open
                 && record.phase.may_hold_money()
             {
-                record.ledger.set_deposit(view.deposit);
+                record.see_deposit(view.deposit, chain_now);
             }
             record.phase = next_phase(&record.phase, fate);
             record.phase.clone()

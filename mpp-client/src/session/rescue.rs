@@ -136,6 +136,7 @@ impl Payer {
             open: None,
             best: nothing,
             top_up: None,
+            grows_until: 0,
         };
         match self.book().insert(record) {
             // Another client with the same book was faster.

@@ -207,6 +207,7 @@ impl Resume {
             open: None,
             best,
             top_up: None,
+            grows_until: 0,
         };
         let book = self.payer.book();
         book.pin_payee(&self.key.origin, self.key.payee)?;

@@ -8,6 +8,7 @@
 
 use alloy_primitives::B256;
 use mpp_core::{Amount, SessionReceipt};
+use mpp_tempo::chain::ChainError;
 use mpp_tempo::tx::{build, gas};
 use mpp_tempo::{ChannelId, ChannelTerms, Existence};
 
@@ -199,6 +200,7 @@ impl Payer {
             deposit_before: record.ledger.deposit(),
         };
         book::update(self.book(), &record.id, |record| {
+            record.grows_until = record.grows_until.max(pending.valid_before);
             record.top_up = Some(pending.clone());
         })?;
         Ok(self.order(record, pending, false, guard))
@@ -242,7 +244,7 @@ impl Payer {
             book::update(self.book(), id, |record| {
                 record.top_up = None;
                 if let Fate::Happened(view) = fate {
-                    record.ledger.set_deposit(view.deposit);
+                    record.see_deposit(view.deposit, chain_now);
                 }
             })?;
         }
@@ -257,15 +259,19 @@ impl Payer {
         presented: Amount,
     ) -> Result<(), ClientError> {
         let record = self.book().read(id)?;
-        let (_, view) = self.look(&record).await?;
+        let (chain_now, view) = self.look(&record).await?;
         if view.existence != Existence::Open || view.deposit >= presented {
             return Err(ClientError::Protocol(
                 "it sees a smaller deposit than the chain",
             ));
         }
-        book::update(self.book(), id, |record| {
-            record.ledger.set_deposit(view.deposit);
+        let is_believed = book::update(self.book(), id, |record| {
+            record.see_deposit(view.deposit, chain_now)
         })?;
+        if !is_believed {
+            let behind = "the node shows less than was deposited; it may be behind";
+            return Err(ChainError::unreachable(behind).into());
+        }
         Ok(())
     }
 

@@ -129,6 +129,7 @@ pub fn record(number: u8) -> ChannelRecord {
         }),
         best: voucher,
         top_up: None,
+        grows_until: 1_800_000_025,
     }
 }
 

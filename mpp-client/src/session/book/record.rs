@@ -8,6 +8,7 @@ use mpp_tempo::{ChannelId, ChannelTerms, SessionProtocol, SignedVoucher};
 use serde::{Deserialize, Serialize};
 
 use crate::session::ledger::Ledger;
+use crate::session::recover::is_over;
 
 /// What makes one channel fit a request: who pays whom, in what, through what, at which server.
 ///
@@ -57,6 +58,10 @@ pub struct ChannelRecord {
     pub best: SignedVoucher,
     /// A top-up whose fate is not known yet.
     pub top_up: Option<PendingTopUp>,
+    /// Unix second from which no top-up that was ever signed can be mined anymore.
+    /// Not in records of older versions.
+    #[serde(default)]
+    pub grows_until: u64,
 }
 
 impl ChannelRecord {
@@ -64,6 +69,20 @@ impl ChannelRecord {
     /// is known to have been opened.
     pub(crate) fn open_valid_before(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.valid_before)
+    }
+
+    /// Takes over the deposit that the chain showed at its time `chain_now`, and says whether the
+    /// record agrees with it now.
+    ///
+    /// Less than is known is believed only once every top-up has been mined or never will be. Until
+    /// then it may be what a node shows that lags behind, and the next top-up would lead beyond what
+    /// the policy allows.
+    pub(crate) fn see_deposit(&mut self, deposit: Amount, chain_now: u64) -> bool {
+        let is_believed = deposit >= self.ledger.deposit() || is_over(chain_now, self.grows_until);
+        if is_believed {
+            self.ledger.set_deposit(deposit);
+        }
+        is_believed
     }
 
     /// What the channel was opened with, in base units, as far as is known.

@@ -102,3 +102,20 @@ async fn a_channel_that_can_be_used_is_used_when_a_newer_open_never_happened() {
     assert_eq!(bench.record(never).phase, Phase::NeverOpened);
     assert_eq!(bench.book.records().unwrap().len(), 2);
 }
+
+// What the chain showed before the top-up says nothing of it.
+#[tokio::test]
+async fn a_channel_that_was_refilled_while_the_chain_is_asked_keeps_its_deposit() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let before = bench.record(id).ledger.deposit();
+    let phase = looked_at_before(&bench, id, async || {
+        bench.chain.faults().set_outage(Outage::None);
+        let offer = offer();
+        let top_up = bench.payer.top_up(id, &offer, units(1_000)).await.unwrap();
+        top_up.confirm(&receipt(id, 1_000, 1_000)).unwrap();
+    });
+    assert_eq!(phase.await, Phase::Open);
+    let grown = before.checked_add(units(1_000)).unwrap();
+    assert_eq!(bench.record(id).ledger.deposit(), grown);
+}

@@ -198,3 +198,54 @@ async fn a_server_that_misses_deposit_is_checked_against_the_chain() {
     payment.raise(Raise::Refill).await.unwrap();
     assert_eq!(needs_top_up(&mut payment).await.additional(), units(2_000));
 }
+
+/// A channel that was opened with 2,000 and refilled to 3,000, as both sides know.
+async fn refilled(bench: &Bench) -> ChannelId {
+    let id = bench.open(&small()).await;
+    let top_up = bench
+        .payer
+        .top_up(id, &small(), units(1_000))
+        .await
+        .unwrap();
+    bench.mine(&transaction(&top_up)).await;
+    top_up.confirm(&receipt(id, 1_000, 1_000)).unwrap();
+    id
+}
+
+// PROTOCOL 5.7: never above maxDeposit, whatever a node shows.
+#[tokio::test]
+async fn a_node_that_is_behind_does_not_make_room_for_another_top_up() {
+    use crate::flow::Raise;
+
+    let bench = Bench::with(Policy::new(units(3_500)));
+    let id = refilled(&bench).await;
+    bench.chain.faults().lag_reads(1);
+    bench.payer.resolve(&id).await.unwrap();
+    assert_eq!(bench.record(id).ledger.deposit(), units(3_000));
+    let mut payments = Vec::new();
+    for total in [2_000, 3_000] {
+        let mut payment = bench.begin(&small()).await;
+        assert_eq!(presented(&mut payment).await, units(total));
+        payments.push(payment);
+    }
+    let refused = payments[1].raise(Raise::Refill).await;
+    assert!(matches!(refused, Err(ClientError::Chain(_))), "{refused:?}");
+    let refused = bench.payer.top_up(id, &small(), units(1_000)).await;
+    assert!(matches!(
+        refused,
+        Err(ClientError::Policy(PolicyViolation::DepositTooLarge { .. }))
+    ));
+}
+
+// A reorganization took the top-up back, and it can not be mined again.
+#[tokio::test]
+async fn a_smaller_deposit_is_believed_once_no_top_up_can_be_mined() {
+    let bench = Bench::new();
+    let id = refilled(&bench).await;
+    bench.chain.faults().reorg(1, mpp_devnet::Reorged::Lost);
+    bench.payer.resolve(&id).await.unwrap();
+    assert_eq!(bench.record(id).ledger.deposit(), units(3_000));
+    bench.pass(60);
+    bench.payer.resolve(&id).await.unwrap();
+    assert_eq!(bench.record(id).ledger.deposit(), units(2_000));
+}

@@ -46,6 +46,9 @@ pub(super) struct Kept {
     #[serde(with = "signed")]
     best: mpp_tempo::SignedVoucher,
     top_up: Option<PendingTopUp>,
+    /// Not in logs of older versions.
+    #[serde(default)]
+    grows_until: u64,
 }
 
 impl From<ChannelRecord> for Kept {
@@ -55,6 +58,7 @@ impl From<ChannelRecord> for Kept {
             ledger: record.ledger,
             best: record.best,
             top_up: record.top_up,
+            grows_until: record.grows_until,
         }
     }
 }
@@ -109,6 +113,7 @@ pub(super) fn join(birth: &Birth, kept: Kept) -> ChannelRecord {
         open: birth.open.clone(),
         best: kept.best,
         top_up: kept.top_up,
+        grows_until: kept.grows_until,
     }
 }
 

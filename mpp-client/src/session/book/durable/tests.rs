@@ -45,6 +45,31 @@ fn the_book_on_disk_keeps_the_rules_of_books() {
     });
 }
 
+// Logs did not always say until when the deposit may grow.
+#[test]
+fn a_log_of_an_older_version_is_read() {
+    let folder = Folder::new();
+    let (book, id, log) = folder.with_channel();
+    let before = book.read(&id).unwrap();
+    let bytes = fs::read(&log).unwrap();
+    let (lines, _) = line::whole(&bytes, &log).unwrap();
+    let [birth, state] = lines[..] else {
+        panic!("{} lines", lines.len());
+    };
+    let birth: serde_json::Value = line::read(birth, &log).unwrap();
+    let mut state: serde_json::Value = line::read(state, &log).unwrap();
+    let kept = state["kept"].as_object_mut().unwrap();
+    kept.remove("grows_until").unwrap();
+    let older = [line::seal(&birth).unwrap(), line::seal(&state).unwrap()];
+    fs::write(&log, older.concat()).unwrap();
+    drop(book);
+    let expected = ChannelRecord {
+        grows_until: 0,
+        ..before
+    };
+    assert_eq!(folder.open().read(&id).unwrap(), expected);
+}
+
 #[test]
 fn a_book_that_is_opened_again_is_as_it_was() {
     let folder = Folder::new();
