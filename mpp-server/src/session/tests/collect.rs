@@ -575,6 +575,34 @@ async fn a_deadline_ends_the_pause_of_what_was_refused_before() {
     }
 }
 
+// SECURITY-CASES A12: a close that is under way, and not one that is begun again.
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_pause_of_a_close_that_is_under_way() {
+    for protocol in BOTH {
+        let world = quiet(SettlePolicy {
+            idle_close: Some(Duration::from_secs(300)),
+            ..SettlePolicy::on_demand()
+        });
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        // Each refusal doubles the pause: after the fifth it is 32 seconds.
+        world.clock.advance_secs(400);
+        let (mut ahead, mut refusals) = (400, 0);
+        while refusals < 5 {
+            world.clock.advance_secs(2);
+            ahead += 2;
+            refusals += world.server.collect().await.unwrap().failed;
+        }
+        world.node.advance_time(Duration::from_secs(ahead));
+        requested(&world, &terms).await;
+        assert_eq!(look(&world).await.waiting, 1);
+        assert!(!is_closed(&world, &terms).await);
+        world.advance(15);
+        assert_eq!(look(&world).await.waiting, 0);
+        assert!(is_closed(&world, &terms).await);
+    }
+}
+
 // SECURITY-CASES A12: also where another server goes on, and it is refused there.
 #[tokio::test(start_paused = true)]
 async fn a_new_server_tries_what_has_a_deadline_soon_again() {
