@@ -197,6 +197,10 @@ impl Place {
         let mut command = Command::new(self.binaries.join(target));
         command.envs(MEMORY);
         command.arg(format!("-max_len={length}"));
+        if target.ends_with("_machine") {
+            // Most of what can go wrong needs more steps than libFuzzer begins with.
+            command.arg("-len_control=0");
+        }
         command
     }
 
@@ -248,7 +252,8 @@ impl Place {
         let artifacts = self.artifacts(target)?;
         command.args([
             &format!("-artifact_prefix={}/", artifacts.display()),
-            "-timeout=20",
+            // Of the clock on the wall, and the machine may be busy.
+            "-timeout=120",
             "-print_final_stats=1",
         ]);
         let output = command.stdout(Stdio::null()).output();
