@@ -167,7 +167,8 @@ impl Desk {
         // A favor is done again only when the payer has asked the chain, too.
         let is_urgent = has_deadline || effect.reason.is_urgent() || effect.is_favor();
         let longest = if is_urgent { LONGEST_URGENT } else { LONGEST };
-        now.saturating_duration_since(refused.at) < refused.pause.min(longest)
+        // A clock that has gone back since is no reason to wait for it.
+        refused.at <= now && now.saturating_duration_since(refused.at) < refused.pause.min(longest)
     }
 
     /// Channels that something is under way for.

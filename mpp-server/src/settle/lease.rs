@@ -1,7 +1,8 @@
 //! Which of several processes collects.
 //!
 //! The lease is one document. Whoever has written it last leads until the time
-//! it has written there; its version is the fence: a leader's writes name the
+//! it has written there, or until it has plainly stopped extending it, for its
+//! clock may have been ahead; its version is the fence: a leader's writes name the
 //! version they rest on and are made together with it, so a process that was
 //! asleep while another took over can write nothing any more.
 
@@ -124,8 +125,12 @@ impl Blocked {
     /// Whether it is not to be tried again yet. With a deadline, which may
     /// have begun to run since it failed, only the first pause is kept to.
     pub(super) fn waits(&self, has_deadline: bool, now: Timestamp) -> bool {
-        let left = self.retry_at.saturating_duration_since(now);
-        let is_soon = left.saturating_add(BLOCKED_PAUSE) > self.pause();
+        let (left, pause) = (self.retry_at.saturating_duration_since(now), self.pause());
+        // It failed later than now, by a clock that was ahead.
+        if left > pause {
+            return false;
+        }
+        let is_soon = left.saturating_add(BLOCKED_PAUSE) > pause;
         !left.is_zero() && (!has_deadline || is_soon)
     }
 }
@@ -135,6 +140,8 @@ impl Blocked {
 pub(super) struct Seat {
     holder: B256,
     held: Option<(Version, Lease)>,
+    /// The lease of another process, and since when it has not been extended.
+    silent: Option<(Version, Timestamp)>,
 }
 
 /// Who collects.
@@ -150,7 +157,11 @@ pub(super) enum Standby {
 
 impl Seat {
     pub(super) fn new(holder: B256) -> Self {
-        Self { holder, held: None }
+        Self {
+            holder,
+            held: None,
+            silent: None,
+        }
     }
 
     /// The lease, while this process leads.
@@ -189,9 +200,10 @@ impl Seat {
         let found = store.document(KEY).await?;
         let before = found.map(|found| Ok::<_, CodecError>((found.version, decode(&found.value)?)));
         let before = before.transpose()?;
-        if let Some((_, lease)) = &before
+        if let Some((version, lease)) = &before
             && lease.holder != self.holder
             && now < lease.until
+            && !self.is_silent(*version, now, lasts)
         {
             return Ok((Standby::Waiting, before.map(|(_, lease)| lease)));
         }
@@ -212,6 +224,21 @@ impl Seat {
             Standby::Waiting
         };
         Ok((standby, Some(lease)))
+    }
+
+    /// Whether another process has not extended its lease for twice as long as
+    /// it would have to. Then it is gone, and its clock was ahead: nobody waits
+    /// until the lease ends by it, for a deadline may run out before that.
+    fn is_silent(&mut self, version: Version, now: Timestamp, lasts: Duration) -> bool {
+        match self.silent {
+            Some((seen, since)) if seen == version && since <= now => {
+                now.saturating_duration_since(since) > lasts.saturating_mul(2)
+            }
+            _ => {
+                self.silent = Some((version, now));
+                false
+            }
+        }
     }
 
     /// Writes documents as the leader: only if this process leads still.

@@ -35,6 +35,27 @@ async fn one_of_two_leads_until_it_is_silent() {
     assert_eq!(renew(&mut first, &store, 19).await, Standby::Waiting);
 }
 
+// Its clock was ahead when it died, or all clocks have been set back since.
+#[tokio::test]
+async fn a_lease_that_nobody_extends_is_not_waited_for() {
+    let store = MemoryStore::new();
+    let (mut ahead, mut next) = (seat(1), seat(2));
+    assert_eq!(renew(&mut ahead, &store, 3_600).await, Standby::TookOver);
+    assert_eq!(renew(&mut next, &store, 0).await, Standby::Waiting);
+    // While it lives it leads.
+    assert_eq!(renew(&mut ahead, &store, 3_608).await, Standby::Leading);
+    for seconds in [8, 20, 28] {
+        assert_eq!(renew(&mut next, &store, seconds).await, Standby::Waiting);
+    }
+    // One's own clock may be set, too: what it showed before is no measure.
+    assert_eq!(renew(&mut next, &store, 5).await, Standby::Waiting);
+    assert_eq!(renew(&mut next, &store, 25).await, Standby::Waiting);
+    assert_eq!(renew(&mut next, &store, 26).await, Standby::TookOver);
+    // Should it live after all, it writes nothing.
+    let late = write(&mut ahead, &store, 3_609).await;
+    assert_eq!(late.unwrap(), Written::Conflict);
+}
+
 // A paused ex-leader can not write, even if its own clock stood still.
 #[tokio::test]
 async fn whoever_slept_through_a_takeover_writes_nothing() {
@@ -134,4 +155,21 @@ async fn budget_and_blocked_payers_outlive_the_leader() {
     assert_eq!(lease.budget.left(limit, now()), Amount::new(60));
     let tomorrow = at(24 * 60 * 60);
     assert_eq!(lease.budget.left(limit, tomorrow), limit);
+}
+
+// A deadline may run by now, whatever a clock that was ahead has written.
+#[test]
+fn a_pause_is_never_longer_than_it_was_meant_to_be() {
+    let blocked = Blocked {
+        payer: Address::ZERO,
+        token: Address::ZERO,
+        failures: 1,
+        retry_at: at(100),
+    };
+    assert!(!blocked.waits(false, at(100)));
+    assert!(blocked.waits(false, at(99)));
+    assert!(blocked.waits(true, at(70)));
+    for has_deadline in [false, true] {
+        assert!(!blocked.waits(has_deadline, at(69)));
+    }
 }
