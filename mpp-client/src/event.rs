@@ -87,7 +87,7 @@ pub enum ClientEvent {
         /// The cumulative amount that the stream needs, in base units.
         required: Amount,
     },
-    /// A channel was closed.
+    /// A channel was closed: so says its server, or the deposit was withdrawn.
     Closed {
         /// The channel.
         channel_id: ChannelId,

@@ -20,6 +20,12 @@ impl Payer {
     /// Closes a channel over a transport: the server settles what was spent,
     /// and the rest comes back.
     ///
+    /// The server's word is then compared with the chain: a channel that is
+    /// still open there is kept as one that may hold money
+    /// ([`Phase::CloseConfirmed`](crate::session::book::Phase::CloseConfirmed)).
+    /// [`Payer::resolve`] asks again, and [`Payer::leave`] gets the deposit
+    /// back from a server that has not told the truth.
+    ///
     /// # Errors
     /// [`ClientError::Problem`] when the server refuses (see
     /// [`Payer::request_close`]), [`ClientError::Indeterminate`] when its
@@ -40,6 +46,7 @@ impl Payer {
             match self.manage(site, wire, offer.clone(), &mut close).await? {
                 Managed::Done(receipt) => {
                     close.confirm(&receipt)?;
+                    self.look_after_close(&channel).await;
                     return Ok(*receipt);
                 }
                 Managed::Lost(error) => return Err(close.lose(error)),
@@ -63,5 +70,14 @@ impl Payer {
             }
         }
         Err(close.refuse(ClientError::Protocol("no close voucher is right for it")))
+    }
+
+    /// Asks the chain whether a server has closed a channel as it says. If the chain can not tell
+    /// now, the book remembers that nobody knows yet.
+    async fn look_after_close(&self, channel: &ChannelId) {
+        if let Err(error) = self.resolve(channel).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(error, "a close could not be looked up");
+        }
     }
 }

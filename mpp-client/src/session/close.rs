@@ -137,7 +137,9 @@ impl Close {
         Ok(true)
     }
 
-    /// The server has closed the channel.
+    /// The server says that it has closed the channel. That is for the chain to show
+    /// ([`Payer::resolve`], SECURITY-CASES A33): until then the channel counts as one that may hold
+    /// money, and as such bounds what else can be locked at this server.
     ///
     /// # Errors
     /// [`ClientError::Discrepancy`] for a receipt that contradicts the accounts; the channel then
@@ -151,7 +153,10 @@ impl Close {
             .and_then(|hash| hash.parse::<B256>().ok());
         let seen = book::update(self.payer.book(), &self.channel, |record| {
             record.ledger.observe(None, totals, limit)?;
-            record.phase = Phase::Closed { tx_hash };
+            // The chain may have shown the end already.
+            if record.phase.may_hold_money() {
+                record.phase = Phase::CloseConfirmed { tx_hash };
+            }
             Ok(())
         })?;
         seen.map_err(|discrepancy| self.payer.report(self.channel, discrepancy))?;

@@ -139,17 +139,21 @@ impl Payer {
 
 /// The phase that follows from what the chain shows.
 fn next_phase(phase: &Phase, fate: Fate) -> Phase {
+    let tx_hash = match phase {
+        Phase::CloseConfirmed { tx_hash } => *tx_hash,
+        _ => None,
+    };
     match (phase, fate) {
         // Nothing comes after the end: it was asked before, or a node that lags.
         (Phase::Closed { .. } | Phase::NeverOpened, _) | (_, Fate::Undecided) => phase.clone(),
         (Phase::Opening, Fate::NeverHappens) => Phase::NeverOpened,
-        (_, Fate::NeverHappens) => Phase::Closed { tx_hash: None },
+        (_, Fate::NeverHappens) => Phase::Closed { tx_hash },
         (_, Fate::Happened(view)) => match (view.existence, view.close_requested_at) {
             (Existence::Open, Some(at)) => Phase::CloseRequested { at },
             // A reorganization, or a node that lags: asking again changes nothing on chain.
             (Existence::Open, None) if phase.is_leaving() => Phase::Leaving,
             (Existence::Open, None) => phase.clone(),
-            (Existence::Finalized | Existence::Unknown, _) => Phase::Closed { tx_hash: None },
+            (Existence::Finalized | Existence::Unknown, _) => Phase::Closed { tx_hash },
         },
     }
 }

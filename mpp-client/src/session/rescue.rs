@@ -8,7 +8,7 @@ use mpp_tempo::chain::{ChainClient, FoundChannel, HistoryFilter, Party, find_cha
 use mpp_tempo::voucher::{SignVoucherError, sign_voucher};
 use mpp_tempo::{ChannelId, ChannelTerms, ChannelView, Existence};
 
-use super::book::{BookError, ChannelKey, ChannelRecord, Phase, StaleReason};
+use super::book::{self, BookError, ChannelKey, ChannelRecord, Phase, StaleReason};
 use super::ledger::Ledger;
 use crate::error::ClientError;
 use crate::payer::Payer;
@@ -34,7 +34,7 @@ pub struct Rescued {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Standing {
-    /// It was there, in this phase.
+    /// It was there, in this phase. One that was held for over can be left from now on.
     Known {
         /// Where it was in its life.
         phase: Phase,
@@ -47,7 +47,7 @@ pub enum Standing {
 
 impl Payer {
     /// Finds every channel of this payer that holds money, and puts those into the book that it
-    /// does not know.
+    /// does not know, or holds for over.
     ///
     /// Looks in both escrows of the chain; [`Payer::rescue_from`] looks elsewhere.
     ///
@@ -86,9 +86,7 @@ impl Payer {
         let (terms, view) = (found.terms, found.view);
         let channel_id = terms.id();
         let standing = match self.book().read(&channel_id) {
-            Ok(record) => Standing::Known {
-                phase: record.phase,
-            },
+            Ok(record) => self.reopen(record, &view)?,
             Err(BookError::Unknown) => self.insert_found(&terms, &view).await?,
             Err(error) => return Err(error.into()),
         };
@@ -97,6 +95,21 @@ impl Payer {
             terms,
             view,
             standing,
+        })
+    }
+
+    /// What the book holds for over has money on chain: a reorganization, or a node that had fallen
+    /// behind, was believed. It pays for nothing more, and can be left.
+    fn reopen(&self, record: ChannelRecord, view: &ChannelView) -> Result<Standing, ClientError> {
+        if !record.phase.may_hold_money() {
+            book::update(self.book(), &record.id, |record| {
+                if !record.phase.may_hold_money() {
+                    record.phase = found_phase(view);
+                }
+            })?;
+        }
+        Ok(Standing::Known {
+            phase: record.phase,
         })
     }
 
@@ -112,12 +125,6 @@ impl Payer {
             Err(_) => return Ok(Standing::OtherSigner),
         };
         let parties = &terms.descriptor;
-        let phase = match view.close_requested_at {
-            Some(at) => Phase::CloseRequested { at },
-            None => Phase::Stale {
-                reason: StaleReason::Found,
-            },
-        };
         let record = ChannelRecord {
             id: terms.id(),
             key: ChannelKey {
@@ -131,7 +138,7 @@ impl Payer {
                 token: parties.token,
             },
             terms: *terms,
-            phase,
+            phase: found_phase(view),
             ledger: Ledger::new(view.deposit, Amount::ZERO),
             open: None,
             best: nothing,
@@ -143,5 +150,14 @@ impl Payer {
             Ok(()) | Err(BookError::Exists) => Ok(Standing::Found),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+fn found_phase(view: &ChannelView) -> Phase {
+    match view.close_requested_at {
+        Some(at) => Phase::CloseRequested { at },
+        None => Phase::Stale {
+            reason: StaleReason::Found,
+        },
     }
 }

@@ -110,6 +110,15 @@ impl Bench {
         assert!(mined.success);
     }
 
+    /// The channel ends on chain, and the book does not hear of it.
+    async fn ends_on_chain(&self, id: ChannelId) {
+        let elsewhere = self.payer_of(Policy::new(units(100_000)), Arc::default());
+        elsewhere.rescue().await.unwrap();
+        elsewhere.leave(&id).await.unwrap();
+        self.pass(901);
+        elsewhere.leave(&id).await.unwrap();
+    }
+
     /// A channel that a server has confirmed, with one unit charged.
     async fn open(&self, offer: &Offer) -> ChannelId {
         let mut payment = self.begin(offer).await;

@@ -179,6 +179,9 @@ fn every_part_of_a_record_is_kept([book, other]: &Handles) {
     let phases = [
         Phase::Open,
         Phase::Closing,
+        Phase::CloseConfirmed {
+            tx_hash: Some(B256::repeat_byte(4)),
+        },
         Phase::CloseRequested { at: u64::MAX },
         Phase::Stale {
             reason: StaleReason::OpenRefused,
@@ -235,6 +238,7 @@ fn a_channel_that_ended_is_not_usable([book, other]: &Handles) {
     book.insert(record.clone()).unwrap();
     for phase in [
         Phase::Closing,
+        Phase::CloseConfirmed { tx_hash: None },
         Phase::CloseRequested { at: 1 },
         Phase::Closed { tx_hash: None },
         Phase::NeverOpened,

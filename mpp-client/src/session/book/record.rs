@@ -102,6 +102,12 @@ pub enum Phase {
     Open,
     /// The server was asked to close and has not confirmed.
     Closing,
+    /// The server says that it has closed the channel; the chain has not shown that yet. Until it
+    /// does the deposit may be there.
+    CloseConfirmed {
+        /// The settlement that the server names.
+        tx_hash: Option<B256>,
+    },
     /// The payer wants the deposit back without the server; whether the chain was asked to close is
     /// not known yet.
     Leaving,

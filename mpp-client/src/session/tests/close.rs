@@ -6,6 +6,7 @@ use crate::error::{ClientError, TransportError};
 use crate::event::ClientEvent;
 use crate::session::book::{Phase, StaleReason};
 use crate::session::close::Close;
+use crate::session::exit::Leave;
 use crate::testing::offer;
 
 async fn cumulative(bench: &Bench, close: &Close) -> Amount {
@@ -54,7 +55,7 @@ async fn a_close_is_for_what_was_spent() {
         confirmed.tx_hash = Some(hash.to_string());
         close.confirm(&confirmed).unwrap();
         let tx_hash = Some(hash);
-        assert_eq!(bench.record(id).phase, Phase::Closed { tx_hash });
+        assert_eq!(bench.record(id).phase, Phase::CloseConfirmed { tx_hash });
         let channel_id = id;
         assert_eq!(
             events.try_next(),
@@ -63,6 +64,12 @@ async fn a_close_is_for_what_was_spent() {
                 tx_hash
             })
         );
+        // The chain has the last word.
+        bench.payer.resolve(&id).await.unwrap();
+        assert_eq!(bench.record(id).phase, Phase::CloseConfirmed { tx_hash });
+        bench.ends_on_chain(id).await;
+        bench.payer.resolve(&id).await.unwrap();
+        assert_eq!(bench.record(id).phase, Phase::Closed { tx_hash });
         let closed = bench.payer.close(id).await;
         assert!(matches!(closed, Err(ClientError::Misuse(_))));
     }
@@ -123,4 +130,49 @@ async fn a_close_of_a_channel_that_is_gone_leaves_the_chain_to_tell() {
     let reason = StaleReason::Finalized;
     let _gone = close.gone(reason, ClientError::Status { status: 410 });
     assert_eq!(bench.record(id).phase, Phase::Stale { reason });
+}
+
+/// A channel of which the server says that it has closed it, and has not.
+async fn falsely_closed(bench: &Bench) -> ChannelId {
+    let id = bench.open(&offer()).await;
+    let mut close = bench.payer.close(id).await.unwrap();
+    close.mark_sent();
+    let mut confirmed = receipt(id, 1_000, 1_000);
+    confirmed.tx_hash = Some(ChannelId::repeat_byte(5).to_string());
+    close.confirm(&confirmed).unwrap();
+    id
+}
+
+// SECURITY-CASES A33: the deposit is still there, and comes back without the server.
+#[tokio::test]
+async fn a_close_that_never_happened_can_be_left() {
+    let bench = Bench::new();
+    let id = falsely_closed(&bench).await;
+    let payment = bench.begin(&offer()).await;
+    assert_ne!(payment.channel_id(), id);
+    drop(payment);
+    let waiting = bench.payer.leave(&id).await.unwrap();
+    assert!(matches!(waiting, Leave::Waiting { .. }));
+    bench.pass(901);
+    let left = bench.payer.leave(&id).await.unwrap();
+    assert!(matches!(left, Leave::Done { tx_hash: Some(_) }));
+    assert!(
+        !bench
+            .chain
+            .channel(SessionProtocol::V2, id)
+            .is_some_and(|there| !there.deposit.is_zero())
+    );
+}
+
+// SECURITY-CASES A27: closing in words only does not unlock anything.
+#[tokio::test]
+async fn a_server_that_closes_in_words_only_locks_no_more_than_the_policy_allows() {
+    let bench = Bench::with(Policy::new(units(10_000)).max_locked_per_origin(units(25_000)));
+    falsely_closed(&bench).await;
+    falsely_closed(&bench).await;
+    let refused = bench.payer.begin(&bench.site, offer()).await;
+    assert!(
+        matches!(refused, Err(ClientError::Policy(_))),
+        "{refused:?}"
+    );
 }

@@ -32,7 +32,7 @@ async fn a_channel_that_was_closed_while_the_chain_is_asked_stays_closed() {
         confirmed.tx_hash = tx_hash.map(|hash| hash.to_string());
         close.confirm(&confirmed).unwrap();
     });
-    assert_eq!(phase.await, Phase::Closed { tx_hash });
+    assert_eq!(phase.await, Phase::CloseConfirmed { tx_hash });
     let next = bench.begin(&offer()).await;
     assert_ne!(next.channel_id(), id);
 }

@@ -74,6 +74,25 @@ async fn channels_that_the_book_knows_are_left_as_they_are() {
     assert_eq!(bench.record(id), before);
 }
 
+// A reorganization took the close back, or a node that had fallen behind was believed.
+#[tokio::test]
+async fn a_channel_that_was_held_for_over_can_be_left() {
+    for phase in [Phase::Closed { tx_hash: None }, Phase::NeverOpened] {
+        let bench = Bench::new();
+        let id = bench.open(&offer()).await;
+        let over = phase.clone();
+        bench
+            .book
+            .update(&id, &mut |record| record.phase = over.clone())
+            .unwrap();
+        let rescued = bench.payer.rescue().await.unwrap();
+        assert_eq!(rescued[0].standing, Standing::Known { phase });
+        let waiting = bench.payer.leave(&id).await.unwrap();
+        assert!(matches!(waiting, Leave::Waiting { .. }));
+        assert_ne!(bench.begin(&offer()).await.channel_id(), id);
+    }
+}
+
 // SECURITY-CASES A34: requestClose and withdraw are one operation, which a restart goes on with.
 #[tokio::test]
 async fn a_forced_exit_goes_on_after_a_restart() {
