@@ -2,7 +2,7 @@
 
 use mpp_core::header::credential;
 use mpp_core::header::idempotency_key::IdempotencyKey;
-use mpp_core::{Challenge, Credential, Receipt};
+use mpp_core::{Challenge, ChallengeId, Credential, Receipt};
 use mpp_server::error::Failure;
 use mpp_server::gate::{Attempt, Decision, Purpose, Repeatable};
 use mpp_server::{PaymentServer, Route};
@@ -67,8 +67,8 @@ impl World {
         match done {
             Done::Worked | Done::Captured(Err(_), _) => {}
             Done::Captured(Ok(Receipt::Charge(receipt)), asked) => {
-                let challenge = &asked.challenge.id;
-                assert_eq!(receipt.challenge_id.as_ref(), Some(challenge));
+                let challenge = receipt.challenge_id.as_ref().expect("a charge's receipt");
+                assert!(self.may_pay(challenge, &asked), "{receipt:?}, {asked:?}");
                 let mut audit = lock(&self.site.audit);
                 let once = audit.cash.served(challenge, &receipt.reference);
                 audit.note(once);
@@ -78,6 +78,15 @@ impl World {
             Done::Captured(Ok(Receipt::Session(receipt)), _) => panic!("{receipt:?}"),
             Done::Decided(decision, asked) => self.decided(*decision, asked),
         }
+    }
+
+    /// A charge answers its own request, and others under the same key: of those
+    /// nothing more is taken.
+    fn may_pay(&self, challenge: &ChallengeId, asked: &Asked) -> bool {
+        let mut before = self.asked.iter();
+        *challenge == asked.challenge.id
+            || asked.key.is_some()
+                && before.any(|other| other.challenge.id == *challenge && other.key == asked.key)
     }
 
     fn decided(&mut self, decision: Decision, asked: Asked) {

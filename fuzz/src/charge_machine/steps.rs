@@ -16,9 +16,6 @@ use crate::simulation::wallet::Fees;
 /// Calls that can be made to revert: both kinds of transfer.
 const SELECTORS: [[u8; 4]; 2] = [[0xa9, 0x05, 0x9c, 0xbb], [0x95, 0x77, 0x7d, 0x59]];
 
-/// Requests of one run that are remembered.
-const MAX_ASKED: usize = 12;
-
 impl World {
     pub(super) async fn happen(&mut self, [what, one, two, how]: [u8; 4]) {
         let shop = usize::from(how & 1);
@@ -119,9 +116,7 @@ impl World {
             transaction: Some(transaction),
             is_hostile: false,
         };
-        if self.asked.len() < MAX_ASKED {
-            self.asked.push(asked.clone());
-        }
+        self.asked.push(asked.clone());
         self.send(asked, patience(how)).await;
     }
 

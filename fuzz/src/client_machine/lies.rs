@@ -16,6 +16,8 @@ pub(super) enum Fate {
     Lost,
     /// It arrived, and the answer was lost.
     AnswerLost,
+    /// A close does not arrive, and is confirmed.
+    Invented,
     Lie(Lie),
 }
 
@@ -67,6 +69,7 @@ impl Fate {
             12 => Lie::Failed,
             13 => Lie::Replayed,
             14 => Lie::Renew,
+            _ if more == 1 => return Self::Invented,
             _ => return Self::Honest,
         };
         Self::Lie(lie)

@@ -10,7 +10,7 @@ use mpp_client::flow::{Answer, Probe, Repetition};
 use mpp_client::session::book::{ChannelBook, MemoryBook};
 use mpp_client::{ChannelSummary, TransportError};
 use mpp_core::header::idempotency_key::IdempotencyKey;
-use mpp_core::{Challenge, Problem, Receipt};
+use mpp_core::{Challenge, MethodName, Problem, Receipt, SessionReceipt, Timestamp};
 use mpp_server::error::Failure;
 use mpp_server::gate::{Attempt, Decision, Grant, Purpose, Repeatable, RequestBody};
 use mpp_server::{PaymentServer, Route};
@@ -21,7 +21,7 @@ use super::lies::Fate;
 use super::world::{MAX_DEPOSIT, MAX_PRICE};
 use crate::simulation::audit::Audit;
 use crate::simulation::life::Life;
-use crate::simulation::lock;
+use crate::simulation::{START, lock};
 
 /// What has gone over the wire.
 #[derive(Debug, Default)]
@@ -85,6 +85,13 @@ impl Line {
                 return Err(SendError::NotSent(TransportError::new("not sent")));
             }
             Fate::Lost => return Err(lost()),
+            Fate::Invented => {
+                if let Some(answer) = field.and_then(|field| self.invent(field)) {
+                    return Ok(answer);
+                }
+                // The close is still to come.
+                self.fates.push_front(fate);
+            }
             Fate::Honest | Fate::AnswerLost | Fate::Lie(_) => {}
         }
         let life = self.life.clone();
@@ -105,6 +112,31 @@ impl Line {
             Fate::AnswerLost => Err(lost()),
             _ => Ok(answer),
         }
+    }
+
+    /// SECURITY-CASES A33: a receipt for a close of which the server knows nothing.
+    fn invent(&self, field: &CredentialField) -> Option<Answer> {
+        let credential = field.decode().unwrap();
+        let payload = SessionPayload::from_value(&credential.payload).unwrap();
+        if !matches!(payload, SessionPayload::Close { .. }) {
+            return None;
+        }
+        lock(&self.seen).lied = true;
+        let id = payload.channel_id();
+        let ledger = self.book.read(&id).unwrap().ledger;
+        let receipt = SessionReceipt::new(
+            MethodName::tempo(),
+            Timestamp::from_secs(START as i64),
+            credential.challenge.id.clone(),
+            id.to_string(),
+            ledger.accepted(),
+            ledger.spent(),
+        );
+        Some(Answer {
+            status: 200,
+            receipt: Receipt::Session(receipt).into(),
+            ..Answer::default()
+        })
     }
 
     /// SECURITY-CASES A27: what a client signs is in its book before it leaves,
