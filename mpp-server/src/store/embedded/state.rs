@@ -221,9 +221,12 @@ impl State {
         let same_chain = before.phase == next.phase
             && before.deposit == next.deposit
             && before.settled == next.settled;
+        // What was given back, a crash would take again: no cap allows that.
+        let only_grows = before.spent <= next.spent && before.accepted() <= next.accepted();
         // Behind a commit that waits, this one waits too.
         let in_order = slot.shown == slot.version;
-        same_chain && in_order && self.within(caps, slot, sums.above(slot.durable))
+        let at_risk = sums.above(slot.durable);
+        same_chain && only_grows && in_order && self.within(caps, slot, at_risk)
     }
 
     fn within(&self, caps: LossCaps, slot: &Slot, at_risk: Amount) -> bool {

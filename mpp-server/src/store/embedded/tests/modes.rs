@@ -124,6 +124,25 @@ async fn relaxed_waits_for_everything_that_concerns_the_chain() {
     assert_eq!(claim.await.unwrap(), Claim::New);
 }
 
+#[tokio::test]
+async fn relaxed_gives_nothing_back_that_a_crash_would_take_again() {
+    let disk = Disk::default();
+    let store = options(caps(1_000_000, 1_000_000))
+        .open_on(disk.clone())
+        .unwrap();
+    let mut record = sample::record(1);
+    Arc::make_mut(&mut record).spent = Amount::new(500);
+    conformance::done(&store, sample::first(record.clone())).await;
+    let held = disk.hold();
+    let mut credit = sample::charge(Version(1), &record);
+    Arc::make_mut(&mut credit.next).spent = Amount::new(400);
+    let credit = store.commit(credit);
+    tokio::pin!(credit);
+    assert!(poll!(&mut credit).is_pending());
+    drop(held);
+    assert_eq!(credit.await.unwrap(), Commit::Done(Version(2)));
+}
+
 #[test]
 fn durability_says_what_is_at_risk() {
     let durability = |mode| options(mode).open_on(Disk::default()).unwrap().durability();
