@@ -94,3 +94,23 @@ pub async fn claims_race(backend: &impl Backend) {
         assert!(agree, "a loser did not learn the winner's value");
     }
 }
+
+/// A clock that was ahead for once ends no claim but the one that is made by it:
+/// others still count by the clocks that are right.
+///
+/// # Panics
+/// When the promise is broken.
+///
+/// # Cancel safety
+/// Dropped, the check ends.
+pub async fn a_clock_that_was_ahead_ends_no_other_claim(backend: &impl Backend) {
+    let store = backend.create().await;
+    let claim = |number, from, until| {
+        let value = B256::repeat_byte(1);
+        store.claim(key(number), value, sample::at(until), sample::at(from))
+    };
+    assert_eq!(healthy(claim(1, 0, 60).await), Claim::New);
+    assert_eq!(healthy(claim(2, 100, 160).await), Claim::New);
+    let first = Claim::Existing(B256::repeat_byte(1));
+    assert_eq!(healthy(claim(1, 30, 60).await), first);
+}

@@ -56,7 +56,9 @@ use super::{ChannelStore, Commit, StoreFault, Version, Versioned, Write};
 
 pub use self::{
     atomic::{a_commit_is_seen_whole, a_conflict_writes_nothing},
-    claims::{claims_are_made_once, claims_end, claims_race},
+    claims::{
+        a_clock_that_was_ahead_ends_no_other_claim, claims_are_made_once, claims_end, claims_race,
+    },
     documents::{
         document_writes_race, documents_are_read_in_pages,
         documents_are_removed_while_they_are_read, documents_are_written_together,
@@ -111,6 +113,7 @@ pub async fn run_all(backend: &impl Backend) {
     a_commit_is_seen_whole(backend).await;
     claims_are_made_once(backend).await;
     claims_end(backend).await;
+    a_clock_that_was_ahead_ends_no_other_claim(backend).await;
     claims_race(backend).await;
     outcomes_are_found_until_they_expire(backend).await;
     the_newest_outcomes_are_kept(backend).await;

@@ -151,7 +151,7 @@ impl Job {
 
     fn write(&self, writing: &Writing<'_>) -> Result<(), StoreFault> {
         match &self.task {
-            Task::Claim { claim, ended } => writing.claim(claim, ended),
+            Task::Claim(claim) => writing.claim(claim),
             Task::Documents(rows) => writing.documents(rows),
             Task::Ended(claims) if !claims.is_empty() => writing.end_claims(claims),
             Task::Ended(_) | Task::Commit { .. } | Task::Fold | Task::Barrier => Ok(()),

@@ -48,11 +48,8 @@ pub(super) enum Task {
         sums: Sums,
         outcome: Option<OutcomeKey>,
     },
-    /// A claim, in place of those that have ended.
-    Claim {
-        claim: ClaimRow,
-        ended: Vec<ClaimKey>,
-    },
+    /// A claim, in place of one of its key that has ended.
+    Claim(ClaimRow),
     /// Documents that are written together.
     Documents(Vec<DocumentRow>),
     /// Claims that have ended. Outcomes that have are in a row.

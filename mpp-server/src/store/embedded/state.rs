@@ -326,14 +326,15 @@ impl State {
             let waits = !slot.durable;
             return (claim, waits.then(|| self.barrier()));
         }
-        let ended = self.end_claims(now, usize::MAX);
+        // What else has ended by this clock is for the sweep, which allows for
+        // clocks that differ.
         self.keep_claim(key.clone(), value, expires, false);
         let claim = ClaimRow {
             key,
             value,
             expires,
         };
-        let task = Task::Claim { claim, ended };
+        let task = Task::Claim(claim);
         (Claim::New, Some(self.queue.push_awaited(task)))
     }
 
@@ -385,13 +386,15 @@ impl State {
     }
 
     fn keep_claim(&mut self, key: ClaimKey, value: B256, expires: Timestamp, durable: bool) {
-        self.claims_by_end.insert((expires, key.clone()));
         let slot = ClaimSlot {
             value,
             expires,
             durable,
         };
-        self.claims.insert(key, slot);
+        if let Some(before) = self.claims.insert(key.clone(), slot) {
+            self.claims_by_end.remove(&(before.expires, key.clone()));
+        }
+        self.claims_by_end.insert((expires, key));
     }
 
     /// Looks for a document. What is in memory counts once the receiver says
@@ -441,7 +444,7 @@ impl State {
                     }
                     self.weigh(*id);
                 }
-                Task::Claim { claim, .. } => {
+                Task::Claim(claim) => {
                     if let Some(slot) = self.claims.get_mut(&claim.key) {
                         slot.durable = true;
                     }

@@ -201,10 +201,9 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Makes a claim, and removes those that have ended.
-    pub(super) fn claim(&self, claim: &ClaimRow, ended: &[ClaimKey]) -> Result<(), StoreFault> {
+    /// Makes a claim.
+    pub(super) fn claim(&self, claim: &ClaimRow) -> Result<(), StoreFault> {
         let mut claims = self.0.open_table(CLAIMS).map_err(fault)?;
-        remove(&mut claims, ended)?;
         let key = codec::encode_claim_key(&claim.key);
         let row = (&claim.value.0, claim.expires.as_millis());
         claims.insert(key.as_ref(), row).map_err(fault)?;
