@@ -40,9 +40,21 @@ fn judge(error: &RedisError) -> (Fate, bool) {
             // until that is mended.
             Some("OOM" | "MISCONF" | "NOREPLICAS") => (Fate::Refused, true),
             // Before version 7 the error of a script hides its cause.
-            _ => (Fate::Refused, error.detail().is_some_and(|text| text.contains("OOM command"))),
+            _ => judge_hidden(error.detail().unwrap_or_default()),
         },
     }
+}
+
+/// As [`judge`], by the text with which a script passes on what stopped it.
+///
+/// A replica refuses the first write, so nothing was written.
+fn judge_hidden(text: &str) -> (Fate, bool) {
+    let is_hidden = |codes: &[&str]| codes.iter().any(|code| text.contains(code));
+    if is_hidden(&["-READONLY "]) {
+        return (Fate::NotDone, true);
+    }
+    let may_pass = is_hidden(&["OOM command", "-MISCONF ", "-NOREPLICAS "]);
+    (Fate::Refused, may_pass)
 }
 
 #[cfg(test)]
@@ -55,5 +67,37 @@ mod tests {
         let trouble = Trouble::from(RedisError::from((kind, "no matching script")));
         assert_eq!(trouble.fate, Fate::NotDone);
         assert!(trouble.fault.is_transient());
+    }
+
+    /// How a server of version 6.2 answers when a script is stopped.
+    fn from_a_script(cause: &str) -> Trouble {
+        let answer = format!(
+            "-ERR Error running script (call to f_1): @user_script:27: @user_script: 27: {cause}\r\n"
+        );
+        let value = redis::parse_redis_value(answer.as_bytes()).unwrap();
+        Trouble::from(value.extract_error().unwrap_err())
+    }
+
+    #[test]
+    fn a_script_that_meets_a_replica_is_tried_elsewhere() {
+        let trouble = from_a_script("-READONLY You can't write against a read only replica.");
+        assert_eq!(trouble.fate, Fate::NotDone);
+        assert!(trouble.fault.is_transient());
+    }
+
+    #[test]
+    fn a_script_that_is_refused_for_now_says_so() {
+        for cause in [
+            "-OOM command not allowed when used memory > 'maxmemory'.",
+            "-MISCONF Redis is configured to save RDB snapshots, but is unable to persist.",
+            "-NOREPLICAS Not enough good replicas to write.",
+        ] {
+            let trouble = from_a_script(cause);
+            assert_eq!(trouble.fate, Fate::Refused);
+            assert!(trouble.fault.is_transient(), "{cause}");
+        }
+        let trouble = from_a_script("attempt to index a nil value");
+        assert_eq!(trouble.fate, Fate::Refused);
+        assert!(!trouble.fault.is_transient());
     }
 }
