@@ -10,7 +10,7 @@ use redis::{
     aio::MultiplexedConnection,
 };
 
-use super::config::RedisConfig;
+use super::{config::RedisConfig, keys::Keys, server};
 use crate::store::{
     StoreFault,
     shared::{Fate, Trouble, persist},
@@ -20,6 +20,8 @@ use crate::store::{
 pub(super) struct Link {
     server: redis::Client,
     patience: Duration,
+    /// The key that a server has which keeps this store.
+    form: String,
     current: Mutex<Current>,
     /// Held while connecting: one caller does it for all.
     connecting: tokio::sync::Mutex<()>,
@@ -38,6 +40,7 @@ impl Link {
         Self {
             server: config.server.clone(),
             patience: config.patience,
+            form: Keys::new(&config.prefix).form(),
             current: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
         }
@@ -88,10 +91,19 @@ impl Link {
     }
 
     /// The current connection, or a new one.
+    ///
+    /// # Cancel safety
+    /// Dropped, the next caller connects.
     pub(super) async fn connection(&self) -> Result<(MultiplexedConnection, u64), Trouble> {
         if let Some(current) = self.current() {
             return Ok(current);
         }
+        // Also the wait for others who could not connect is bounded.
+        let connecting = tokio::time::timeout(self.patience, self.connect());
+        connecting.await.map_err(|_| Trouble::unreachable())?
+    }
+
+    async fn connect(&self) -> Result<(MultiplexedConnection, u64), Trouble> {
         let _turn = self.connecting.lock().await;
         if let Some(current) = self.current() {
             return Ok(current);
@@ -102,7 +114,11 @@ impl Link {
         let connected = self
             .server
             .get_multiplexed_async_connection_with_config(&config);
-        let connection = connected.await.map_err(Trouble::connecting)?;
+        let mut connection = connected.await.map_err(Trouble::connecting)?;
+        let is_again = self.lock().number > 0;
+        if is_again {
+            server::look_again(&mut connection, &self.form).await?;
+        }
         let mut current = self.lock();
         current.number = current.number.wrapping_add(1);
         current.connection = Some(connection.clone());
@@ -157,5 +173,28 @@ impl Scripts {
             scan: Script::new(include_str!("scripts/scan.lua")),
             ledger: Script::new(include_str!("scripts/ledger.lua")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::ConnectionString;
+
+    // A host that has vanished answers nobody: all are told so, and not one after the other.
+    #[tokio::test]
+    async fn many_who_wait_for_a_connection_wait_together() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("redis://{}", silent.local_addr().unwrap());
+        let patience = Duration::from_millis(200);
+        let config = RedisConfig::new(&ConnectionString::new(address)).unwrap();
+        let link = Link::new(&config.patience(patience));
+        let mut commands = redis::pipe();
+        commands.cmd("GET").arg("x");
+        let ask = || link.ask::<redis::Value>(&commands);
+        let all = futures_util::future::join_all((0..20).map(|_| ask()));
+        let told = tokio::time::timeout(patience * 5, all).await;
+        let told = told.expect("the last has waited for all before it");
+        assert!(told.iter().all(|answer| answer.is_err()));
     }
 }

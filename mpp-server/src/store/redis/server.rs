@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use super::{config::RedisConfig, keys::Keys, link::Link};
 use crate::store::{
     Durability, StoreFault,
-    shared::{ConnectError, Trouble},
+    shared::{ConnectError, Fate, Trouble},
 };
 
 const BACKEND: &str = "Redis";
@@ -137,6 +137,26 @@ async fn check_form(
         Ok(found) if found > FORM => Err(ConnectError::NewerForm { found, known: FORM }),
         _ => Err(ConnectError::ForeignKeys),
     }
+}
+
+/// Looks whether a server that was connected again still keeps the store. It
+/// may be another one, or have lost its data: then what was used would count as
+/// unused, and payers would be told that their channels do not exist.
+pub(super) async fn look_again(
+    connection: &mut MultiplexedConnection,
+    form: &str,
+) -> Result<(), Trouble> {
+    let mut get = redis::cmd("GET");
+    let found: Option<String> = get
+        .arg(form)
+        .query_async(connection)
+        .await
+        .map_err(Trouble::connecting)?;
+    if found.is_some_and(|found| found.parse() == Ok(FORM)) {
+        return Ok(());
+    }
+    let lost = "Redis does not have the channel store any more";
+    Err(Trouble::new(Fate::Refused, StoreFault::lasting(lost, None)))
 }
 
 fn failed(error: redis::RedisError) -> ConnectError {

@@ -34,6 +34,11 @@ impl Trouble {
         Self::new(Fate::Unknown, fault)
     }
 
+    /// No connection could be had in time, so that nothing was sent.
+    pub(in crate::store) fn unreachable() -> Self {
+        Self::timeout().before_sending()
+    }
+
     /// A connection ended without a word.
     pub(in crate::store) fn closed() -> Self {
         let fault = StoreFault::transient("the connection to the store's server broke", None);

@@ -244,3 +244,17 @@ async fn a_full_server_refuses_commits_whole() {
         .unwrap();
     assert_eq!(done, Commit::Done(Version(2)));
 }
+
+// What it kept is gone, or it is another server: nothing is sold until somebody has looked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_empty_is_noticed() {
+    let Some(mut private) = Private::start("--appendonly no").await else {
+        return;
+    };
+    let store = private.server().create().await;
+    let record = sample::record(1);
+    store.commit(sample::first(record.clone())).await.unwrap();
+    private.crash().await;
+    let fault = store.load(record.id).await.unwrap_err();
+    assert!(!fault.is_transient(), "{fault:?}");
+}
