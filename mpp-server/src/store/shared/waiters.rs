@@ -24,7 +24,7 @@ impl Waiters {
             .or_insert_with(|| watch::Sender::new(Version(0)));
         Waiter {
             id,
-            version: sender.subscribe(),
+            version: Some(sender.subscribe()),
             all: self.clone(),
         }
     }
@@ -69,7 +69,8 @@ impl Waiters {
 #[derive(Debug)]
 pub(in crate::store) struct Waiter {
     id: ChannelId,
-    version: watch::Receiver<Version>,
+    /// Taken out when it ends.
+    version: Option<watch::Receiver<Version>>,
     all: Waiters,
 }
 
@@ -79,10 +80,11 @@ impl Waiter {
     /// # Cancel safety
     /// Reads only.
     pub(in crate::store) async fn newer_than(&mut self, since: Version) -> Result<(), StoreFault> {
+        let gone = || StoreFault::lasting("the channel store is gone", None);
+        let version = self.version.as_mut().ok_or_else(gone)?;
         loop {
-            let changed = self.version.changed().await;
-            changed.map_err(|_| StoreFault::lasting("the channel store is gone", None))?;
-            if *self.version.borrow_and_update() > since {
+            version.changed().await.map_err(|_| gone())?;
+            if *version.borrow_and_update() > since {
                 return Ok(());
             }
         }
@@ -92,9 +94,11 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         let mut channels = self.all.lock();
+        // Under the lock: of two that end at once, the second has to count alone.
+        drop(self.version.take());
         let last = channels
             .get(&self.id)
-            .is_some_and(|sender| sender.receiver_count() <= 1);
+            .is_some_and(|sender| sender.receiver_count() == 0);
         if last {
             channels.remove(&self.id);
         }
