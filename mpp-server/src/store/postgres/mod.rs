@@ -20,7 +20,7 @@ use std::{fmt, sync::Arc};
 use alloy_primitives::B256;
 use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, SimpleQueryMessage};
 use tokio_util::sync::DropGuard;
 
 pub use self::config::PostgresConfig;
@@ -34,7 +34,8 @@ use super::{
     Durability, LedgerPage, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome, Version,
     Versioned, Which, Write, Written, codec,
     shared::{
-        ConnectError, Stamps, Trouble, Waiters, claim_name, keep_listening, keep_reading, persist,
+        ConnectError, Fate, Stamps, Trouble, Waiters, claim_name, keep_listening, keep_reading,
+        persist,
     },
 };
 use crate::tasks::Tasks;
@@ -198,13 +199,20 @@ impl Core {
         end.await.map_err(|_| Trouble::timeout())?
     }
 
+    /// All in one message, so that the server ends the transaction whatever
+    /// becomes of this process: all commits wait at the gate.
     async fn ledger_end_once(&self) -> Result<i64, Trouble> {
-        let mut connection = self.link.connection().await?;
-        let transaction = connection.transaction().await?;
-        transaction.batch_execute(&self.sql.ledger_gate).await?;
-        let end = transaction.query_one(&self.sql.ledger_end, &[]).await?;
-        transaction.commit().await?;
-        Ok(end.try_get(0)?)
+        let connection = self.link.connection().await?;
+        let answers = connection.simple_query(&self.sql.ledger_end).await?;
+        let end = answers.iter().rev().find_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        let end = end.and_then(|end| end.parse().ok());
+        end.ok_or_else(|| {
+            let fault = StoreFault::lasting("PostgreSQL does not say where the ledger ends", None);
+            Trouble::new(Fate::Refused, fault)
+        })
     }
 }
 

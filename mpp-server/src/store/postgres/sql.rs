@@ -21,7 +21,6 @@ pub(super) struct Sql {
     pub(super) ledger_of_all: String,
     pub(super) ledger_of_one: String,
     /// Waits until no commit is under way.
-    pub(super) ledger_gate: String,
     pub(super) ledger_end: String,
     pub(super) document: String,
     pub(super) document_stamp: String,
@@ -72,8 +71,10 @@ impl Sql {
                 "SELECT number, entry FROM {schema}.ledger
                  WHERE channel = $1 AND number > $2 ORDER BY number LIMIT $3"
             ),
-            ledger_gate: format!("SELECT pg_advisory_xact_lock({gate})"),
-            ledger_end: format!("SELECT coalesce(max(number), 0) FROM {schema}.ledger"),
+            ledger_end: format!(
+                "SELECT pg_advisory_xact_lock({gate}); \
+                 SELECT coalesce(max(number), 0) FROM {schema}.ledger"
+            ),
             document: format!(
                 "SELECT version, value FROM {schema}.documents WHERE kind = $1 AND id = $2"
             ),

@@ -13,19 +13,51 @@ async fn a_commit_whose_answer_is_lost_happens_once() {
     let Some(server) = server().await else { return };
     let test = async {
         let proxy = Proxy::start(server.socket()).await;
-        let direct = server.fresh().await;
-        let mut config = PostgresConfig::clone(&direct).connections(1);
-        let (real, through) = (server.socket().to_string(), proxy.address().to_string());
-        let address = server.address(&config.schema).replace(&real, &through);
-        assert!(
-            address.contains(&through),
-            "the address names host and port"
-        );
-        config.server = PostgresConfig::new(&ConnectionString::new(address))
-            .unwrap()
-            .server;
-        let store = PostgresStore::connect(&config).await.unwrap();
+        let config = server.fresh().await;
+        let store = through(&server, &proxy, &config).await;
         lost_answers_are_found_out(&store, &proxy).await;
+    };
+    server.clone().clean(test).await;
+}
+
+/// A store of the same tables, through a proxy.
+async fn through(server: &Server, proxy: &Proxy, config: &PostgresConfig) -> PostgresStore {
+    let (real, through) = (server.socket().to_string(), proxy.address().to_string());
+    let address = server.address(&config.schema).replace(&real, &through);
+    assert!(
+        address.contains(&through),
+        "the address names host and port"
+    );
+    let mut config = PostgresConfig::clone(config).connections(1);
+    config.server = PostgresConfig::new(&ConnectionString::new(address))
+        .unwrap()
+        .server;
+    PostgresStore::connect(&config).await.unwrap()
+}
+
+// Whoever reads the whole ledger may lose its power at any moment; the server does not notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_that_is_gone_holds_nobody_up() {
+    let Some(server) = server().await else { return };
+    let test = async {
+        let config = server.fresh().await;
+        let store = PostgresStore::connect(&config).await.unwrap();
+        let record = sample::record(1);
+        store.commit(sample::first(record.clone())).await.unwrap();
+        for answers in 0..8 {
+            let proxy = Proxy::start(server.socket()).await;
+            let reader = through(&server, &proxy, &config).await;
+            proxy.freeze_after(answers);
+            let reading = reader.ledger(sample::whole_ledger(None));
+            drop(tokio::time::timeout(Duration::from_millis(100), reading).await);
+            let found = store.load(record.id).await.unwrap().unwrap();
+            let charge = sample::charge(found.version, &found.record);
+            let done = tokio::time::timeout(Duration::from_secs(2), store.commit(charge)).await;
+            assert!(
+                matches!(done, Ok(Ok(Commit::Done(_)))),
+                "held up after {answers} answers: {done:?}"
+            );
+        }
     };
     server.clone().clean(test).await;
 }

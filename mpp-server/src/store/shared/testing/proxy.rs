@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -26,6 +26,20 @@ pub(in crate::store) struct Proxy {
 struct State {
     lose: AtomicBool,
     lost: AtomicU64,
+    /// So many answers still come through, and then nothing moves any more.
+    until_frozen: Mutex<Option<u64>>,
+}
+
+impl State {
+    fn is_frozen(&self) -> bool {
+        *self.until_frozen.lock().unwrap() == Some(0)
+    }
+
+    fn has_answered(&self) {
+        if let Some(left) = self.until_frozen.lock().unwrap().as_mut() {
+            *left = left.saturating_sub(1);
+        }
+    }
 }
 
 impl Proxy {
@@ -61,6 +75,12 @@ impl Proxy {
         self.state.lose.store(true, Ordering::SeqCst);
     }
 
+    /// After so many more answers the client is as good as gone, and no
+    /// connection ends.
+    pub(in crate::store) fn freeze_after(&self, answers: u64) {
+        *self.state.until_frozen.lock().unwrap() = Some(answers);
+    }
+
     /// How many answers were lost.
     pub(in crate::store) fn lost(&self) -> u64 {
         self.state.lost.load(Ordering::SeqCst)
@@ -71,6 +91,9 @@ async fn pass(mut client: TcpStream, server: SocketAddr, state: &State) -> std::
     let mut server = TcpStream::connect(server).await?;
     let (mut asks, mut answers) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     loop {
+        if state.is_frozen() {
+            std::future::pending::<()>().await;
+        }
         tokio::select! {
             read = client.read(&mut asks) => match read? {
                 0 => return Ok(()),
@@ -82,7 +105,10 @@ async fn pass(mut client: TcpStream, server: SocketAddr, state: &State) -> std::
                     state.lost.fetch_add(1, Ordering::SeqCst);
                     return Ok(());
                 }
-                read => client.write_all(&answers[..read]).await?,
+                read => {
+                    client.write_all(&answers[..read]).await?;
+                    state.has_answered();
+                }
             },
         }
     }
