@@ -26,7 +26,7 @@ use super::{
 use crate::{
     broadcast::{Fate, Sighting, look_up},
     error::{Failure, Fault, Rejection},
-    gate::Redeemed,
+    gate::{Purpose, Redeemed},
     store::ChannelStore,
 };
 
@@ -182,14 +182,16 @@ impl<S: ChannelStore> Request<'_, S> {
                 min_delta,
                 hold: self.hold(asked),
             },
-            // A repeated open that later vouchers have overtaken. Its
-            // transaction is public by now: only the voucher shows that the
-            // payer is asking.
+            // A repeated open that later vouchers have overtaken finds its
+            // channel. It buys nothing: its transaction is public by now, and
+            // so is its voucher once that was settled, so neither shows that
+            // the payer is asking.
             Err(Rejection::DeltaTooSmall { accepted, .. })
-                if signed.voucher.cumulative < accepted =>
+                if self.visit.purpose == Purpose::Management
+                    && signed.voucher.cumulative < accepted =>
             {
                 context.verify(&record, signed, self.visit.peer).await?;
-                self.hold_balance(asked)
+                Command::Keep
             }
             Err(rejection) => return self.replay(&record, signed, rejection).await,
         };

@@ -12,8 +12,8 @@ use crate::{
     gate::Purpose,
     session::record::{LedgerKind, Phase},
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, ledger, managed, paying, problem, refused, route,
-        served, sign,
+        BOTH, DEPOSIT, PRICE, World, amount, ledger, managed, paying, problem, refused,
+        route, served, sign, voucher_payload,
     },
 };
 
@@ -139,11 +139,40 @@ async fn a_mined_open_with_a_forged_voucher_spends_nothing() {
         for units in [0, PRICE, 5 * PRICE] {
             let mut forged = sign(&world.stranger, &opening.terms, units);
             forged.voucher.channel_id = id;
-            let decision = world.buy(&route, &opening.payload(&forged)).await;
-            let problem = problem(decision, ProblemKind::SignerMismatch);
+            let forged = opening.payload(&forged);
+            let managed = world.manage(&route, &forged).await;
+            problem(managed, ProblemKind::SignerMismatch);
+            // A lower one buys nothing, whoever has signed it.
+            let kind = match units < 5 * PRICE {
+                true => ProblemKind::DeltaTooSmall,
+                false => ProblemKind::SignerMismatch,
+            };
+            let problem = problem(world.buy(&route, &forged).await, kind);
             assert_eq!(problem.channel_id, Some(id.to_string()));
         }
         assert_eq!(world.record(id).await.spent, Amount::ZERO);
+    }
+}
+
+// A settlement makes its voucher public, as mining makes the open transaction: both together must
+// not let a stranger spend what the payer's later vouchers have made.
+#[tokio::test(start_paused = true)]
+async fn a_mined_open_with_a_settled_voucher_spends_nothing() {
+    for protocol in BOTH {
+        let world = World::new();
+        let route = world.route(protocol);
+        let opening = world.opening(protocol).await;
+        let terms = opening.terms;
+        let public = world.voucher(&terms, PRICE);
+        served(world.buy(&route, &opening.payload(&public)).await).await;
+        world.settle(&terms, &public).await;
+        world.server.refresh(terms.id()).await.unwrap();
+        let ahead = voucher_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+        managed(world.manage(&route, &ahead).await);
+        let decision = world.buy(&route, &opening.payload(&public)).await;
+        let problem = problem(decision, ProblemKind::DeltaTooSmall);
+        assert_eq!(problem.accepted_cumulative, Some(amount(3 * PRICE)));
+        assert_eq!(world.record(terms.id()).await.spent, amount(PRICE));
     }
 }
 
