@@ -262,8 +262,9 @@ impl<'a> Draft<'a> {
             });
         }
         check_amount(record, cumulative, Amount::ZERO)?;
-        // Less than was paid out: not its newest voucher.
-        if cumulative < record.settled {
+        // Not its newest voucher: that one also pays for this request. And what
+        // was paid out is public, so anybody may show the voucher for it.
+        if cumulative <= record.settled {
             return Err(Rejection::Quarantined { channel_id });
         }
         self.next.phase = Phase::Open;
