@@ -423,6 +423,11 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
 
     /// How long a retry of an idempotent request finds its outcome. Default:
     /// 24 hours. An hour after that it is removed from the store.
+    ///
+    /// Of each channel the newest
+    /// [`OUTCOMES_PER_CHANNEL`](crate::store::OUTCOMES_PER_CHANNEL) are kept. A
+    /// retry that comes later is not said to be the first: its client can not
+    /// know whether it was charged.
     pub fn keep_outcomes(mut self, time: Duration) -> Self {
         self.keep_outcomes = time;
         self

@@ -36,6 +36,8 @@ pub(crate) struct Wallet {
     pub(crate) signer: LocalSigner,
     chain: Devnet,
     salt: AtomicU8,
+    /// What its channels hold, in base units.
+    pub(crate) deposit: Amount,
 }
 
 impl Wallet {
@@ -44,6 +46,7 @@ impl Wallet {
             signer,
             chain,
             salt: AtomicU8::new(1),
+            deposit: Amount::new(DEPOSIT),
         }
     }
 
@@ -61,7 +64,7 @@ impl Wallet {
             payee: request.recipient,
             token: request.currency,
             operator: Address::ZERO,
-            deposit: Amount::new(DEPOSIT),
+            deposit: self.deposit,
             salt: B256::repeat_byte(self.salt.fetch_add(1, Ordering::SeqCst)),
             authorized_signer: Address::ZERO,
         };

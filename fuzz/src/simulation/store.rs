@@ -136,6 +136,10 @@ impl ChannelStore for Store {
         self.life.live(self.truth.outcome(key, now)).await
     }
 
+    async fn oldest_outcome(&self, id: ChannelId) -> Result<Option<StoredOutcome>, StoreFault> {
+        self.life.live(self.truth.oldest_outcome(id)).await
+    }
+
     async fn changed(&self, id: ChannelId, since: Version) -> Result<(), StoreFault> {
         self.truth.changed(id, since).await
     }

@@ -325,11 +325,6 @@ where
                 Decision::Replay(outcome) => Ok(render::replayed(*outcome)),
                 Decision::Respond(receipt) => Ok(render::managed(&receipt)),
                 Decision::Recognize(payer) => Ok(render::recognized(&payer)),
-                Decision::Refuse(refusal)
-                    if presented.is_content() && presented.repeatable.is_some() =>
-                {
-                    Ok(render::refusal_of_repeatable(&refusal))
-                }
                 Decision::Refuse(refusal) => Ok(render::refusal(&refusal)),
             }
         })

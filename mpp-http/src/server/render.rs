@@ -3,7 +3,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use mpp_core::{
     header::{names, receipt, session::encode_snapshot},
-    problem::ProblemKind,
     receipt::Receipt,
 };
 use mpp_server::{
@@ -42,6 +41,10 @@ pub(super) fn refusal<B>(refusal: &Refusal) -> Response<PaymentBody<B>> {
     ) {
         headers.insert(header::RETRY_AFTER, SOON);
     }
+    // Whoever lost an answer may pay anew.
+    if refusal.never_charged {
+        headers.insert(HeaderName::from_static(names::IDEMPOTENT_REPLAYED), FALSE);
+    }
     response
 }
 
@@ -50,25 +53,6 @@ pub(super) fn refusal<B>(refusal: &Refusal) -> Response<PaymentBody<B>> {
 pub(super) fn after_handler<B>(mut refusal: Response<B>) -> Response<B> {
     refusal.headers_mut().remove(header::RETRY_AFTER);
     refusal
-}
-
-/// As [`refusal`], for a request with a key.
-///
-/// These are given after a look for an earlier request with that key, and
-/// there was none: whoever lost an answer learns that it was not charged.
-pub(super) fn refusal_of_repeatable<B>(refused: &Refusal) -> Response<PaymentBody<B>> {
-    let mut response = refusal(refused);
-    let looked = matches!(
-        refused.problem.kind,
-        ProblemKind::InsufficientBalance
-            | ProblemKind::DeltaTooSmall
-            | ProblemKind::AmountExceedsDeposit
-    );
-    if looked {
-        let name = HeaderName::from_static(names::IDEMPOTENT_REPLAYED);
-        response.headers_mut().insert(name, FALSE);
-    }
-    response
 }
 
 /// `204` with a receipt: a management request was carried out.

@@ -72,11 +72,6 @@ impl Presented {
     pub(super) fn peer_ip(&self) -> Option<std::net::IpAddr> {
         self.peer.map(|address| address.ip())
     }
-
-    /// Whether it asks for content.
-    pub(super) fn is_content(&self) -> bool {
-        self.purpose == Purpose::Content
-    }
 }
 
 /// PROTOCOL 5.5: `HEAD`, and a `POST` without body and query string, only

@@ -8,10 +8,7 @@ use mpp_server::{
     gate::{Attempt, Decision, Refusal, RequestBody},
 };
 
-use super::{
-    Call, Sale, Success,
-    render::{self, Looked},
-};
+use super::{Call, Sale, Success, render};
 use crate::{
     Capability,
     error::{RpcError, VERIFICATION_FAILED},
@@ -52,7 +49,6 @@ struct Asked {
     operation: Operation,
     /// The challenge that its credential answers.
     challenge_id: Option<ChallengeId>,
-    looked: Looked,
 }
 
 /// What becomes of a call.
@@ -230,10 +226,6 @@ impl Catalog {
         let asked = Asked {
             operation: call.operation.clone(),
             challenge_id: paid,
-            looked: match repeatable {
-                Some(_) => Looked::ForKey,
-                None => Looked::ForNothing,
-            },
         };
         let decision = self.server.decide(route, attempt).await;
         self.admission(route, asked, decision)
@@ -243,7 +235,6 @@ impl Catalog {
         let Asked {
             operation,
             challenge_id: paid,
-            looked,
         } = asked;
         match decision {
             Decision::Grant(grant) => Admission::Granted(Box::new(Sale::new(
@@ -264,11 +255,11 @@ impl Catalog {
                 let receipt = render::receipt(&payer.receipt, paid.as_ref());
                 Admission::Answered(render::recognized(&operation, receipt, &payer))
             }
-            Decision::Refuse(refusal) => Admission::Refused(self.refused(route, refusal, looked)),
+            Decision::Refuse(refusal) => Admission::Refused(self.refused(route, refusal)),
         }
     }
 
-    fn refused(&self, route: &Route, mut refusal: Refusal, looked: Looked) -> RpcError {
+    fn refused(&self, route: &Route, mut refusal: Refusal) -> RpcError {
         let code = refusal.problem.kind.mcp_code();
         // Every failed verification comes with a challenge
         // (draft-payment-transport-mcp-00, Payment Verification Failure).
@@ -279,11 +270,11 @@ impl Catalog {
                 .refusal(route, &required, RequestBody::Unread)
                 .challenges;
         }
-        render::refusal(&refusal, looked)
+        render::refusal(&refusal)
     }
 
     pub(super) fn refuse(&self, route: &Route, failure: &Failure) -> RpcError {
         let refusal = self.server.refusal(route, failure, RequestBody::Unread);
-        self.refused(route, refusal, Looked::ForNothing)
+        self.refused(route, refusal)
     }
 }

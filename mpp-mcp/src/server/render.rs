@@ -20,19 +20,12 @@ const RETRY_AFTER: &str = "retryAfter";
 /// Seconds after which a call that could not be served may come again.
 const SOON: u32 = 1;
 
-/// Whether a call had a key by which an earlier one was looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Looked {
-    ForKey,
-    ForNothing,
-}
-
 /// The error that a refusal becomes: its code from the problem, challenges as
 /// objects, and for a failed verification the reason.
 ///
-/// `looked`: whether an earlier call under the same key was looked for. There
-/// was none then, and whoever lost its answer learns that it was not charged.
-pub(super) fn refusal(refusal: &Refusal, looked: Looked) -> RpcError {
+/// Whoever lost the answer to an earlier call under the same key learns that it
+/// was not charged, if that is certain.
+pub(super) fn refusal(refusal: &Refusal) -> RpcError {
     let problem = &refusal.problem;
     let code = problem.kind.mcp_code();
     let mut data = Members::new();
@@ -54,11 +47,7 @@ pub(super) fn refusal(refusal: &Refusal, looked: Looked) -> RpcError {
     {
         data.insert(RETRY_AFTER.into(), json!(SOON));
     }
-    if looked == Looked::ForKey
-        && let ProblemKind::InsufficientBalance
-        | ProblemKind::DeltaTooSmall
-        | ProblemKind::AmountExceedsDeposit = problem.kind
-    {
+    if refusal.never_charged {
         data.insert(meta::REPLAYED.into(), json!(false));
     }
     let written = serde_json::to_value(problem).unwrap_or_default();

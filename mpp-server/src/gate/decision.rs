@@ -9,7 +9,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::{
     bootstrap::Recognized,
     charge::ChargeGuard,
-    error::Failure,
+    error::{Failure, Rejection},
     session::tab::Tab,
     store::{StoredOutcome, StoredResponse},
     tasks::Service,
@@ -38,6 +38,9 @@ pub enum Redeemed {
     Serve(Grant),
     /// Content was served before, to an equal request.
     Served(Box<Replay>),
+    /// Content is not served for this, and it is certain that it was not before
+    /// either, to a request with the same key.
+    NeverServed(Rejection),
     /// There is nothing to serve.
     Managed(Receipt),
     /// The payer is known now.
@@ -305,4 +308,7 @@ pub struct Refusal {
     pub problem: Problem,
     /// Fresh challenges, one per offer.
     pub challenges: Vec<IssuedChallenge>,
+    /// Whether it is certain that no request with the same key was charged
+    /// before: whoever lost an answer may pay anew.
+    pub never_charged: bool,
 }

@@ -82,7 +82,8 @@ impl Gate {
             Ok((offer, mut credential)) => {
                 let fresh = credential.take_fresh();
                 let redeemed = offer.redeem(credential, visit).await;
-                if let (Some(fresh), Ok(_)) = (fresh, &redeemed) {
+                let paid = !matches!(redeemed, Err(_) | Ok(Redeemed::NeverServed(_)));
+                if let Some(fresh) = fresh.filter(|_| paid) {
                     fresh.remember(self, route);
                 }
                 redeemed
@@ -94,6 +95,12 @@ impl Gate {
             Ok(Redeemed::Served(outcome)) => Decision::Replay(outcome),
             Ok(Redeemed::Managed(receipt)) => Decision::Respond(receipt),
             Ok(Redeemed::Recognized(payer)) => Decision::Recognize(payer),
+            Ok(Redeemed::NeverServed(rejection)) => {
+                let choice = choice(route, accept.as_ref(), purpose);
+                let mut refusal = self.refuse(route, &rejection, choice, asked.body);
+                refusal.never_charged = true;
+                Decision::Refuse(refusal)
+            }
             Err(failure) => {
                 let choice = choice(route, accept.as_ref(), purpose);
                 Decision::Refuse(self.refusal(route, &failure, choice, asked.body))
@@ -111,18 +118,17 @@ impl Gate {
     ) -> Refusal {
         match failure {
             Failure::Rejected(rejection) => self.refuse(route, rejection, offers, body),
-            Failure::Fault(fault @ Fault::ShuttingDown) => Refusal {
-                problem: Problem::from(fault),
-                challenges: Vec::new(),
-            },
             Failure::Fault(fault) => {
-                tracing::error!(
-                    error = fault as &dyn std::error::Error,
-                    "a payment could not be processed"
-                );
+                if !matches!(fault, Fault::ShuttingDown) {
+                    tracing::error!(
+                        error = fault as &dyn std::error::Error,
+                        "a payment could not be processed"
+                    );
+                }
                 Refusal {
                     problem: Problem::from(fault),
                     challenges: Vec::new(),
+                    never_charged: false,
                 }
             }
         }
@@ -161,6 +167,7 @@ impl Gate {
         Refusal {
             problem,
             challenges,
+            never_charged: false,
         }
     }
 

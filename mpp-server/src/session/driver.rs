@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mpp_core::Amount;
 use mpp_tempo::channel::ChannelId;
 
 use super::{
@@ -13,7 +14,9 @@ use crate::{
     clock::SharedClock,
     error::{Failure, Rejection},
     settle::sight::Sight,
-    store::{ChannelStore, Commit, StoreFault, StoredOutcome, Version, Write},
+    store::{
+        ChannelStore, Commit, OUTCOMES_PER_CHANNEL, StoreFault, StoredOutcome, Version, Write,
+    },
 };
 
 /// Something the store has acknowledged. Only the driver and the charge desk
@@ -235,6 +238,39 @@ impl<S: ChannelStore> Driver<S> {
             }
             found => Ok(found.map(Durable)),
         }
+    }
+
+    /// Whether the outcome of an idempotent request that brought a voucher of
+    /// this amount may have made room for newer ones, within the time for which
+    /// it was to be kept. Asked after [`outcome`](Self::outcome) has found none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub(crate) async fn may_have_forgotten(
+        &self,
+        id: ChannelId,
+        voucher: Amount,
+    ) -> Result<bool, Failure> {
+        let (record, _) = self.load(id).await?;
+        if record.newest_outcome <= OUTCOMES_PER_CHANNEL {
+            return Ok(false);
+        }
+        // With none left, all have ended.
+        let Some(oldest) = self.store.oldest_outcome(id).await? else {
+            return Ok(false);
+        };
+        // Loaded again: its numbers have to be as new as the oldest outcome.
+        let (record, _) = self.load(id).await?;
+        let made_room = record.newest_outcome.saturating_sub(OUTCOMES_PER_CHANNEL);
+        let next = made_room.saturating_add(1);
+        // Where one has ended, those before it have.
+        let ended = oldest.number > next || oldest.expires <= self.clock.now();
+        // A request is charged under its voucher or a higher one, never under
+        // a lower one.
+        Ok(!ended && oldest.receipt.accepted_cumulative >= voucher)
     }
 
     /// One attempt; `None`: somebody else wrote first.

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use mpp_core::{EncodedJson, IntentName, MethodName};
 use mpp_tempo::{
     channel::{ChannelDescriptor, ChannelId, SessionProtocol},
-    voucher::SignedVoucher,
+    voucher::{SignedVoucher, Voucher},
     wire::{PayloadError, SessionPayload},
 };
 
 use super::{
     Engine, SessionContext, SessionTerms,
-    command::NewHold,
+    command::{Command, NewHold},
     driver::{Applied, Ran},
     receipt::managed,
     record::{ChannelRecord, Idempotency},
@@ -179,7 +179,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let mut live = record.holds.iter().filter(|hold| hold.is_live(now));
         let in_progress = live.any(|hold| hold.idempotency == Some(asked));
         if matches!(found, Ok(None)) && !in_progress {
-            return Err(rejection.into());
+            return self.refuse(signed, rejection).await;
         }
         self.context.verify(record, signed, self.visit.peer).await?;
         match found? {
@@ -191,8 +191,51 @@ impl<S: ChannelStore> Request<'_, S> {
         }
     }
 
+    /// Runs the command that a voucher leads to, unless the request was served
+    /// before.
+    pub(super) async fn carry_out(
+        &self,
+        signed: &SignedVoucher,
+        command: Command,
+    ) -> Result<Redeemed, Failure> {
+        let channel_id = signed.voucher.channel_id;
+        let asked = self.asked(channel_id);
+        let ran = self.context.run_once(channel_id, command, asked).await;
+        match ran.and_then(|ran| self.answer(ran)) {
+            Err(Failure::Rejected(rejection)) => self.refuse(signed, rejection).await,
+            answered => answered,
+        }
+    }
+
+    /// Refuses a request, after a look for an earlier one with its key that has
+    /// found none: what asks for a higher payment says so, if it is certain.
+    async fn refuse(
+        &self,
+        signed: &SignedVoucher,
+        rejection: Rejection,
+    ) -> Result<Redeemed, Failure> {
+        let wants_more = matches!(
+            rejection,
+            Rejection::InsufficientBalance(_)
+                | Rejection::DeltaTooSmall { .. }
+                | Rejection::AmountExceedsDeposit { .. }
+        );
+        let Voucher {
+            channel_id,
+            cumulative,
+        } = signed.voucher;
+        let driver = &self.context.driver;
+        if wants_more
+            && self.asked(channel_id).is_some()
+            && !driver.may_have_forgotten(channel_id, cumulative).await?
+        {
+            return Ok(Redeemed::NeverServed(rejection));
+        }
+        Err(rejection.into())
+    }
+
     /// The answer once everything is durable.
-    pub(super) fn answer(&self, ran: Ran) -> Result<Redeemed, Failure> {
+    fn answer(&self, ran: Ran) -> Result<Redeemed, Failure> {
         let applied = match ran {
             Ran::Now(applied) => applied,
             Ran::Before(outcome) => {

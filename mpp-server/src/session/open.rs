@@ -195,8 +195,7 @@ impl<S: ChannelStore> Request<'_, S> {
             }
             Err(rejection) => return self.replay(&record, signed, rejection).await,
         };
-        let ran = context.run_once(channel_id, command, asked).await?;
-        self.answer(ran)
+        self.carry_out(signed, command).await
     }
 }
 

@@ -51,8 +51,7 @@ impl<S: ChannelStore> Request<'_, S> {
                 }
             }
         };
-        let ran = self.context.run_once(channel_id, command, asked).await?;
-        self.answer(ran)
+        self.carry_out(&signed, command).await
     }
 
     /// What to hold for a content request whose voucher may bring an adopted

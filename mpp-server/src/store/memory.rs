@@ -33,8 +33,29 @@ struct Content {
     channels: BTreeMap<ChannelId, Entry>,
     ledger: Vec<LedgerEntry>,
     outcomes: HashMap<OutcomeKey, StoredOutcome>,
+    /// Keys of the outcomes by channel and number.
+    numbered: BTreeMap<(ChannelId, u64), OutcomeKey>,
     claims: HashMap<ClaimKey, (B256, Timestamp)>,
     documents: BTreeMap<DocumentKey, Document>,
+}
+
+impl Content {
+    /// Keeps an outcome in the place of the oldest of its channel.
+    fn keep(&mut self, outcome: StoredOutcome) {
+        let (id, number) = (outcome.channel_id, outcome.number);
+        let key = outcome.key;
+        if let Some(before) = self.outcomes.insert(key, outcome) {
+            self.numbered.remove(&(before.channel_id, before.number));
+        }
+        self.numbered.insert((id, number), key);
+        let oldest = number.saturating_sub(OUTCOMES_PER_CHANNEL);
+        let stale = self.numbered.range((id, 0)..=(id, oldest));
+        let stale: Vec<_> = stale.map(|(place, key)| (*place, *key)).collect();
+        for (place, key) in stale {
+            self.numbered.remove(&place);
+            self.outcomes.remove(&key);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -104,10 +125,7 @@ impl MemoryStore {
         };
         content.ledger.extend(write.entry);
         if let Some(outcome) = write.outcome {
-            let oldest = outcome.number.saturating_sub(OUTCOMES_PER_CHANNEL);
-            let stale = |kept: &StoredOutcome| kept.channel_id == id && kept.number <= oldest;
-            content.outcomes.retain(|_, kept| !stale(kept));
-            content.outcomes.insert(outcome.key, outcome);
+            content.keep(outcome);
         }
         Commit::Done(version)
     }
@@ -141,6 +159,15 @@ impl ChannelStore for MemoryStore {
         }
         content.claims.insert(key, (value, expires));
         Ok(Claim::New)
+    }
+
+    async fn oldest_outcome(&self, id: ChannelId) -> Result<Option<StoredOutcome>, StoreFault> {
+        let content = self.lock();
+        let mut numbered = content.numbered.range((id, 0)..=(id, u64::MAX));
+        let oldest = numbered
+            .next()
+            .and_then(|(_, key)| content.outcomes.get(key));
+        Ok(oldest.cloned())
     }
 
     async fn changed(&self, id: ChannelId, since: Version) -> Result<(), StoreFault> {
@@ -249,7 +276,16 @@ impl ChannelStore for MemoryStore {
             stays
         };
         content.claims.retain(|_, (_, end)| stays(*end));
-        content.outcomes.retain(|_, outcome| stays(outcome.expires));
+        let Content {
+            outcomes, numbered, ..
+        } = &mut *content;
+        outcomes.retain(|_, outcome| {
+            let stays = stays(outcome.expires);
+            if !stays {
+                numbered.remove(&(outcome.channel_id, outcome.number));
+            }
+            stays
+        });
         Ok(limit.saturating_sub(left))
     }
 

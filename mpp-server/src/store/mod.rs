@@ -92,6 +92,20 @@ pub trait ChannelStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<StoredOutcome>, StoreFault>> + Send;
 
+    /// Reads the outcome of a channel with the lowest number that is kept,
+    /// whether or not it has expired.
+    ///
+    /// What is missing before it was removed: because newer ones took its place,
+    /// or because it had ended. Found under no lock, it is the lowest at one
+    /// moment between call and answer.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    fn oldest_outcome(
+        &self,
+        id: ChannelId,
+    ) -> impl Future<Output = Result<Option<StoredOutcome>, StoreFault>> + Send;
+
     /// Waits until the channel's version is greater than `since`.
     ///
     /// A change that came before the call counts: no wake-up is lost. Without
@@ -216,7 +230,11 @@ pub struct Numbered {
 }
 
 /// How many outcomes are kept for one channel (SECURITY-CASES A16).
-pub const OUTCOMES_PER_CHANNEL: u64 = 32;
+///
+/// As many as the requests that are served at once
+/// ([`MAX_HOLDS`](crate::session::record::MAX_HOLDS)): when a connection ends
+/// and the answers to all of them are lost, each is found by its retry.
+pub const OUTCOMES_PER_CHANNEL: u64 = 256;
 
 /// Counts the commits of a record, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

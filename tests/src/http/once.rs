@@ -9,9 +9,9 @@ use axum::{
 };
 use futures_util::FutureExt as _;
 use http::{Method, StatusCode, header};
-use mpp_core::ProblemKind;
+use mpp_core::{Amount, ProblemKind};
 use mpp_http::server::{Paid, PaidSession};
-use mpp_server::session::record::ChannelRecord;
+use mpp_server::{session::record::ChannelRecord, store::OUTCOMES_PER_CHANNEL};
 use mpp_tempo::wire::SessionPayload;
 use tokio::sync::Notify;
 
@@ -108,6 +108,37 @@ async fn a_retry_is_answered_as_before_and_charged_once() {
     assert_eq!(visits.count(), 2);
 }
 
+// An outcome makes room for newer ones. From then on nobody can tell whether that request was
+// charged; of one that can not have been among them it is still certain.
+#[tokio::test]
+async fn what_is_forgotten_is_not_said_to_be_free() {
+    let visits = Visits::default();
+    let mut shop = Counter::selling(anything(&visits)).await;
+    let kept = u128::from(OUTCOMES_PER_CHANNEL);
+    shop.wallet.deposit = Amount::new((kept + 10) * PRICE);
+    shop.opened = shop.wallet.open(&shop.app, "/photo", 0).await;
+    let told = |answer: Answer| {
+        assert_eq!(answer.problem().kind, ProblemKind::DeltaTooSmall);
+        answer.list("idempotent-replayed".parse().unwrap())
+    };
+    for number in 1..=kept {
+        assert_eq!(shop.buy(&format!("k{number}"), number).await.status, 200);
+    }
+    assert!(replayed(&shop.buy("k1", 1).await));
+    assert_eq!(told(shop.buy("new", 1).await), "false");
+    for number in kept + 1..=kept + 3 {
+        assert_eq!(shop.buy(&format!("k{number}"), number).await.status, 200);
+    }
+    for number in 1..=3 {
+        assert_eq!(told(shop.buy(&format!("k{number}"), number).await), "");
+    }
+    assert!(replayed(&shop.buy("k4", 4).await));
+    // The oldest that is kept was charged under the voucher for 4.
+    assert_eq!(told(shop.buy("new", 4).await), "");
+    assert_eq!(told(shop.buy("new", 5).await), "false");
+    assert_eq!(shop.spent().await, (kept + 3) * PRICE);
+}
+
 // SECURITY-CASES A16: replay only with a valid credential.
 #[tokio::test]
 async fn nobody_reads_the_outcome_without_a_valid_voucher() {
@@ -120,7 +151,7 @@ async fn nobody_reads_the_outcome_without_a_valid_voucher() {
         cumulative_amount, ..
     } = &mut payload
     {
-        *cumulative_amount = mpp_core::Amount::new(PRICE);
+        *cumulative_amount = Amount::new(PRICE);
     }
     let forged = Ask::get("/photo")
         .header("idempotency-key", "k")
@@ -332,8 +363,8 @@ async fn a_close_ends_what_is_being_served() {
 #[tokio::test]
 async fn a_reservation_charges_what_was_used() {
     let handler = any(async |paid: Paid| {
-        let reserved = paid.reserve(mpp_core::Amount::new(3 * PRICE)).await?;
-        reserved.capture(mpp_core::Amount::new(1_234), 7)?;
+        let reserved = paid.reserve(Amount::new(3 * PRICE)).await?;
+        reserved.capture(Amount::new(1_234), 7)?;
         Ok::<_, mpp_http::server::Unaffordable>("used some")
     });
     let shop = Counter::selling(handler).await;
@@ -357,7 +388,7 @@ async fn a_reservation_charges_what_was_used() {
 #[tokio::test]
 async fn a_dropped_reservation_charges_nothing() {
     let handler = any(async |paid: Paid| {
-        drop(paid.reserve(mpp_core::Amount::new(2 * PRICE)).await?);
+        drop(paid.reserve(Amount::new(2 * PRICE)).await?);
         Ok::<_, mpp_http::server::Unaffordable>("on the house")
     });
     let shop = Counter::selling(handler).await;
@@ -370,7 +401,7 @@ async fn a_dropped_reservation_charges_nothing() {
 #[tokio::test]
 async fn more_than_was_reserved_is_never_charged() {
     let handler = any(async |paid: Paid| {
-        let reserved = paid.reserve(mpp_core::Amount::new(PRICE)).await?;
+        let reserved = paid.reserve(Amount::new(PRICE)).await?;
         reserved.capture_units(2)?;
         Ok::<_, mpp_http::server::Unaffordable>("too much")
     });

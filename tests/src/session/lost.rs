@@ -114,6 +114,24 @@ async fn lost_answers_of_concurrent_requests_are_charged_once_each() {
     assert_eq!(visits.count(), 25);
 }
 
+// As many at once as an HTTP/2 connection takes by default, whose answers are lost with it.
+#[tokio::test]
+async fn lost_answers_of_many_requests_at_once_are_charged_once_each() {
+    let (pair, visits) = (Pair::new().await, Visits::default());
+    let offer = pair.offer(BOTH[1]).suggested_deposit("1").build().unwrap();
+    let app = sell(&pair.server, "/photo", [offer], anything(&visits));
+    pair.socket.serve(losing_firsts(app));
+    let client = pair.client();
+    client.get(pair.url("/photo")).send().await.unwrap();
+    let requests = (0..100).map(|_| client.get(pair.url("/photo")).send());
+    for response in join_all(requests).await {
+        assert_eq!(response.unwrap().status(), 200);
+    }
+    let record = pair.record(pair.only_channel()).await;
+    assert_eq!(record.spent.base_units(), 101 * PRICE);
+    assert_eq!(visits.count(), 101);
+}
+
 #[tokio::test]
 async fn an_answer_that_is_lost_for_good_is_indeterminate_and_found_by_its_key() {
     let (pair, visits) = (Pair::new().await, Visits::default());

@@ -143,6 +143,10 @@ impl ChannelStore for Contended {
         self.inner.claim(key, value, expires, now).await
     }
 
+    async fn oldest_outcome(&self, id: ChannelId) -> Result<Option<StoredOutcome>, StoreFault> {
+        self.inner.oldest_outcome(id).await
+    }
+
     async fn changed(&self, id: ChannelId, since: Version) -> Result<(), StoreFault> {
         self.inner.changed(id, since).await
     }

@@ -30,6 +30,8 @@ pub async fn outcomes_are_found_until_they_expire(backend: &impl Backend) {
     assert_eq!(late, None, "an outcome outlived its end");
     let unknown = sample::outcome_key(&record, 2);
     assert_eq!(healthy(store.outcome(unknown, sample::at(0)).await), None);
+    let nowhere = other.oldest_outcome(sample::record(2).id).await;
+    assert_eq!(healthy(nowhere), None, "an outcome of no channel");
 }
 
 /// The newest outcomes of each channel are kept, and no more.
@@ -59,6 +61,12 @@ pub async fn the_newest_outcomes_are_kept(backend: &impl Backend) {
         let found = healthy(store.outcome(key, sample::at(0)).await);
         let kept = number > 5;
         assert_eq!(found.is_some(), kept, "outcome {number} of {total}");
+    }
+    for (of, number) in [(&record, 6), (&quiet, 1)] {
+        let oldest = healthy(store.oldest_outcome(of.id).await);
+        let found = oldest.map(|oldest| (oldest.key, oldest.number));
+        let expected = (sample::outcome_key(of, number), number);
+        assert_eq!(found, Some(expected), "the oldest outcome is another");
     }
     let key = sample::outcome_key(&quiet, 1);
     let other = healthy(store.outcome(key, sample::at(0)).await);

@@ -141,6 +141,10 @@ impl ChannelStore for Flawed {
         self.inner.outcome(key, now).await
     }
 
+    async fn oldest_outcome(&self, id: ChannelId) -> Result<Option<StoredOutcome>, StoreFault> {
+        self.inner.oldest_outcome(id).await
+    }
+
     async fn changed(&self, id: ChannelId, since: Version) -> Result<(), StoreFault> {
         // Waits for the next change only, whatever came before.
         let since = match (self.flaw, self.inner.load(id).await?) {

@@ -325,6 +325,20 @@ impl ChannelStore for EmbeddedStore {
         }
     }
 
+    async fn oldest_outcome(&self, id: ChannelId) -> Result<Option<StoredOutcome>, StoreFault> {
+        // Newer ones may take the place of the one that is read.
+        loop {
+            let oldest = self.0.shared.with(|state| state.oldest_outcome(id))?;
+            let Some(key) = oldest else {
+                return Ok(None);
+            };
+            let found = self.outcome(key, Timestamp::MIN).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+    }
+
     async fn changed(&self, id: ChannelId, since: Version) -> Result<(), StoreFault> {
         let Some(mut shown) = self.0.shared.with(|state| state.follow(id))? else {
             return Ok(());

@@ -255,6 +255,12 @@ impl State {
         self.at_risk = others.checked_add(at_risk).unwrap_or(Amount::MAX);
     }
 
+    /// The key of the oldest outcome of a channel.
+    pub(super) fn oldest_outcome(&self, id: ChannelId) -> Option<OutcomeKey> {
+        let oldest = self.channels.get(&id)?.outcomes.front();
+        oldest.map(|(_, key)| *key)
+    }
+
     /// Keeps an outcome. Says which ones it pushes out.
     fn keep_outcome(&mut self, outcome: StoredOutcome, version: Version) -> Vec<OutcomeKey> {
         let (key, channel_id) = (outcome.key, outcome.channel_id);

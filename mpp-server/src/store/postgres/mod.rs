@@ -251,6 +251,17 @@ impl ChannelStore for PostgresStore {
         Ok(Some(codec::decode_outcome(key, column(row, 0)?)?))
     }
 
+    async fn oldest_outcome(&self, id: ChannelId) -> Result<Option<StoredOutcome>, StoreFault> {
+        let core = &self.core;
+        let sql = &core.sql.oldest_outcome;
+        let rows = core.link.again(sql, &[&id.as_slice()]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        let key = OutcomeKey(hash(row, 0)?);
+        Ok(Some(codec::decode_outcome(key, column(row, 1)?)?))
+    }
+
     async fn changed(&self, id: ChannelId, since: Version) -> Result<(), StoreFault> {
         // Joined first, so that no change falls between reading and waiting.
         let mut waiter = self.core.waiters.join(id);

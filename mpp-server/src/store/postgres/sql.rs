@@ -14,6 +14,7 @@ pub(super) struct Sql {
     pub(super) stamps: String,
     pub(super) versions: String,
     pub(super) outcome: String,
+    pub(super) oldest_outcome: String,
     pub(super) claim: String,
     pub(super) claimed: String,
     pub(super) scan_all: String,
@@ -49,6 +50,10 @@ impl Sql {
             versions: format!("SELECT id, version FROM {schema}.channels WHERE id = ANY ($1)"),
             outcome: format!(
                 "SELECT outcome FROM {schema}.outcomes WHERE key = $1 AND expires > $2"
+            ),
+            oldest_outcome: format!(
+                "SELECT key, outcome FROM {schema}.outcomes
+                 WHERE channel = $1 ORDER BY number LIMIT 1"
             ),
             claim: format!(
                 "INSERT INTO {schema}.claims AS c (key, value, stamp, expires)

@@ -162,6 +162,7 @@ pub(super) struct Scripts {
     pub(super) documents: Script,
     pub(super) scan: Script,
     pub(super) ledger: Script,
+    pub(super) oldest: Script,
 }
 
 impl Scripts {
@@ -172,6 +173,7 @@ impl Scripts {
             documents: Script::new(include_str!("scripts/documents.lua")),
             scan: Script::new(include_str!("scripts/scan.lua")),
             ledger: Script::new(include_str!("scripts/ledger.lua")),
+            oldest: Script::new(include_str!("scripts/oldest.lua")),
         }
     }
 }

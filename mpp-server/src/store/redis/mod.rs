@@ -181,9 +181,7 @@ impl Core {
         let part: Vec<Vec<u8>> = self.link.again(&script).await?;
         let (channels, _) = part.as_chunks::<3>();
         let read = |[id, number, record]: &[Vec<u8>; 3]| {
-            let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
-            let id: ChannelId =
-                id.ok_or_else(|| StoreFault::lasting("a channel id in Redis is damaged", None))?;
+            let id: ChannelId = hash(id)?;
             Ok(Versioned {
                 version: version(number)?,
                 record: Arc::new(codec::decode_record(id, record)?),
@@ -213,6 +211,13 @@ impl Core {
         };
         lines.iter().map(read).collect()
     }
+}
+
+/// A hash as members of sets are written.
+fn hash(member: &[u8]) -> Result<B256, StoreFault> {
+    let text = std::str::from_utf8(member).ok();
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| StoreFault::lasting("a hash in Redis is damaged", None))
 }
 
 impl ChannelStore for RedisStore {
@@ -260,6 +265,18 @@ impl ChannelStore for RedisStore {
         };
         let outcome = codec::decode_outcome(key, &found)?;
         Ok((outcome.expires > now).then_some(outcome))
+    }
+
+    async fn oldest_outcome(&self, id: ChannelId) -> Result<Option<StoredOutcome>, StoreFault> {
+        let core = &self.core;
+        let mut script = core.scripts.oldest.key(core.keys.outcomes_of(id));
+        script.arg(core.keys.outcomes());
+        let found: Vec<Vec<u8>> = core.link.again(&script).await?;
+        let [key, outcome] = found.as_slice() else {
+            return Ok(None);
+        };
+        let key = OutcomeKey(hash(key)?);
+        Ok(Some(codec::decode_outcome(key, outcome)?))
     }
 
     async fn changed(&self, id: ChannelId, since: Version) -> Result<(), StoreFault> {
