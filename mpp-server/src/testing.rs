@@ -1,6 +1,7 @@
 //! What the tests of this crate share: keys, channels and their vouchers.
 
 mod doctored;
+mod slow;
 mod world;
 
 use alloy_primitives::{Address, B256};
@@ -11,7 +12,7 @@ use mpp_tempo::{
     network::PATH_USD,
 };
 
-pub(crate) use self::{doctored::*, world::*};
+pub(crate) use self::{doctored::*, slow::*, world::*};
 use crate::{
     session::record::{ChannelRecord, LedgerEntry, PendingTx, Phase},
     store::{ChannelStore, LedgerPage},

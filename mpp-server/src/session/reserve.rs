@@ -86,7 +86,9 @@ impl Reservation {
         self.check(cost)
             .map_err(|_| Fault::Inconsistent("more was to be captured than was reserved"))?;
         self.state = Drafted::Done;
-        self.tab.reserved(cost, units);
+        if !self.tab.finishes(cost, units) {
+            return Err(self.tab.hold_gone());
+        }
         self.tab.capture_on_task().await
     }
 
@@ -112,7 +114,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if self.state == Drafted::Open && self.tab.reserved(Amount::ZERO, 0) {
-            self.tab.abandon();
+            self.tab.abandon_reserved();
         }
     }
 }

@@ -70,6 +70,13 @@ struct Bill {
     receipt: Option<Box<SessionReceipt>>,
 }
 
+impl Bill {
+    fn price(&mut self, cost: Amount, units: u64) {
+        let cost = cost.min(self.limit);
+        self.price = Price { cost, units };
+    }
+}
+
 /// What the request will be charged, as far as is known.
 #[derive(Clone, Copy, Debug)]
 struct Price {
@@ -85,6 +92,9 @@ enum State {
     Reserved,
     /// A [`Reservation`] is out and alone decides: the response has begun.
     Detached,
+    /// A [`Reservation`] has said what the request costs, and a task of the
+    /// server captures that. Nobody else settles the request.
+    Finishing,
     /// Captured, released, or being one of these.
     Settled,
 }
@@ -203,25 +213,35 @@ impl Tab {
         Ok(Reservation::new(Arc::clone(self), max))
     }
 
-    /// Takes the reservation back, with what it says the request costs.
-    /// Returns whether the reservation is the one to settle it.
+    /// Takes the reservation back, with what it says the request costs. Returns
+    /// whether the grant is gone, so that the caller has to settle the request.
     pub(super) fn reserved(&self, cost: Amount, units: u64) -> bool {
         let mut bill = self.bill();
-        bill.price = Price {
-            cost: cost.min(bill.limit),
-            units,
-        };
+        bill.price(cost, units);
         match bill.state {
             State::Reserved => {
                 bill.state = State::Held;
                 false
             }
             State::Detached => {
-                bill.state = State::Held;
+                bill.state = State::Finishing;
                 true
             }
-            State::Held | State::Settled => false,
+            State::Held | State::Finishing | State::Settled => false,
         }
+    }
+
+    /// As [`reserved`](Self::reserved), for a cost that is to be captured now,
+    /// whether the head of the response has left or is about to. Returns
+    /// whether there is something left to capture.
+    pub(super) fn finishes(&self, cost: Amount, units: u64) -> bool {
+        let mut bill = self.bill();
+        bill.price(cost, units);
+        let is_open = bill.state != State::Settled;
+        if is_open {
+            bill.state = State::Finishing;
+        }
+        is_open
     }
 
     /// Captures what the request costs, or leaves that to the reservation
@@ -236,14 +256,14 @@ impl Tab {
         self.capture(response).await
     }
 
-    /// Whether a reservation is out, which from here on decides alone.
+    /// Whether a reservation decides alone from here on: one that is out, or
+    /// one whose cost is being captured.
     fn detach(&self) -> bool {
         let mut bill = self.bill();
-        let reserved = bill.state == State::Reserved;
-        if reserved {
+        if bill.state == State::Reserved {
             bill.state = State::Detached;
         }
-        reserved
+        matches!(bill.state, State::Detached | State::Finishing)
     }
 
     /// Charges, durably, and keeps the outcome with it. Charges once: after
@@ -252,19 +272,29 @@ impl Tab {
         &self,
         response: Option<StoredResponse>,
     ) -> Result<SessionReceipt, Failure> {
-        let (price, receipt) = {
-            let bill = self.bill();
-            (bill.price, bill.receipt.clone())
-        };
+        let receipt = self.bill().receipt.clone();
         if let Some(receipt) = receipt {
             return Ok(*receipt);
         }
         if !self.settle(&[State::Held]) {
-            return Err(Rejection::HoldGone {
-                channel_id: self.channel_id,
-            }
-            .into());
+            return Err(self.hold_gone());
         }
+        // Back in place until the commit is known to have happened, so that a
+        // future dropped here still gives the hold back.
+        let undo = Undo(self);
+        let receipt = self.charge(response).await?;
+        undo.forget();
+        Ok(receipt)
+    }
+
+    pub(super) fn hold_gone(&self) -> Failure {
+        let channel_id = self.channel_id;
+        Rejection::HoldGone { channel_id }.into()
+    }
+
+    /// Charges what the bill says, for whoever has claimed the request.
+    async fn charge(&self, response: Option<StoredResponse>) -> Result<SessionReceipt, Failure> {
+        let price = self.bill().price;
         let now = self.till.now();
         let keep_for = self.keep_outcome.unwrap_or_default();
         let capture = Capture {
@@ -274,11 +304,7 @@ impl Tab {
             response,
             keep_until: now.checked_add(keep_for).unwrap_or(now),
         };
-        // Back in place until the commit is known to have happened, so that a
-        // future dropped here still gives the hold back.
-        let undo = Undo(self);
         let record = self.till.capture(self.channel_id, capture).await?;
-        undo.forget();
         self.till.forget_hold(self.channel_id, self.hold);
         if self.price.checked_mul(price.units) == Some(price.cost) {
             self.prepaid.store(price.units, Ordering::Release);
@@ -294,21 +320,26 @@ impl Tab {
         Ok(receipt)
     }
 
-    /// As [`capture`](Self::capture), on a task of the server. The task is
-    /// there when this returns; the future only waits for it.
+    /// Charges what a reservation has said, on a task of the server. The task
+    /// is there when this returns; the future only waits for it.
+    ///
+    /// Only for a request that is [`State::Finishing`].
     pub(super) fn capture_on_task(
         self: &Arc<Self>,
     ) -> impl Future<Output = Result<SessionReceipt, Failure>> + use<> {
         let (done, waiting) = tokio::sync::oneshot::channel();
         let tab = Arc::clone(self);
         self.till.spawn(Box::pin(async move {
-            let captured = tab.capture(None).await;
+            let captured = tab.charge(None).await;
             if let Err(failure) = &captured {
                 tracing::warn!(
                     error = failure as &dyn std::error::Error,
                     "a served request could not be charged"
                 );
-                tab.release().await;
+            }
+            tab.settle(&[State::Finishing]);
+            if captured.is_err() {
+                tab.give_back().await;
             }
             // Nobody has to wait for it.
             drop(done.send(captured));
@@ -322,9 +353,14 @@ impl Tab {
             return;
         }
         let undo = Undo(self);
-        let released = self.till.release(self.channel_id, self.hold).await;
-        // A hold that could not be released lapses: nobody tries again.
+        self.give_back().await;
         undo.forget();
+    }
+
+    /// Releases the hold, for whoever has claimed the request. One that can not
+    /// be released lapses: nobody tries again.
+    async fn give_back(&self) {
+        let released = self.till.release(self.channel_id, self.hold).await;
         self.till.forget_hold(self.channel_id, self.hold);
         if let Err(failure) = released {
             tracing::warn!(
@@ -336,21 +372,22 @@ impl Tab {
 
     /// As [`release`](Self::release), on a task of the server. Does nothing
     /// while a reservation that outlives the grant decides.
-    pub(crate) fn abandon(&self) {
-        if !self.settle(&[State::Held, State::Reserved]) {
-            return;
+    pub(crate) fn abandon(self: &Arc<Self>) {
+        self.give_back_from(&[State::Held, State::Reserved]);
+    }
+
+    /// As [`abandon`](Self::abandon), for the reservation that decides.
+    pub(super) fn abandon_reserved(self: &Arc<Self>) {
+        self.give_back_from(&[State::Finishing]);
+    }
+
+    fn give_back_from(self: &Arc<Self>, from: &[State]) {
+        if self.settle(from) {
+            self.till.forget_hold(self.channel_id, self.hold);
+            let tab = Arc::clone(self);
+            self.till
+                .spawn(Box::pin(async move { tab.give_back().await }));
         }
-        let (till, channel, hold) = (Arc::clone(&self.till), self.channel_id, self.hold);
-        till.forget_hold(channel, hold);
-        let releasing = Arc::clone(&till);
-        till.spawn(Box::pin(async move {
-            if let Err(failure) = releasing.release(channel, hold).await {
-                tracing::warn!(
-                    error = &failure as &dyn std::error::Error,
-                    "a hold could not be released; it lapses"
-                );
-            }
-        }));
     }
 
     /// The state at the grant: the receipt that a stream begins with when its

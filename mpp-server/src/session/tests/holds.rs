@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use mpp_core::problem::ProblemKind;
 use mpp_tempo::{
     SessionProtocol,
@@ -11,10 +12,15 @@ use mpp_tempo::{
 use crate::{
     MemoryStore, Rejection, ServerEvent,
     error::Failure,
-    session::record::{Phase, Quarantine},
-    store::{ChannelStore as _, Write},
+    gate::Grant,
+    session::{
+        record::{ChannelRecord, Phase, Quarantine},
+        reserve::Reservation,
+    },
+    store::{ChannelStore as _, Scan, Which, Write},
     testing::{
-        BOTH, PRICE, World, amount, granted, managed, paying, problem, served, voucher_payload,
+        BOTH, PRICE, Slow, World, amount, granted, managed, paying, problem, served,
+        voucher_payload,
     },
 };
 
@@ -61,6 +67,60 @@ async fn a_crash_charges_nothing_and_its_hold_lapses() {
     pass(&world, 31).await;
     served(world.buy(&route, &payload).await).await;
     assert_eq!(world.record(terms.id()).await.spent, amount(PRICE));
+}
+
+/// A request with a reservation, on a store whose commits take a while.
+async fn reserved() -> (World, Slow, Grant, Reservation) {
+    let (world, store) = World::on_slow_store();
+    let route = world.route(V2);
+    let terms = world.open(&route, V2, 0).await;
+    let payload = voucher_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+    let grant = granted(world.buy(&route, &payload).await);
+    let tab = Arc::clone(grant.tab().unwrap());
+    let reservation = tab.reserve(amount(2 * PRICE)).await.unwrap();
+    store.take(Duration::from_millis(50));
+    (world, store, grant, reservation)
+}
+
+async fn only_record(world: &World) -> Arc<ChannelRecord> {
+    let scan = Scan {
+        which: Which::All,
+        after: None,
+        limit: 2,
+    };
+    let mut found = world.store.scan(scan).await.unwrap();
+    assert_eq!(found.len(), 1);
+    found.remove(0).record
+}
+
+// A task that feeds the body can not know when the head leaves: the cost may be known before.
+#[tokio::test(start_paused = true)]
+async fn a_cost_that_is_known_before_the_head_leaves_withholds_nothing() {
+    for wait in [0, 1, 100] {
+        let (world, _store, grant, reservation) = reserved().await;
+        let mut finishing = Box::pin(reservation.finish(amount(2 * PRICE), 2));
+        assert!(finishing.as_mut().now_or_never().is_none());
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        grant.capture(None).await.unwrap();
+        let receipt = finishing.await.unwrap();
+        assert_eq!((receipt.spent, receipt.units), (amount(2 * PRICE), Some(2)));
+        let record = only_record(&world).await;
+        assert_eq!((record.spent, record.holds.len()), (amount(2 * PRICE), 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cost_that_is_known_as_the_head_leaves_is_charged() {
+    let (world, _store, grant, reservation) = reserved().await;
+    // As `Grant::capture` does, with the reservation between its two steps.
+    let tab = Arc::clone(grant.tab().unwrap());
+    tab.serve(None).await.unwrap();
+    let mut finishing = Box::pin(reservation.finish(amount(2 * PRICE), 2));
+    assert!(finishing.as_mut().now_or_never().is_none());
+    drop(grant);
+    assert_eq!(finishing.await.unwrap().spent, amount(2 * PRICE));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(only_record(&world).await.spent, amount(2 * PRICE));
 }
 
 // A dropped grant gives its hold back at once, on a task of the server.
