@@ -14,7 +14,7 @@ use super::{
     command::{Command, NewHold},
     driver::{Applied, Ran},
     receipt::managed,
-    record::{ChannelRecord, Idempotency},
+    record::{ChannelRecord, Hold, Idempotency},
     tab::{NewTab, Tab},
 };
 use crate::{
@@ -147,7 +147,8 @@ impl<S: ChannelStore> Request<'_, S> {
                 amount: self.terms.price,
                 challenge_id: self.credential.challenge().id.clone(),
                 idempotency: asked,
-                until: self.context.keeper.until(self.visit.now),
+                // An open has waited for the chain since the request arrived.
+                until: self.context.keeper.until(self.context.clock.now()),
             }),
         }
     }
@@ -249,12 +250,16 @@ impl<S: ChannelStore> Request<'_, S> {
             return Err(Rejection::InsufficientBalance(shortage).into());
         }
         let challenge_id = &self.credential.challenge().id;
-        let Some(hold) = outcome.hold else {
+        let mut holds = record.holds.iter();
+        let made = holds.find(|hold| Some(hold.id) == outcome.hold);
+        let Some(&Hold {
+            id: hold, until, ..
+        }) = made
+        else {
             let receipt = managed(record, challenge_id, None, self.visit.now);
             return Ok(Redeemed::Managed(receipt));
         };
         let context = &self.context;
-        let until = context.keeper.until(self.visit.now);
         context.keeper.add((record.id, hold), until);
         let tab = Tab::new(
             Arc::clone(context) as Arc<dyn super::till::Till>,

@@ -69,6 +69,20 @@ async fn a_crash_charges_nothing_and_its_hold_lapses() {
     assert_eq!(world.record(terms.id()).await.spent, amount(PRICE));
 }
 
+// The open took longer than a lease. The request that it was sent with begins now.
+#[tokio::test(start_paused = true)]
+async fn a_hold_counts_from_when_it_is_made() {
+    let (world, store) = World::on_slow_store();
+    let route = world.route(V2);
+    let opening = world.opening(V2).await;
+    let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+    // Three commits come before the hold is there: twice of the channel, once of the hold.
+    store.take(Duration::from_secs(12));
+    let (decision, ()) = tokio::join!(world.buy(&route, &payload), pass(&world, 36));
+    store.take(Duration::ZERO);
+    assert_eq!(served(decision).await.spent, amount(PRICE));
+}
+
 /// A request with a reservation, on a store whose commits take a while.
 async fn reserved() -> (World, Slow, Grant, Reservation) {
     let (world, store) = World::on_slow_store();
