@@ -47,12 +47,18 @@ impl Tab {
             shared: Arc::clone(&shared),
         };
         let run = async move {
-            // A new stream on a channel ends the one before it (PROTOCOL 5.7).
-            let tab = &meter.shared.tab;
-            let epoch = tab.till.begin_stream(tab.channel_id).await?;
-            meter
-                .shared
-                .with_progress(|progress| progress.epoch = epoch);
+            match meter.begin().await {
+                // The request has paid for what it may still take.
+                Err(failure) if meter.shared.tab.prepaid.load(Ordering::Acquire) > 0 => {
+                    tracing::debug!(
+                        error = &failure as &dyn std::error::Error,
+                        "a stream gives no more than what is paid for"
+                    );
+                }
+                begun => {
+                    begun?;
+                }
+            }
             produce(meter).await
         };
         MeteredStream {
@@ -127,12 +133,14 @@ impl Meter {
             return Err(StreamEnd::Stopped);
         }
         let tab = Arc::clone(&self.shared.tab);
-        if tab.till.service().is_ending() {
-            return Err(StreamEnd::ShuttingDown);
-        }
+        // What was charged with the request is written, whatever has happened
+        // since.
         let prepaid = tab.take_prepaid(units);
         let due = units.saturating_sub(prepaid.units);
         if due > 0 {
+            if tab.till.service().is_ending() {
+                return Err(StreamEnd::ShuttingDown);
+            }
             let cost = tab.price.checked_mul(due).ok_or(StreamEnd::TooExpensive)?;
             self.take(&tab, cost, due).await?;
         }
@@ -153,12 +161,26 @@ impl Meter {
         self.put(Frame::Data(text.into())).await;
     }
 
+    /// The number of this stream. A new stream on a channel ends the one before
+    /// it (PROTOCOL 5.7).
+    async fn begin(&self) -> Result<StreamEpoch, Failure> {
+        let begun = self.shared.with_progress(|progress| progress.epoch);
+        if let Some(epoch) = begun {
+            return Ok(epoch);
+        }
+        let tab = &self.shared.tab;
+        let epoch = tab.till.begin_stream(tab.channel_id).await?;
+        self.shared
+            .with_progress(|progress| progress.epoch = Some(epoch));
+        Ok(epoch)
+    }
+
     async fn take(&self, tab: &Tab, cost: Amount, units: u64) -> Result<(), StreamEnd> {
         let charge = Charge {
             cost,
             units,
             challenge_id: tab.challenge_id.clone(),
-            stream: Some(self.shared.with_progress(|progress| progress.epoch)),
+            stream: Some(self.begin().await?),
         };
         let mut asked = None;
         loop {
@@ -295,7 +317,8 @@ impl Slot {
 
 #[derive(Debug, Default)]
 struct Progress {
-    epoch: StreamEpoch,
+    /// `None`: the channel could not pay for a stream when it was to begin.
+    epoch: Option<StreamEpoch>,
     /// Units this stream has consumed.
     units: u64,
     /// Whether something was, or may just have been, charged whose content is

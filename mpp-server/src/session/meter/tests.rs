@@ -461,6 +461,39 @@ async fn a_shutdown_ends_streams_with_a_receipt() {
     assert!(started.elapsed() < StreamOptions::default().max_pause);
 }
 
+// PROTOCOL 5.7: a unit is charged immediately before it is written. The first one was charged with
+// the request, so it is written, whatever has happened since.
+#[tokio::test(start_paused = true)]
+async fn the_prepaid_unit_is_served_while_the_server_shuts_down() {
+    let shop = Shop::new().await;
+    let tab = shop.tab(9).await;
+    let mut stream = tab.stream(|meter| words(meter, 9));
+    drop(tab);
+    let server = shop.world.server.clone();
+    let reading = async {
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        assert_eq!(word(stream.next().await), "word 0");
+        let receipt = last(stream.next().await);
+        assert_eq!((receipt.spent, receipt.units), (amount(PRICE), Some(1)));
+    };
+    tokio::join!(reading, server.shutdown());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_prepaid_unit_is_served_when_the_payer_asks_the_chain_to_close() {
+    let shop = Shop::new().await;
+    let tab = shop.tab(9).await;
+    shop.world.request_close(&shop.terms).await;
+    shop.world.server.refresh(shop.terms.id()).await.unwrap();
+    let mut stream = tab.stream(|meter| words(meter, 9));
+    assert_eq!(word(stream.next().await), "word 0");
+    let receipt = last(stream.next().await);
+    assert_eq!((receipt.spent, receipt.units), (amount(PRICE), Some(1)));
+    // Once.
+    let mut second = tab.stream(|meter| words(meter, 9));
+    assert_eq!(last(second.next().await).units, Some(0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_cuts_a_stream_that_would_not_end() {
     let shop = Shop::new().await;
