@@ -161,9 +161,9 @@ impl<S: ChannelStore> SessionContext<S> {
         else {
             return Ok(None);
         };
-        let known = self.effect_of(record.id).await?;
-        if let Some(known) = known.filter(|known| known.effect.closes(record.id)) {
-            return Ok(Some(known));
+        let known = self.close_of(record.id).await?;
+        if known.is_some() {
+            return Ok(known);
         }
         let item = Item::close(record.id, voucher, *capture);
         if sent.is_none() && self.is_disputed(record, &item).await? {

@@ -187,6 +187,13 @@ impl Desk {
         found.cloned()
     }
 
+    /// The effect that is under way and closes a channel. A settlement of the
+    /// same channel may be under way beside it.
+    pub(super) fn close_of(&self, channel: ChannelId) -> Option<Tracked> {
+        let mut open = self.open.values();
+        open.find(|open| open.effect.closes(channel)).cloned()
+    }
+
     /// How much is at stake in the channels with a deadline.
     pub(super) fn at_stake(&self) -> Amount {
         let mut amounts = self.deadlines.values().map(|watch| watch.unsettled);

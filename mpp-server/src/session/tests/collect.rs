@@ -11,6 +11,7 @@ use crate::{
     gate::Purpose,
     session::record::Phase,
     settle::{Collected, FeeLimits, OnShutdown},
+    store::{ChannelStore as _, DocumentKind, DocumentPage},
     testing::{
         BOTH, DEPOSIT, PRICE, World, amount, close_payload, managed, problem, served,
         voucher_payload,
@@ -496,6 +497,33 @@ async fn a_close_by_the_payer_and_a_settlement_get_along() {
         assert!(matches!(record.phase, Phase::Closed { .. }));
         assert_eq!(record.settled, amount(3 * PRICE));
         assert_eq!(look(&world).await.waiting, 0);
+    }
+}
+
+// As before, and the payer repeats its close, as the answers invite it to: it is one close. Which
+// of the two effects is found first is chance.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_close_beside_a_settlement_is_one_effect() {
+    for protocol in BOTH {
+        for _ in 0..8 {
+            let world = quiet(SettlePolicy::on_demand());
+            let route = world.route(protocol);
+            let terms = earned(&world, &route, protocol, 3).await;
+            world.node.faults().drop_transactions(Times::Always);
+            world.server.settle().await.unwrap();
+            let close = close_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+            for _ in 0..5 {
+                let decision = world.manage(&route, &close).await;
+                problem(decision, ProblemKind::ServiceUnavailable);
+            }
+            let page = DocumentPage {
+                kind: DocumentKind::Effect,
+                after: None,
+                limit: 10,
+            };
+            let effects = world.store.documents(page).await.unwrap();
+            assert_eq!(effects.len(), 2);
+        }
     }
 }
 

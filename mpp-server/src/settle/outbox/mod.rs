@@ -365,6 +365,19 @@ impl<S: ChannelStore> SessionContext<S> {
         self.load_effects().await?;
         Ok(self.settlement.desk().of_channel(channel))
     }
+
+    /// As [`effect_of`](Self::effect_of), for the effect that closes a channel.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub(crate) async fn close_of(&self, channel: ChannelId) -> Result<Option<Tracked>, Fault> {
+        let known = self.settlement.desk().close_of(channel);
+        if known.is_some() {
+            return Ok(known);
+        }
+        self.load_effects().await?;
+        Ok(self.settlement.desk().close_of(channel))
+    }
 }
 
 /// Takes the effect from those under way to those that are over, without the
