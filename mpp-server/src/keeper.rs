@@ -49,15 +49,15 @@ impl<K: Copy + Ord + Hash> Keeper<K> {
         self.lease.checked_div(3).unwrap_or(self.lease)
     }
 
-    /// The leases that lapse before the next but one look, in order.
+    /// The leases that lapse before the next but one look, the first first.
     pub(crate) fn due(&self, now: Timestamp) -> Vec<K> {
         let margin = self.lease.saturating_sub(self.pause());
         let soon = now.checked_add(margin).unwrap_or(now);
         let leases = self.lock();
         let due = leases.iter().filter(|(_, until)| **until <= soon);
-        let mut due: Vec<_> = due.map(|(key, _)| *key).collect();
+        let mut due: Vec<_> = due.map(|(key, until)| (*until, *key)).collect();
         due.sort_unstable();
-        due
+        due.into_iter().map(|(_, key)| key).collect()
     }
 
     pub(crate) fn renewed(&self, key: K, until: Timestamp) {

@@ -59,11 +59,11 @@ pub enum Command {
         /// The most that it may cost in all, in base units.
         amount: Amount,
     },
-    /// A request is still being served.
+    /// Requests are still being served.
     Extend {
-        /// Its hold.
-        hold: HoldId,
-        /// The hold counts until then.
+        /// Their holds. What is gone of them stays so.
+        holds: Vec<HoldId>,
+        /// The holds count until then.
         until: Timestamp,
     },
     /// A request was served: charge it.

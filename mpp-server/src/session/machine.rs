@@ -44,7 +44,7 @@ pub fn apply(record: &ChannelRecord, command: Command, now: Timestamp) -> Result
         Command::Recover { voucher, hold } => draft.recover(&voucher, hold),
         Command::Hold(hold) => draft.hold_alone(hold),
         Command::Raise { hold, amount } => draft.raise(hold, amount),
-        Command::Extend { hold, until } => draft.extend(hold, until),
+        Command::Extend { holds, until } => draft.extend(&holds, until),
         Command::Capture(capture) => draft.capture(capture),
         Command::Release(hold) => Ok(draft.release(hold)),
         Command::Charge(charge) => draft.charge_alone(charge),

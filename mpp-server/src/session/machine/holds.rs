@@ -73,13 +73,19 @@ impl Draft<'_> {
         Ok(self.finish(LedgerKind::Observed, None))
     }
 
-    pub(super) fn extend(mut self, id: HoldId, until: Timestamp) -> Result<Step, Rejection> {
-        let channel_id = self.old.id;
-        let mut live = self.next.holds.iter_mut();
-        let hold = live
-            .find(|hold| hold.id == id && hold.is_live(self.now))
-            .ok_or(Rejection::HoldGone { channel_id })?;
-        hold.until = hold.until.max(until);
+    /// Extends those that are there, all in one commit.
+    pub(super) fn extend(mut self, ids: &[HoldId], until: Timestamp) -> Result<Step, Rejection> {
+        let (channel_id, now) = (self.old.id, self.now);
+        let live = self.next.holds.iter_mut();
+        let mut found = live
+            .filter(|hold| hold.is_live(now) && ids.contains(&hold.id))
+            .peekable();
+        if found.peek().is_none() {
+            return Err(Rejection::HoldGone { channel_id });
+        }
+        for hold in found {
+            hold.until = hold.until.max(until);
+        }
         Ok(self.finish(LedgerKind::Observed, None))
     }
 

@@ -304,7 +304,7 @@ impl World {
                 amount: amount(units),
             },
             Event::Extend(newest) => Command::Extend {
-                hold: self.hold(newest),
+                holds: vec![self.hold(newest)],
                 until: in_secs(self.elapsed.saturating_add(LEASE)),
             },
             Event::Capture { newest, cost } => Command::Capture(Capture {

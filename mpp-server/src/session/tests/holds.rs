@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use mpp_core::problem::ProblemKind;
 use mpp_tempo::{
     SessionProtocol,
-    tx::{build, gas},
+    tx::{build, build::OpenParams, gas},
 };
 
 use crate::{
@@ -67,6 +67,31 @@ async fn a_crash_charges_nothing_and_its_hold_lapses() {
     pass(&world, 31).await;
     served(world.buy(&route, &payload).await).await;
     assert_eq!(world.record(terms.id()).await.spent, amount(PRICE));
+}
+
+// However many requests take long, and however slow the store is: all holds are extended in time.
+#[tokio::test(start_paused = true)]
+async fn many_long_requests_keep_their_holds() {
+    let (world, store) = World::on_slow_store();
+    let route = world.route(V2);
+    let mut grants = Vec::new();
+    for _ in 0..3 {
+        let params = OpenParams {
+            deposit: amount(200 * PRICE),
+            ..world.params(V2)
+        };
+        let opening = world.sign_open(&params, paying()).await;
+        let first = world.voucher(&opening.terms, 200 * PRICE);
+        for _ in 0..200 {
+            grants.push(granted(world.buy(&route, &opening.payload(&first)).await));
+        }
+    }
+    store.take(Duration::from_millis(50));
+    pass(&world, 60).await;
+    store.take(Duration::ZERO);
+    for grant in grants {
+        grant.capture(None).await.unwrap();
+    }
 }
 
 // The open took longer than a lease. The request that it was sent with begins now.

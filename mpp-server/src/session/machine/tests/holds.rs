@@ -106,8 +106,9 @@ fn a_hold_lapses_at_its_moment_unless_it_is_extended() {
     assert_eq!(record.available(lapse()), amount(30));
     gone(&record, capture(1, 1), lapse());
     let until = Timestamp::from_secs(NOW_SECS + 60);
+    // One that is gone keeps no other from it.
     let extend = Command::Extend {
-        hold: HoldId(1),
+        holds: vec![HoldId(7), HoldId(1)],
         until,
     };
     gone(&record, extend.clone(), lapse());
