@@ -30,6 +30,14 @@ use crate::{
     store::ChannelStore,
 };
 
+/// A transaction with an expiring nonce is valid for no longer, in seconds
+/// (PROTOCOL 4). Chains take less.
+const LONGEST_VALIDITY_SECS: u64 = 900;
+
+/// An attempt to open is given up after so many seconds, however long its
+/// transaction is valid.
+const LONGEST_ATTEMPT_SECS: u64 = 60 * 60;
+
 impl<S: ChannelStore> Request<'_, S> {
     /// Opens a channel with the payer's signed transaction and first voucher.
     ///
@@ -61,6 +69,9 @@ impl<S: ChannelStore> Request<'_, S> {
                 None => false,
             };
             if !mined {
+                if known.is_none() {
+                    self.check_prospects(&opened, &transaction).await?;
+                }
                 self.establish(&opened, &signed, transaction).await?;
             }
         }
@@ -128,6 +139,65 @@ impl<S: ChannelStore> Request<'_, S> {
             .verify(signed)
             .map(drop)
             .map_err(|error| Rejection::from_voucher(&error, channel_id))
+    }
+
+    /// An attempt is recorded for good, so one that can not succeed is refused
+    /// before: it would cost its sender nothing. What is sponsored is checked
+    /// for that by its sponsor.
+    ///
+    /// A payer who can pay costs one call to the node. A transaction that was
+    /// mined already needs neither time nor money any more.
+    async fn check_prospects(
+        &self,
+        opened: &OpenCall,
+        transaction: &SignedTx,
+    ) -> Result<(), Failure> {
+        if transaction.needs_fee_payer() {
+            return Ok(());
+        }
+        let Some(why) = self.obstacle(opened, transaction).await? else {
+            return Ok(());
+        };
+        let chain = &self.context.chain;
+        match chain.receipt(transaction.hash()).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(refused(why)),
+            Err(error) => Err(Fault::from(error).into()),
+        }
+    }
+
+    /// What keeps a transaction from being mined.
+    async fn obstacle(
+        &self,
+        opened: &OpenCall,
+        transaction: &SignedTx,
+    ) -> Result<Option<&'static str>, Fault> {
+        let chain = &self.context.chain;
+        let ends = match transaction.valid_before() {
+            None if transaction.has_expiring_nonce() => Some(u64::MAX),
+            ends => ends,
+        };
+        let outside = |now: u64| match ends? {
+            ends if ends <= now => Some("the transaction's validity has ended"),
+            ends if transaction.has_expiring_nonce()
+                && ends > now.saturating_add(LONGEST_VALIDITY_SECS) =>
+            {
+                Some("the transaction is valid for longer than an expiring nonce may be")
+            }
+            _ => None,
+        };
+        let now = u64::try_from(self.visit.now.as_secs()).unwrap_or_default();
+        if outside(now).is_some() {
+            // The clock of the chain decides, and may differ from ours.
+            let head = chain.block().await?;
+            if let Some(why) = outside(head.timestamp) {
+                return Ok(Some(why));
+            }
+        }
+        let OpenCall { terms, deposit } = opened;
+        let parties = &terms.descriptor;
+        let balance = chain.token_balance(parties.token, parties.payer).await?;
+        Ok((balance < *deposit).then_some("the payer does not hold the deposit"))
     }
 
     /// Brings the channel on chain, or learns that it is there.
@@ -272,7 +342,7 @@ impl<S: ChannelStore> SessionContext<S> {
         if self.is_on_chain(record).await? {
             return Ok(());
         }
-        if self.give_up_open(record.id, other).await? {
+        if self.give_up_open(record, other).await? {
             return Err(refused(
                 "the earlier open transaction has failed; send a new one",
             ));
@@ -283,6 +353,10 @@ impl<S: ChannelStore> SessionContext<S> {
     /// Ends an attempt to open a channel that the chain does not show, if its
     /// transaction has changed nothing and never will. Says whether it ended.
     ///
+    /// A transaction that is valid for long may still be mined after an hour.
+    /// Nothing was sold until then, and the channel is in service as soon as the
+    /// chain shows it.
+    ///
     /// # Errors
     /// When chain or store fail, or the node is behind what was seen before:
     /// then the attempt goes on.
@@ -291,11 +365,14 @@ impl<S: ChannelStore> SessionContext<S> {
     /// Dropped, the attempt has ended or goes on.
     pub(crate) async fn give_up_open(
         &self,
-        channel_id: ChannelId,
+        record: &ChannelRecord,
         open: PendingTx,
     ) -> Result<bool, Failure> {
+        let channel_id = record.id;
         let head = self.chain.block().await.map_err(Fault::from)?;
-        let valid_before = Some(open.valid_before);
+        let begun = u64::try_from(record.opened_at.as_secs()).unwrap_or_default();
+        let given_up = begun.saturating_add(LONGEST_ATTEMPT_SECS);
+        let valid_before = Some(open.valid_before.min(given_up));
         let seen = look_up(&self.chain, open.hash, valid_before, self.clock.now()).await?;
         let has_failed = match seen {
             Sighting::Never => true,

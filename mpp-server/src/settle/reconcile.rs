@@ -134,7 +134,7 @@ async fn compare<S: ChannelStore>(
             Verdict::Less
         }
         Existence::Unknown if let Phase::Opening(open) = record.phase => {
-            match context.give_up_open(id, open).await {
+            match context.give_up_open(&record, open).await {
                 Ok(_) | Err(Failure::Rejected(_)) => Verdict::Agrees,
                 Err(Failure::Fault(fault)) => return Err(fault),
             }

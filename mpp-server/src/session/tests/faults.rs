@@ -1,13 +1,15 @@
 //! Lost answers, dropped and reverted transactions, vanished clients: everything converges.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mpp_core::{Amount, problem::ProblemKind};
 use mpp_devnet::{Outage, Reorged, Times};
 use mpp_tempo::{SessionProtocol, tx::FeeMode};
 
 use crate::{
-    session::record::Phase,
+    clock::Clock as _,
+    session::record::{ChannelRecord, PendingTx, Phase},
+    store::{ChannelStore as _, Write},
     testing::{
         BOTH, DEPOSIT, Doctored, PRICE, World, amount, close_payload, managed, other_amounts,
         paying, problem, refused, served, top_up_payload, voucher_payload, without_events,
@@ -163,6 +165,40 @@ async fn an_open_that_was_never_mined_is_given_up_when_it_can_not_be_any_more() 
     }
 }
 
+// One that is valid without end may be mined at any time. It does not keep the server busy for ever.
+#[tokio::test(start_paused = true)]
+async fn an_open_without_end_is_given_up_after_an_hour() {
+    for protocol in BOTH {
+        let world = World::with(|builder| builder.watch_every(Duration::from_secs(1_000_000)));
+        let params = world.params(protocol);
+        let opening = world.sign_open(&params, paying()).await;
+        let pending = PendingTx {
+            hash: opening.transaction.hash(),
+            valid_before: u64::MAX,
+        };
+        let first = world.voucher(&opening.terms, PRICE);
+        let record = ChannelRecord::opening(opening.terms, pending, first, world.clock.now());
+        let write = Write {
+            expected: None,
+            next: Arc::new(record),
+            entry: None,
+            outcome: None,
+        };
+        world.store.commit(write).await.unwrap();
+        for (seconds, phase) in [(3_600, Phase::Opening(pending)), (11, Phase::Failed)] {
+            world.advance(seconds);
+            world.node.mine();
+            world.server.reconcile().await.unwrap();
+            assert_eq!(world.record(opening.terms.id()).await.phase, phase);
+        }
+        // The channel can still be opened.
+        let again = world.sign_open(&params, paying()).await;
+        let payload = again.payload(&world.voucher(&again.terms, PRICE));
+        world.node.submit(&again.transaction.encode()).unwrap();
+        served(world.buy(&world.route(protocol), &payload).await).await;
+    }
+}
+
 // SECURITY-CASES A34: nobody heard of it, and a reorganization took it back.
 #[tokio::test(start_paused = true)]
 async fn an_open_that_was_mined_and_taken_back_is_given_up_by_the_next_server() {
@@ -198,14 +234,14 @@ async fn an_unreachable_node_is_a_fault_and_leaves_no_debt() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_hangs_up_leaves_a_recorded_channel() {
     for protocol in BOTH {
-        let world = World::with(|builder| builder.watch_every(Duration::from_secs(86_400)));
+        let (world, store) = World::on_slow_store();
         let route = world.route(protocol);
         let opening = world.opening(protocol).await;
         let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
-        world.node.faults().set_outage(Outage::Hanging);
+        // The attempt is recorded before it hangs up, and nothing that comes after.
+        store.take(Duration::from_millis(40));
         let request = tokio::time::timeout(Duration::from_millis(50), world.buy(&route, &payload));
         assert!(request.await.is_err());
-        world.node.faults().set_outage(Outage::None);
         tokio::time::sleep(Duration::from_millis(500)).await;
         let record = world.record(opening.terms.id()).await;
         assert_eq!(record.phase, Phase::Open);

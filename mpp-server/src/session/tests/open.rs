@@ -1,10 +1,14 @@
 //! Opening a channel: what is checked, in which order, and what is left behind.
 
+use std::time::Duration;
+
 use alloy_primitives::{Address, B256};
 use mpp_core::{Amount, DidPkh, problem::ProblemKind};
 use mpp_devnet::nth_token;
 use mpp_tempo::{
-    SessionProtocol, SignedVoucher, Signer, tx::build::OpenParams, wire::SessionPayload,
+    SessionProtocol, SignedVoucher, Signer,
+    tx::{TxContext, build, build::OpenParams, gas},
+    wire::SessionPayload,
 };
 
 use crate::{
@@ -12,7 +16,7 @@ use crate::{
     gate::Purpose,
     session::record::{LedgerKind, Phase},
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, ledger, managed, paying, problem, refused,
+        BOTH, DEPOSIT, Opening, PRICE, World, amount, ledger, managed, paying, problem, refused,
         route, served, sign, voucher_payload,
     },
 };
@@ -303,6 +307,63 @@ async fn an_open_that_claims_something_else_is_refused() {
     refuse(garbage, ProblemKind::InvalidPayload).await;
     assert_eq!(world.node.transactions_mined(), 0);
     served(world.buy(&route, &honest).await).await;
+}
+
+/// An open of a channel with so much in it, valid for so many seconds.
+async fn signed(world: &World, protocol: SessionProtocol, deposit: u128, seconds: u64) -> Opening {
+    let params = OpenParams {
+        deposit: amount(deposit),
+        ..world.params(protocol)
+    };
+    let context = TxContext {
+        valid_for: Duration::from_secs(seconds),
+        ..world.context(gas::open(protocol), paying())
+    };
+    let unsigned = build::open(&context, &params).unwrap();
+    let terms = unsigned.open_terms(&params, world.payer.address());
+    let transaction = unsigned.sign(&world.payer).await.unwrap();
+    Opening { terms, transaction }
+}
+
+// An attempt that is recorded stays: one that can not succeed would cost its sender nothing.
+#[tokio::test(start_paused = true)]
+async fn an_open_that_can_not_succeed_leaves_nothing_behind() {
+    const YEAR: u64 = 365 * 86_400;
+    for protocol in BOTH {
+        let world = World::new();
+        let route = world.route(protocol);
+        let balance = world.balance(world.payer.address());
+        let late = signed(&world, protocol, DEPOSIT, 25).await;
+        world.advance(3_600);
+        world.node.mine();
+        let early = signed(&world, protocol, DEPOSIT, YEAR).await;
+        let poor = signed(&world, protocol, balance + 1, 25).await;
+        for opening in [late, early, poor] {
+            let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+            let decision = world.buy(&route, &payload).await;
+            problem(decision, ProblemKind::VerificationFailed);
+            assert!(world.server.channel(opening.terms.id()).await.is_err());
+        }
+        assert_eq!(world.node.transactions_mined(), 0);
+    }
+}
+
+// PROTOCOL 5.4: an open whose transaction is already mined succeeds, also when the payer has sent it
+// itself, long ago, and has nothing left.
+#[tokio::test(start_paused = true)]
+async fn an_open_that_its_payer_has_sent_is_found() {
+    for protocol in BOTH {
+        let world = World::new();
+        let fees = 1_000_000;
+        let balance = world.balance(world.payer.address());
+        let opening = signed(&world, protocol, balance - fees, 25).await;
+        world.node.submit(&opening.transaction.encode()).unwrap();
+        world.advance(3_600);
+        world.node.mine();
+        let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+        let receipt = served(world.buy(&world.route(protocol), &payload).await).await;
+        assert_eq!(receipt.spent, amount(PRICE));
+    }
 }
 
 #[tokio::test(start_paused = true)]
