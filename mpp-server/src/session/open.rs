@@ -1,13 +1,12 @@
 //! The open action: check everything, record, broadcast, then serve.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{B256, Bytes, keccak256};
-use mpp_core::Amount;
 use mpp_tempo::{
     ChannelId, SignedVoucher, VoucherVerifier,
     chain::ChainClient,
-    channel::{ChannelView, Existence},
+    channel::Existence,
     escrow::EscrowEvent,
     tx::{OpenCall, SignedTx, check},
     wire::SessionPayload,
@@ -37,6 +36,13 @@ const LONGEST_VALIDITY_SECS: u64 = 900;
 /// An attempt to open is given up after so many seconds, however long its
 /// transaction is valid.
 const LONGEST_ATTEMPT_SECS: u64 = 60 * 60;
+
+/// How often a channel is looked for that a receipt says was opened: a node may
+/// lag behind for so long.
+const VIEWS: u32 = 8;
+
+/// Pause between two such looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl<S: ChannelStore> Request<'_, S> {
     /// Opens a channel with the payer's signed transaction and first voucher.
@@ -296,14 +302,7 @@ impl<S: ChannelStore> SessionContext<S> {
                     .into());
                 }
                 self.note_receipt(&terms, &receipt).await?;
-                let view = ChannelView {
-                    deposit,
-                    settled: Amount::ZERO,
-                    close_requested_at: None,
-                    existence: Existence::Open,
-                };
-                self.observe(channel_id, view).await?;
-                Ok(())
+                self.confirm_open(channel_id, receipt.block_number).await
             }
             // The same transaction may have been mined long ago.
             fate @ (Fate::Reverted(_) | Fate::Refused(_)) => {
@@ -315,6 +314,35 @@ impl<S: ChannelStore> SessionContext<S> {
                     .await?;
                 Err(refused(&reason(fate)))
             }
+        }
+    }
+
+    /// Puts a channel into service that a receipt says was opened, if the chain
+    /// shows it.
+    ///
+    /// The transaction may be an old one, that its payer has sent itself: since
+    /// then the channel may have been settled, asked to close, or withdrawn.
+    async fn confirm_open(&self, id: ChannelId, opened_in: u64) -> Result<(), Failure> {
+        for _ in 0..VIEWS {
+            let (record, _) = self.driver.load(id).await?;
+            let view = self.view(&record).await.map_err(Fault::from)?;
+            if view.existence != Existence::Unknown {
+                // Events after the open may have been read before the record was
+                // there, and this view may be older than they are.
+                if self.interest.has_read(opened_in) {
+                    self.interest.doubt(id);
+                }
+                self.reach_views([(&record, &view)]).await?;
+                self.observe(id, view).await?;
+                return Ok(());
+            }
+            // A node that lags behind the one that has sent the receipt does not
+            // show it either.
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        match self.note_vanished(id).await? {
+            true => Ok(()),
+            false => Err(Fault::OutcomeUnknown.into()),
         }
     }
 

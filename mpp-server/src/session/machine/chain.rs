@@ -307,9 +307,12 @@ impl Draft<'_> {
     }
 
     /// Whatever was paid out was paid for a voucher of ours. If it is more
-    /// than any we hold, we have lost one (SECURITY-CASES A28).
+    /// than any we hold, we have lost one (SECURITY-CASES A28). A first voucher
+    /// explains nothing: nothing is settled before a channel is in service.
     fn quarantine_if_behind(&mut self) {
-        if self.next.settled <= self.next.accepted() {
+        let was_claim = matches!(self.old.phase, Phase::Opening(_) | Phase::Failed);
+        let is_explained = !was_claim && self.next.settled <= self.next.accepted();
+        if self.next.settled.is_zero() || is_explained {
             return;
         }
         let requested_at = match self.next.phase {

@@ -11,8 +11,10 @@ use mpp_tempo::{
 
 use crate::{
     Route, ServerEvent,
-    session::record::Phase,
-    testing::{BOTH, PRICE, World, amount, key, paying, problem, served, voucher_payload},
+    session::record::{Phase, Quarantine},
+    testing::{
+        BOTH, Flawed, PRICE, World, amount, key, paying, problem, served, view, voucher_payload,
+    },
 };
 
 const V2: SessionProtocol = SessionProtocol::V2;
@@ -145,6 +147,100 @@ async fn a_settlement_elsewhere_is_noticed() {
         assert_eq!(record.settled, amount(2 * PRICE));
         assert_eq!(record.owed(), amount(2 * PRICE));
         assert_eq!(record.phase, Phase::Open);
+    }
+}
+
+/// An open that its payer has sent itself, and that the watcher has read past.
+async fn sent_past_the_server(
+    world: &World,
+    protocol: SessionProtocol,
+) -> (Route, crate::testing::Opening) {
+    let route = world.route(protocol);
+    let opening = world.opening(protocol).await;
+    world.node.submit(&opening.transaction.encode()).unwrap();
+    a_while().await;
+    (route, opening)
+}
+
+// SECURITY-CASES A34: a receipt proves what was once, not what is.
+#[tokio::test(start_paused = true)]
+async fn an_open_that_was_mined_and_withdrawn_serves_nothing() {
+    for protocol in BOTH {
+        let world = World::new();
+        let (route, opening) = sent_past_the_server(&world, protocol).await;
+        world.request_close(&opening.terms).await;
+        a_while().await;
+        world.advance(1_000);
+        world.withdraw(&opening.terms).await;
+        a_while().await;
+        let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+        for _ in 0..2 {
+            let decision = world.buy(&route, &payload).await;
+            problem(decision, ProblemKind::ChannelFinalized);
+        }
+        let record = world.record(opening.terms.id()).await;
+        assert!(matches!(record.phase, Phase::Closed { .. }), "{record:?}");
+    }
+}
+
+// SECURITY-CASES A12: the request was made before the server knew the channel.
+#[tokio::test(start_paused = true)]
+async fn an_open_whose_payer_has_asked_to_close_serves_nothing() {
+    for protocol in BOTH {
+        let world = World::new();
+        let (route, opening) = sent_past_the_server(&world, protocol).await;
+        world.request_close(&opening.terms).await;
+        a_while().await;
+        let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+        let decision = world.buy(&route, &payload).await;
+        problem(decision, ProblemKind::ChannelFinalized);
+        let record = world.record(opening.terms.id()).await;
+        assert!(matches!(record.phase, Phase::CloseRequested { .. }));
+    }
+}
+
+// SECURITY-CASES A12: and the node that is asked does not show it yet.
+#[tokio::test(start_paused = true)]
+async fn a_close_request_that_an_open_did_not_show_is_noticed() {
+    for protocol in BOTH {
+        let mut world = World::new();
+        let node = Flawed::new(world.node.clone());
+        world.server = world.again(|builder| builder.chain(node.clone()));
+        let (route, opening) = sent_past_the_server(&world, protocol).await;
+        let id = opening.terms.id();
+        node.keep_view(id, view(crate::testing::DEPOSIT));
+        world.request_close(&opening.terms).await;
+        a_while().await;
+        let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+        served(world.buy(&route, &payload).await).await;
+        node.forget_views();
+        a_while().await;
+        let record = world.record(id).await;
+        assert!(matches!(record.phase, Phase::CloseRequested { .. }));
+    }
+}
+
+// SECURITY-CASES A28: what was paid out before the store was lost is not sold again.
+#[tokio::test(start_paused = true)]
+async fn an_open_of_a_channel_that_was_paid_out_before_is_quarantined() {
+    for protocol in BOTH {
+        let mut world = World::new();
+        let (_, opening) = sent_past_the_server(&world, protocol).await;
+        let terms = opening.terms;
+        world
+            .settle(&terms, &world.voucher(&terms, 2 * PRICE))
+            .await;
+        world.server = world.configured(crate::MemoryStore::new());
+        let route = world.route(protocol);
+        a_while().await;
+        let payload = opening.payload(&world.voucher(&terms, 3 * PRICE));
+        let decision = world.buy(&route, &payload).await;
+        problem(decision, ProblemKind::ServiceUnavailable);
+        let record = world.record(terms.id()).await;
+        let Phase::Quarantined { reason, .. } = record.phase else {
+            panic!("{record:?}");
+        };
+        assert_eq!(reason, Quarantine::SettledAboveAccepted);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mpp_core::Timestamp;
-use mpp_tempo::channel::Existence;
+use mpp_tempo::channel::{ChannelId, Existence};
 
 use super::{
     Beginning, Guard, Put, Tracked,
@@ -269,10 +269,25 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         Ok(open)
     }
+            if view.existence == Existence::Unknown {
+                self.explain(record.id).await?;
+            }
 
     /// Whether the payer has asked the chain, too: then it is not a favor.
     async fn has_deadline(&self, tracked: &Tracked) -> Result<bool, Fault> {
         for item in &tracked.effect.items {
+    /// A channel in service that the chain does not show: its end is looked up,
+    /// or it would be planned again and again.
+    async fn explain(&self, id: ChannelId) -> Result<(), Fault> {
+        let found = known(self.driver.load(id).await)?;
+        if found.is_some_and(|(record, _)| record.is_live())
+            && known(self.note_vanished(id).await)? != Some(true)
+        {
+            self.interest.doubt(id);
+        }
+        Ok(())
+    }
+
             let found = known(self.driver.load(item.channel).await)?;
             let requested = found.is_some_and(|(record, _)| {
                 matches!(

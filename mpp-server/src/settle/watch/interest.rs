@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use alloy_primitives::{Address, B256};
@@ -25,6 +28,8 @@ pub(crate) struct Interest {
     receipts: Mutex<Vec<News>>,
     /// Channels that were read at a block that nobody knows.
     unsure: Mutex<BTreeSet<ChannelId>>,
+    /// The block after the newest whose events were read, or are being read.
+    read: AtomicU64,
     /// Nobody reads events twice at a time.
     pub(super) place: tokio::sync::Mutex<Place>,
 }
@@ -67,6 +72,18 @@ impl Interest {
     /// Has a channel read again.
     pub(crate) fn doubt(&self, id: ChannelId) {
         lock(&self.unsure).insert(id);
+    }
+
+    /// Events up to this block are about to be read.
+    pub(super) fn reads(&self, block: u64) {
+        self.read
+            .fetch_max(block.saturating_add(1), Ordering::SeqCst);
+    }
+
+    /// Whether events of this block were read, or are being read: those of a
+    /// channel that was not known then are not noted any more.
+    pub(crate) fn has_read(&self, block: u64) -> bool {
+        block < self.read.load(Ordering::SeqCst)
     }
 
     pub(super) fn take_unsure(&self) -> BTreeSet<ChannelId> {

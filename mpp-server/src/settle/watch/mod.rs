@@ -14,7 +14,10 @@ mod recent;
 
 use std::{sync::Arc, time::Duration};
 
-use mpp_tempo::{chain::TxReceipt, channel::ChannelTerms};
+use mpp_tempo::{
+    chain::{ChainClient as _, TxReceipt},
+    channel::{ChannelId, ChannelTerms},
+};
 
 pub(crate) use self::{
     ended::has_ended,
@@ -24,7 +27,12 @@ pub(crate) use self::{
 };
 use self::{news::News, place::Looked};
 use super::{reconcile, sight::Young};
-use crate::{error::Fault, event::ServerEvent, session::SessionContext, store::ChannelStore};
+use crate::{
+    error::{Failure, Fault},
+    event::ServerEvent,
+    session::SessionContext,
+    store::ChannelStore,
+};
 
 /// Looks at the chain's events again and again, for ever.
 ///
@@ -136,6 +144,28 @@ impl<S: ChannelStore> SessionContext<S> {
             self.interest.note_receipt(news);
         }
         Ok(())
+    }
+
+    /// Notes how a channel ended that the chain does not show any more, and says
+    /// whether its history tells. An empty slot alone proves nothing: a node that
+    /// lags behind the open shows one, too.
+    ///
+    /// # Errors
+    /// When chain or store fail.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is noted or not; repeating is harmless.
+    pub(crate) async fn note_vanished(&self, id: ChannelId) -> Result<bool, Failure> {
+        let watched = self.interest.snapshot();
+        let mut ends = find_ends(&self.chain, &watched, &[id]).await?;
+        let Some(end) = ends.remove(&id) else {
+            return Ok(false);
+        };
+        // It is no newer than this.
+        let head = self.chain.block().await.map_err(Fault::from)?;
+        self.reach(head.number).await?;
+        self.run(id, end).await?;
+        Ok(true)
     }
 }
 

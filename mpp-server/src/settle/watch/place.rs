@@ -261,6 +261,7 @@ impl Place {
         watched: &Watched,
         head: BlockInfo,
     ) -> Result<(), Fault> {
+        context.interest.reads(head.number);
         let window = head.number.saturating_sub(self.window(context));
         self.recent.forget_before(window);
         let next = self.next.unwrap_or(head.number);
