@@ -290,6 +290,7 @@ async fn a_dropped_answer_is_sent_again_when_the_first_is_over() {
         assert_eq!(sent_hash(&world, &terms).await, first);
         world.node.faults().clear();
         world.advance(40);
+        world.node.mine();
         for _ in 0..3 {
             look(&world).await;
         }
@@ -622,6 +623,7 @@ async fn a_deadline_ends_the_pause_of_a_close_that_is_under_way() {
             refusals += world.server.collect().await.unwrap().failed;
         }
         world.node.advance_time(Duration::from_secs(ahead));
+        world.node.mine();
         requested(&world, &terms).await;
         assert_eq!(look(&world).await.waiting, 1);
         assert!(!is_closed(&world, &terms).await);

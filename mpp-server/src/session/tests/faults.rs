@@ -320,6 +320,24 @@ async fn a_close_whose_answer_was_lost_is_found_again() {
     }
 }
 
+// SECURITY-CASES A33: nor by a server whose clock runs while its node stands still.
+#[tokio::test(start_paused = true)]
+async fn a_close_is_not_given_up_on_the_word_of_a_node_that_stands_still() {
+    for protocol in BOTH {
+        let (world, route, terms) = in_use(protocol).await;
+        world.node.mine();
+        let close = close_payload(&terms, &world.voucher(&terms, PRICE));
+        world.node.faults().lose_responses(Times::Once);
+        let decision = world.manage(&route, &close).await;
+        problem(decision, ProblemKind::ServiceUnavailable);
+        world.node.faults().lag_reads(1);
+        world.clock.advance_secs(60);
+        // Who takes the same transaction once more says that it was mined.
+        managed(world.manage(&route, &close).await);
+        assert_eq!(world.node.transactions_mined(), 2);
+    }
+}
+
 // SECURITY-CASES A33: a close that was dropped is given up only when it can no longer be mined.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_close_is_given_up_after_its_validity() {
@@ -330,6 +348,7 @@ async fn a_dropped_close_is_given_up_after_its_validity() {
         let decision = world.manage(&route, &close).await;
         problem(decision, ProblemKind::ServiceUnavailable);
         world.advance(60);
+        world.node.mine();
         let decision = world.manage(&route, &close).await;
         problem(decision, ProblemKind::VerificationFailed);
         assert_eq!(world.record(terms.id()).await.phase, Phase::Open);

@@ -3,7 +3,7 @@
 use alloy_primitives::{B256, Bytes};
 use mpp_core::Amount;
 use mpp_tempo::{
-    chain::{ChainClient, ChainError, TxReceipt},
+    chain::{BlockInfo, ChainClient, ChainError, TxReceipt},
     escrow::EscrowEvent,
 };
 
@@ -89,7 +89,9 @@ impl<S: ChannelStore> SessionContext<S> {
         let Some(raw) = attempt.raw.clone() else {
             return Err(Fault::Inconsistent("an effect has no transaction to send"));
         };
-        if self.is_over(&attempt, None) {
+        // Sending it late is of no use.
+        let now = u64::try_from(self.clock.now().as_secs()).unwrap_or_default();
+        if now >= attempt.valid_before {
             return Ok(Step::of(self.advance(tracked, Fact::Expired, guard).await?));
         }
         if !self.mark_closes(tracked, &attempt).await? {
@@ -169,7 +171,7 @@ impl<S: ChannelStore> SessionContext<S> {
             }
         }
         let attempt = newest(tracked)?;
-        if self.is_over(&attempt, Some(head.timestamp)) {
+        if is_over(&attempt, head) {
             self.require_caught_up(head).await?;
             let fact = Fact::Expired;
             return Ok(Step::of(self.advance(tracked, fact, Guard::Anyone).await?));
@@ -184,18 +186,6 @@ impl<S: ChannelStore> SessionContext<S> {
                 self.send(tracked, raw).await
             }
             None => Ok(Step::Wait),
-        }
-    }
-
-    /// Whether a transaction can not be mined any more, by the chain's clock
-    /// or, with a margin, by ours: a quiet chain's clock stands still.
-    fn is_over(&self, attempt: &Attempt, chain_time: Option<u64>) -> bool {
-        let now = u64::try_from(self.clock.now().as_secs()).unwrap_or_default();
-        let end = attempt.valid_before;
-        match chain_time {
-            Some(time) => time >= end || now > end.saturating_add(EXPIRY_MARGIN_SECS),
-            // It was not sent yet: sending it late is of no use.
-            None => now >= end,
         }
     }
 
@@ -282,6 +272,13 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         Ok(())
     }
+}
+
+/// Whether a transaction can not be mined any more, by the chain's clock: ours
+/// says nothing of a node that stands still. The margin is for the node that was
+/// asked for the receipt, should it be another one.
+fn is_over(attempt: &Attempt, head: BlockInfo) -> bool {
+    head.timestamp >= attempt.valid_before.saturating_add(EXPIRY_MARGIN_SECS)
 }
 
 fn newest(tracked: &Tracked) -> Result<Attempt, Fault> {

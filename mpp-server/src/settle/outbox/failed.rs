@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use mpp_core::Timestamp;
-use mpp_tempo::channel::{ChannelId, Existence};
+use mpp_tempo::{
+    chain::ChainClient,
+    channel::{ChannelId, Existence},
+};
 
 use super::{
     Beginning, Guard, Put, Tracked,
@@ -225,7 +228,10 @@ impl<S: ChannelStore> SessionContext<S> {
         if !matches!(record.phase, Phase::Closing { .. }) {
             return Ok(());
         }
+        // What a node that is behind shows as open may be closed.
+        let head = self.chain.block().await?;
         let view = self.view(&record).await?;
+        self.require_caught_up(head).await?;
         self.reach_views([(&record, &view)]).await?;
         if view.existence != Existence::Open {
             // How it ended, and for v2 that it ended: the event tells.
@@ -266,16 +272,13 @@ impl<S: ChannelStore> SessionContext<S> {
                 watch::catch_up(self).await?;
             }
             known(self.observe(record.id, view).await)?;
-        }
-        Ok(open)
-    }
             if view.existence == Existence::Unknown {
                 self.explain(record.id).await?;
             }
+        }
+        Ok(open)
+    }
 
-    /// Whether the payer has asked the chain, too: then it is not a favor.
-    async fn has_deadline(&self, tracked: &Tracked) -> Result<bool, Fault> {
-        for item in &tracked.effect.items {
     /// A channel in service that the chain does not show: its end is looked up,
     /// or it would be planned again and again.
     async fn explain(&self, id: ChannelId) -> Result<(), Fault> {
@@ -288,6 +291,9 @@ impl<S: ChannelStore> SessionContext<S> {
         Ok(())
     }
 
+    /// Whether the payer has asked the chain, too: then it is not a favor.
+    async fn has_deadline(&self, tracked: &Tracked) -> Result<bool, Fault> {
+        for item in &tracked.effect.items {
             let found = known(self.driver.load(item.channel).await)?;
             let requested = found.is_some_and(|(record, _)| {
                 matches!(
