@@ -1,6 +1,7 @@
 //! What the tests of this crate share: keys, channels and their vouchers.
 
 mod doctored;
+mod faltering;
 mod flawed;
 mod slow;
 mod world;
@@ -13,7 +14,7 @@ use mpp_tempo::{
     network::PATH_USD,
 };
 
-pub(crate) use self::{doctored::*, flawed::*, slow::*, world::*};
+pub(crate) use self::{doctored::*, faltering::*, flawed::*, slow::*, world::*};
 use crate::{
     session::record::{ChannelRecord, LedgerEntry, PendingTx, Phase},
     store::{ChannelStore, LedgerPage},

@@ -302,7 +302,8 @@ impl<S: ChannelStore> SessionContext<S> {
                     .into());
                 }
                 self.note_receipt(&terms, &receipt).await?;
-                self.confirm_open(channel_id, receipt.block_number).await
+                let confirmed = self.confirm_open(channel_id, receipt.block_number).await;
+                self.believed(channel_id, confirmed)
             }
             // The same transaction may have been mined long ago.
             fate @ (Fate::Reverted(_) | Fate::Refused(_)) => {

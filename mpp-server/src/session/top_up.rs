@@ -129,7 +129,7 @@ impl<S: ChannelStore> SessionContext<S> {
             close_requested_at: None,
             existence: Existence::Open,
         };
-        self.observe(id, view).await?;
-        Ok(())
+        let noted = self.observe(id, view).await;
+        self.believed(id, noted).map(drop)
     }
 }

@@ -146,6 +146,21 @@ impl<S: ChannelStore> SessionContext<S> {
         Ok(())
     }
 
+    /// Passes on how believing a receipt went whose events were noted.
+    ///
+    /// The follower takes those events for known. So if it failed, nobody else
+    /// would tell the channel of them: it is read from the chain again.
+    pub(crate) fn believed<T>(
+        &self,
+        id: ChannelId,
+        went: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if went.is_err() {
+            self.interest.doubt(id);
+        }
+        went
+    }
+
     /// Notes how a channel ended that the chain does not show any more, and says
     /// whether its history tells. An empty slot alone proves nothing: a node that
     /// lags behind the open shows one, too.

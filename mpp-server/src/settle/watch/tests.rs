@@ -1,6 +1,7 @@
 //! What the follower learns, what it takes back, and what it costs.
 
 mod closed;
+mod disagreeing;
 mod lag;
 
 use std::{sync::Arc, time::Duration};
