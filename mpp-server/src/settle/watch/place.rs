@@ -253,8 +253,9 @@ impl Place {
 
     /// Reads the events from the first block on that could still change.
     ///
-    /// The newest blocks are read again although they were read: one of several
-    /// nodes behind an address may have had less of them to show.
+    /// The newest blocks are read again although they were read, however long ago
+    /// that was: one of several nodes behind an address may have had less of them
+    /// to show.
     async fn read<S: ChannelStore>(
         &mut self,
         context: &SessionContext<S>,
@@ -262,10 +263,10 @@ impl Place {
         head: BlockInfo,
     ) -> Result<(), Fault> {
         context.interest.reads(head.number);
-        let window = head.number.saturating_sub(self.window(context));
-        self.recent.forget_before(window);
         let next = self.next.unwrap_or(head.number);
-        let mut filter = watched.filter(next.min(window));
+        let first = next.min(head.number).saturating_sub(self.window(context));
+        self.recent.forget_before(first);
+        let mut filter = watched.filter(first);
         let mut shown = HashSet::new();
         while filter.from_block <= head.number {
             let read = self.reader.read(&context.chain, &filter, head.number);

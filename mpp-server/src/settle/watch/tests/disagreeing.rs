@@ -2,7 +2,45 @@
 //! was seen once is lost.
 
 use super::*;
-use crate::testing::{Faltering, top_up_payload};
+use crate::testing::{Faltering, Flawed, top_up_payload};
+
+/// A world that sees the chain through nodes that need not agree.
+async fn flawed() -> (World, Flawed) {
+    let mut world = asked().await;
+    let node = Flawed::new(world.node.clone());
+    let chain = node.clone();
+    world.server = world.again(|builder| builder.watch_every(NEVER).chain(chain));
+    world.server.ready().await.unwrap();
+    (world, node)
+}
+
+fn mine(world: &World, blocks: u32) {
+    for _ in 0..blocks {
+        world.node.mine();
+    }
+}
+
+async fn is_requested(world: &World, terms: &ChannelTerms) -> bool {
+    let record = world.record(terms.id()).await;
+    matches!(record.phase, Phase::CloseRequested { .. })
+}
+
+// SECURITY-CASES A12: what was not shown before an outage is read after it.
+#[tokio::test(start_paused = true)]
+async fn the_last_block_before_a_gap_is_read_again() {
+    for protocol in BOTH {
+        let (world, node) = flawed().await;
+        let (_, terms) = in_service(&world, protocol).await;
+        node.set_logs_behind(1);
+        world.request_close(&terms).await;
+        look(&world, 1).await;
+        assert!(!is_requested(&world, &terms).await);
+        node.set_logs_behind(0);
+        mine(&world, 80);
+        look(&world, 2).await;
+        assert!(is_requested(&world, &terms).await);
+    }
+}
 
 /// A world over a store that may fail.
 async fn faltering() -> (World, Faltering) {
