@@ -68,6 +68,8 @@ pub(crate) struct Place {
     /// Channels whose facts may have been taken back, and how often they were
     /// read since.
     doubts: BTreeMap<ChannelId, u8>,
+    /// Channels that this look has news of.
+    told: HashSet<ChannelId>,
     /// Closed channels are being compared with the chain.
     round: Option<Round>,
     /// The stored positions that are known.
@@ -87,6 +89,7 @@ impl Default for Place {
             reader: LogReader::new(),
             recent: Recent::default(),
             doubts: BTreeMap::new(),
+            told: HashSet::new(),
             round: Some(Round::default()),
             cursors: BTreeMap::new(),
             saved: None,
@@ -126,11 +129,18 @@ impl Place {
         let mut is_new = self.head != Some(head) || next <= head.number;
         for news in context.interest.take_receipts() {
             is_new |= self.recent.note(&news);
+            self.told.insert(news.event.channel_id());
         }
-        let doubted: Vec<ChannelId> = self.doubts.keys().copied().collect();
+        let mut doubted: Vec<ChannelId> = self.doubts.keys().copied().collect();
         self.doubt(context.interest.take_unsure());
         if !watched.is_empty() && (is_new || !doubted.is_empty()) {
             self.read(context, &watched, head).await?;
+            // A view of a channel that has news may be older than these are.
+            let told = std::mem::take(&mut self.told);
+            doubted.retain(|id| !told.contains(id));
+            for (_, looks) in self.doubts.iter_mut().filter(|(id, _)| told.contains(*id)) {
+                *looks = 0;
+            }
             self.look_again(context, doubted).await?;
         }
         self.next = Some(after);
@@ -318,6 +328,8 @@ impl Place {
             .iter()
             .filter(|news| !self.recent.knows(news))
             .collect();
+        self.told
+            .extend(fresh.iter().map(|news| news.event.channel_id()));
         if let Some(newest) = fresh.iter().map(|news| news.block).max() {
             context.reach(newest).await?;
         }

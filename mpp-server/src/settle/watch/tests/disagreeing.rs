@@ -1,8 +1,10 @@
 //! Several nodes behind one address, and a store that fails in between: nothing that
 //! was seen once is lost.
 
+use mpp_devnet::Times;
+
 use super::*;
-use crate::testing::{Faltering, Flawed, top_up_payload};
+use crate::testing::{Faltering, Flawed, top_up_payload, view};
 
 /// A world that sees the chain through nodes that need not agree.
 async fn flawed() -> (World, Flawed) {
@@ -23,6 +25,38 @@ fn mine(world: &World, blocks: u32) {
 async fn is_requested(world: &World, terms: &ChannelTerms) -> bool {
     let record = world.record(terms.id()).await;
     matches!(record.phase, Phase::CloseRequested { .. })
+}
+
+/// A channel in service that the follower is about to read again.
+async fn doubted(world: &World, protocol: SessionProtocol) -> ChannelTerms {
+    let route = world.route(protocol);
+    let opening = world.opening(protocol).await;
+    let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+    world.node.faults().lose_responses(Times::Once);
+    let decision = world.buy(&route, &payload).await;
+    problem(decision, ProblemKind::ServiceUnavailable);
+    served(world.buy(&route, &payload).await).await;
+    opening.terms
+}
+
+// SECURITY-CASES A12: however old the doubt is.
+#[tokio::test(start_paused = true)]
+async fn a_close_request_is_not_taken_back_by_an_older_view_of_a_doubted_channel() {
+    for protocol in BOTH {
+        // One of these looks is the last that reads the doubted channel.
+        for looks in 1..=13 {
+            let (world, node) = flawed().await;
+            let terms = doubted(&world, protocol).await;
+            look(&world, looks).await;
+            node.keep_view(terms.id(), view(DEPOSIT));
+            world.request_close(&terms).await;
+            look(&world, 1).await;
+            assert!(is_requested(&world, &terms).await, "after {looks} looks");
+            node.forget_views();
+            look(&world, 20).await;
+            assert!(is_requested(&world, &terms).await, "after {looks} looks");
+        }
+    }
 }
 
 // SECURITY-CASES A12: what was not shown before an outage is read after it.
