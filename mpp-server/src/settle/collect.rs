@@ -67,6 +67,11 @@ pub(crate) async fn lead<S: ChannelStore>(context: Arc<SessionContext<S>>) {
         tokio::time::sleep(pause).await;
         let mut seat = context.settlement.seat.lock().await;
         let now = context.clock.now();
+        let hangs = context.settlement.fitness().hangs(now);
+        if hangs && seat.lease(now).is_some() {
+            tracing::warn!("a look at what is to be collected hangs; the lease is not extended");
+            continue;
+        }
         // Only a look takes over: it then learns what is under way.
         if seat.lease(now).is_some() {
             let store = context.driver.store();
@@ -94,7 +99,9 @@ impl<S: ChannelStore> SessionContext<S> {
         let _one_at_a_time = self.settlement.looking.lock().await;
         let now = self.clock.now();
         self.settlement.tell_deadlines(now, &self.events);
-        let (standby, budget) = self.take_the_lead(now).await?;
+        let Some((standby, budget)) = self.take_the_lead(now).await? else {
+            return Ok(Collected::default());
+        };
         let mut collected = Collected {
             leading: standby != Standby::Waiting,
             ..Collected::default()
@@ -106,6 +113,23 @@ impl<S: ChannelStore> SessionContext<S> {
             tracing::info!("this process collects from now on");
             self.settlement.desk().scanned_at = None;
         }
+        let going_on = self.settlement.begin_look(now);
+        let looked = self
+            .collect_due(occasion, budget, now, &mut collected)
+            .await;
+        drop(going_on);
+        self.note_fitness(&looked, &collected).await;
+        looked.map(|()| collected)
+    }
+
+    /// Takes on what is under way, and begins what has become due.
+    async fn collect_due(
+        &self,
+        occasion: Occasion,
+        budget: Option<Amount>,
+        now: Timestamp,
+        collected: &mut Collected,
+    ) -> Result<(), Fault> {
         let demanded = self.open_demands().await?;
         let occasion = match (occasion, demanded) {
             (Occasion::Routine, Some(_)) => Occasion::Everything(Reason::Demand),
@@ -114,21 +138,21 @@ impl<S: ChannelStore> SessionContext<S> {
         let standings = self.standings(occasion, now).await?;
         self.settlement.tell_deadlines(now, &self.events);
         // What can not be taken on must not keep anything else from being begun.
-        let before = self.drive_all(&mut collected).await;
+        let before = self.drive_all(collected).await;
         let begun = self
-            .begin_due(standings, budget, (occasion, now), &mut collected)
+            .begin_due(standings, budget, (occasion, now), collected)
             .await;
-        let after = self.drive_all(&mut collected).await;
+        let after = self.drive_all(collected).await;
         collected.waiting = self.settlement.desk().open.len();
         before.and(begun).and(after)?;
         if let Some(asked) = demanded {
-            match self.meet(asked, &collected).await {
+            match self.meet(asked, collected).await {
                 // Whoever leads now meets them.
                 Ok(()) | Err(Fault::NotLeading) => {}
                 Err(fault) => return Err(fault),
             }
         }
-        Ok(collected)
+        Ok(())
     }
 
     /// Lets another process collect at once.
@@ -143,11 +167,28 @@ impl<S: ChannelStore> SessionContext<S> {
         Ok(seat.leave(self.driver.store(), self.clock.now()).await?)
     }
 
-    /// Leads if nobody else does. Returns what routine settlements may cost.
-    async fn take_the_lead(&self, now: Timestamp) -> Result<(Standby, Option<Amount>), Fault> {
+    /// Leads if nobody else does. Returns what routine settlements may cost;
+    /// `None`: others are to have the lease that this process has let go.
+    async fn take_the_lead(
+        &self,
+        now: Timestamp,
+    ) -> Result<Option<(Standby, Option<Amount>)>, Fault> {
         let policy = &self.settlement.policy;
-        let mut seat = self.settlement.seat.lock().await;
         let store = self.driver.store();
+        let mut seat = self.settlement.seat.lock().await;
+        if seat.lease(now).is_none() {
+            if self.settlement.fitness().stands_aside(now, policy.lease) {
+                return Ok(None);
+            }
+            if seat.was_let_go(store, now, policy.lease).await? {
+                drop(seat);
+                if !self.is_able(now).await {
+                    self.settlement.desk().wait();
+                    return Ok(Some((Standby::Waiting, None)));
+                }
+                seat = self.settlement.seat.lock().await;
+            }
+        }
         let (standby, lease) = seat.renew(store, now, policy.lease).await?;
         drop(seat);
         let limit = policy.fees.per_day;
@@ -160,11 +201,9 @@ impl<S: ChannelStore> SessionContext<S> {
             self.settlement.note_blocked(lease.blocked);
         }
         if standby == Standby::Waiting {
-            let mut desk = self.settlement.desk();
-            desk.urgent.clear();
-            desk.deadlines.clear();
+            self.settlement.desk().wait();
         }
-        Ok((standby, left))
+        Ok(Some((standby, left)))
     }
 
     /// How the channels stand that are to be looked at now: all of them every
@@ -236,6 +275,7 @@ impl<S: ChannelStore> SessionContext<S> {
             let page = self.driver.store().scan(scan).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.record.id);
+            self.settlement.fitness().steps(self.clock.now());
             for found in &page {
                 let Some(standing) = self.standing_of(&found.record, now) else {
                     continue;
@@ -291,7 +331,9 @@ impl<S: ChannelStore> SessionContext<S> {
         let planned = plan(&standings, &self.settlement.policy, &moment);
         for group in self.groups(planned) {
             let channels: Vec<_> = group.iter().map(|planned| planned.channel).collect();
-            match self.begin_group(group, &moment).await {
+            let begun = self.begin_group(group, &moment).await;
+            self.settlement.fitness().steps(self.clock.now());
+            match begun {
                 Ok(begun) => collected.begun = collected.begun.saturating_add(begun),
                 Err(fault) => {
                     // What was begun of it is not forgotten until the next scan.
@@ -475,7 +517,9 @@ impl<S: ChannelStore> SessionContext<S> {
             .iter()
             .map(|item| item.channel)
             .collect();
-        match self.drive(tracked, Guard::Leader).await? {
+        let driven = self.drive(tracked, Guard::Leader).await;
+        self.settlement.fitness().steps(self.clock.now());
+        match driven? {
             Driven::Done(_) => {
                 for channel in channels {
                     if let Ok((record, _)) = self.driver.load(channel).await {

@@ -15,6 +15,7 @@ use mpp_tempo::ChannelId;
 
 use super::{
     deadline::Watch,
+    fitness::Fitness,
     lease::{Blocked, Seat},
     outbox::{Tracked, effect::Effect},
     policy::{OnShutdown, SettlePolicy},
@@ -42,6 +43,7 @@ pub(crate) struct Settlement {
     /// One look at a time.
     pub(super) looking: tokio::sync::Mutex<()>,
     desk: Mutex<Desk>,
+    fitness: Mutex<Fitness>,
     /// Whether anybody is blocked: most requests ask no more.
     any_blocked: AtomicBool,
 }
@@ -70,12 +72,23 @@ impl Settlement {
             seat: tokio::sync::Mutex::new(Seat::new(B256::from(random::<[u8; 32]>()))),
             looking: tokio::sync::Mutex::default(),
             desk: Mutex::default(),
+            fitness: Mutex::default(),
             any_blocked: AtomicBool::new(false),
         }
     }
 
     pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn fitness(&self) -> MutexGuard<'_, Fitness> {
+        self.fitness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A look begins; it is over when this is dropped.
+    pub(super) fn begin_look(&self, now: Timestamp) -> Look<'_> {
+        self.fitness().steps(now);
+        Look { settlement: self }
     }
 
     /// Blocks that must follow a transaction of ours.
@@ -140,6 +153,18 @@ impl Settlement {
     }
 }
 
+/// A look that is going on.
+#[derive(Debug)]
+pub(super) struct Look<'a> {
+    settlement: &'a Settlement,
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.settlement.fitness().rests();
+    }
+}
+
 /// The claim of a task on an effect.
 #[derive(Debug)]
 pub(crate) struct Driving<'a> {
@@ -169,6 +194,12 @@ impl Desk {
         let longest = if is_urgent { LONGEST_URGENT } else { LONGEST };
         // A clock that has gone back since is no reason to wait for it.
         refused.at <= now && now.saturating_duration_since(refused.at) < refused.pause.min(longest)
+    }
+
+    /// Another process collects: what is to be looked at is its business.
+    pub(super) fn wait(&mut self) {
+        self.urgent.clear();
+        self.deadlines.clear();
     }
 
     /// Channels that something is under way for.

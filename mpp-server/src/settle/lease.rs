@@ -142,12 +142,14 @@ pub(super) struct Seat {
     held: Option<(Version, Lease)>,
     /// The lease of another process, and since when it has not been extended.
     silent: Option<(Version, Timestamp)>,
+    /// The lease that this process has let go.
+    left: Option<Version>,
 }
 
 /// Who collects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standby {
-    /// This process, as before.
+    /// This process, as before, or again before anybody else did.
     Leading,
     /// This process, from now on: what others have begun is unknown to it.
     TookOver,
@@ -161,6 +163,7 @@ impl Seat {
             holder,
             held: None,
             silent: None,
+            left: None,
         }
     }
 
@@ -216,12 +219,13 @@ impl Seat {
             until: now.checked_add(lasts).unwrap_or(now),
             ..base.clone()
         };
+        let is_as_left = expected.is_some() && expected == self.left;
         let won = self.put(store, expected, next).await?;
         let lease = self.held.as_ref().map_or(base, |(_, lease)| lease.clone());
-        let standby = if won {
-            Standby::TookOver
-        } else {
-            Standby::Waiting
+        let standby = match (won, is_as_left) {
+            (true, true) => Standby::Leading,
+            (true, false) => Standby::TookOver,
+            (false, _) => Standby::Waiting,
         };
         Ok((standby, Some(lease)))
     }
@@ -304,7 +308,31 @@ impl Seat {
         Ok(true)
     }
 
-    /// Lets another process take over at once.
+    /// Whether another process has let go of the lease a moment ago, as one does
+    /// that can not collect, or has just fallen silent.
+    ///
+    /// # Errors
+    /// [`StoreFault`].
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub(super) async fn was_let_go(
+        &self,
+        store: &impl ChannelStore,
+        now: Timestamp,
+        lasts: Duration,
+    ) -> Result<bool, StoreFault> {
+        let Some(found) = store.document(KEY).await? else {
+            return Ok(false);
+        };
+        let lease = decode(&found.value)?;
+        let is_free = lease.until <= now;
+        let is_new = now.saturating_duration_since(lease.until) < lasts;
+        Ok(lease.holder != self.holder && is_free && is_new)
+    }
+
+    /// Lets another process take over at once. Taken again before anybody else
+    /// does, it is as if this process had led all the time.
     ///
     /// # Errors
     /// [`StoreFault`]; then the lease ends by itself.
@@ -322,7 +350,7 @@ impl Seat {
                 ..lease
             };
             self.put(store, Some(version), next).await?;
-            self.held = None;
+            self.left = self.held.take().map(|(version, _)| version);
         }
         Ok(())
     }

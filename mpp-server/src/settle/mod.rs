@@ -10,6 +10,7 @@ pub(crate) mod collect;
 mod deadline;
 mod demand;
 mod desk;
+mod fitness;
 mod lease;
 pub(crate) mod outbox;
 mod policy;

@@ -13,7 +13,7 @@ use crate::{
     settle::{Collected, FeeLimits, OnShutdown},
     store::{ChannelStore as _, DocumentKind, DocumentPage},
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, close_payload, managed, problem, served,
+        BOTH, DEPOSIT, Flawed, PRICE, World, amount, close_payload, managed, problem, served,
         voucher_payload,
     },
 };
@@ -477,6 +477,92 @@ async fn another_process_takes_over_when_the_leader_is_silent() {
     assert!(is_closed(&world, &terms).await);
     // The one before has noticed.
     assert!(!look(&world).await.leading);
+}
+
+/// A server whose node may go away and that leads, and one with a node of its own.
+async fn one_with_a_flawed_node(policy: SettlePolicy) -> (World, Flawed, PaymentServer) {
+    let never = Duration::from_secs(1_000_000);
+    let mut world = quiet(policy.clone());
+    let node = Flawed::new(world.node.clone());
+    let (chain, by) = (node.clone(), by_hand(policy.clone()));
+    world.server = world.again(|builder| builder.chain(chain).settlement(by).watch_every(never));
+    world.advance(30);
+    assert!(look(&world).await.leading);
+    let other = restarted(&world, policy);
+    assert!(!other.collect().await.unwrap().leading);
+    (world, node, other)
+}
+
+// SECURITY-CASES A12: who leads may have lost its node.
+#[tokio::test(start_paused = true)]
+async fn a_leader_without_a_node_hands_on_to_one_that_has_one() {
+    let (world, node, other) = one_with_a_flawed_node(SettlePolicy::on_demand()).await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    requested(&world, &terms).await;
+    node.set_gone(true);
+    for _ in 0..12 {
+        world.advance(5);
+        drop(world.server.collect().await);
+        other.collect().await.unwrap();
+    }
+    assert!(is_closed(&world, &terms).await);
+    // The other one is well: it stays.
+    node.set_gone(false);
+    assert!(!look(&world).await.leading);
+    assert!(other.collect().await.unwrap().leading);
+}
+
+// SECURITY-CASES A12: a signer that does not answer keeps the leader busy for ever.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_look_hangs_is_succeeded() {
+    let (world, node, other) = one_with_a_flawed_node(SettlePolicy::on_demand()).await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    requested(&world, &terms).await;
+    node.allow_fees(0);
+    let meanwhile = async {
+        let mut held = 0;
+        for second in 0..160 {
+            world.advance(1);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            if !other.collect().await.unwrap().leading {
+                held = second;
+            }
+        }
+        // Slow is not yet gone.
+        assert!((120..140).contains(&held), "{held}");
+        assert!(is_closed(&world, &terms).await);
+        node.allow_fees(100);
+        world.node.transactions_mined()
+    };
+    let (hanging, mined) = tokio::join!(world.server.collect(), meanwhile);
+    drop(hanging);
+    assert_eq!(world.node.transactions_mined(), mined);
+}
+
+// Nobody takes the place of one that is no worse.
+#[tokio::test(start_paused = true)]
+async fn servers_without_a_node_do_not_take_turns() {
+    let (world, node, other) = one_with_a_flawed_node(SettlePolicy::on_demand()).await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    requested(&world, &terms).await;
+    node.set_gone(true);
+    world.node.faults().set_outage(Outage::Refusing);
+    for _ in 0..60 {
+        world.advance(2);
+        drop(world.server.collect().await);
+        assert!(!other.collect().await.unwrap().leading);
+    }
+    assert_eq!(world.server.deadlines().channels, 1);
+    world.node.faults().clear();
+    node.set_gone(false);
+    world.advance(10);
+    for _ in 0..3 {
+        look(&world).await;
+    }
+    assert!(is_closed(&world, &terms).await);
 }
 
 // The payer closes itself while a settlement of the same channel is under way.
