@@ -210,7 +210,7 @@ impl<S: ChannelStore> SessionContext<S> {
     /// so often, in between those whose payers have asked the chain to close.
     async fn standings(&self, occasion: Occasion, now: Timestamp) -> Result<Vec<Standing>, Fault> {
         let (due, chosen) = {
-            let desk = self.settlement.desk();
+            let mut desk = self.settlement.desk();
             let pause = self.settlement.policy.scan_every;
             let due = desk
                 .scanned_at
@@ -219,24 +219,37 @@ impl<S: ChannelStore> SessionContext<S> {
             let watched = desk.deadlines.keys();
             let idle = watched.filter(|id| !busy.contains(*id));
             let chosen: BTreeSet<_> = desk.urgent.iter().chain(idle).copied().collect();
+            // What becomes urgent from here on is looked at next time.
+            desk.urgent.clear();
             (due, chosen)
         };
-        if due || occasion != Occasion::Routine {
-            self.load_effects().await?;
-            let all = self.scan(now).await?;
-            let mut desk = self.settlement.desk();
-            desk.scanned_at = Some(now);
-            desk.urgent.retain(|id| !chosen.contains(id));
-            return Ok(all);
+        let found = if due || occasion != Occasion::Routine {
+            self.all_standings(now).await
+        } else {
+            self.chosen_standings(&chosen, now).await
+        };
+        if found.is_err() {
+            self.settlement.desk().urgent.extend(chosen);
         }
+        found
+    }
+
+    async fn all_standings(&self, now: Timestamp) -> Result<Vec<Standing>, Fault> {
+        self.load_effects().await?;
+        let all = self.scan(now).await?;
+        self.settlement.desk().scanned_at = Some(now);
+        Ok(all)
+    }
+
+    async fn chosen_standings(
+        &self,
+        chosen: &BTreeSet<ChannelId>,
+        now: Timestamp,
+    ) -> Result<Vec<Standing>, Fault> {
         let mut standings = Vec::with_capacity(chosen.len());
-        for id in &chosen {
+        for id in chosen {
             standings.extend(self.standing(*id, now).await?);
         }
-        self.settlement
-            .desk()
-            .urgent
-            .retain(|id| !chosen.contains(id));
         Ok(standings)
     }
 
