@@ -196,10 +196,31 @@ impl Desk {
         refused.at <= now && now.saturating_duration_since(refused.at) < refused.pause.min(longest)
     }
 
-    /// Another process collects: what is to be looked at is its business.
+    /// Another process collects: what it has to look at, and what it has under
+    /// way, is none of this one's business. What payers have asked for here is.
     pub(super) fn wait(&mut self) {
         self.urgent.clear();
         self.deadlines.clear();
+        let Self { open, driving, .. } = self;
+        open.retain(|id, open| open.effect.is_favor() || driving.contains(id));
+    }
+
+    /// Takes over an effect from the store, unless this process has written it
+    /// since.
+    pub(super) fn learn(&mut self, found: Tracked) {
+        let known = self.open.get(&found.effect.id);
+        if known.is_none_or(|known| known.version < found.version) {
+            self.open.insert(found.effect.id, found);
+        }
+    }
+
+    /// These effects are not under way any more, by the store. What a task of
+    /// this process works on it finds out itself.
+    pub(super) fn forget(&mut self, gone: &BTreeSet<B256>) {
+        for id in gone.iter().filter(|id| !self.driving.contains(*id)) {
+            self.open.remove(id);
+            self.refused.remove(id);
+        }
     }
 
     /// Channels that something is under way for.

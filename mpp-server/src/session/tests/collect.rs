@@ -565,6 +565,28 @@ async fn servers_without_a_node_do_not_take_turns() {
     assert!(is_closed(&world, &terms).await);
 }
 
+// What others have ended is over here, too.
+#[tokio::test(start_paused = true)]
+async fn what_another_process_has_ended_is_forgotten() {
+    let world = quiet(SettlePolicy::on_demand());
+    let other = restarted(&world, SettlePolicy::on_demand());
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    world.node.faults().drop_transactions(Times::Once);
+    assert!(world.server.settle().await.unwrap().leading);
+    let credited = other.credit(terms.id(), amount(PRICE)).await;
+    assert!(credited.is_err(), "it is being collected");
+    world.advance(40);
+    world.node.mine();
+    for _ in 0..3 {
+        look(&world).await;
+    }
+    assert_eq!(settled(&world, &terms), 3 * PRICE);
+    let payload = voucher_payload(&terms, &world.voucher(&terms, 4 * PRICE));
+    served(world.buy(&route, &payload).await).await;
+    other.credit(terms.id(), amount(PRICE)).await.unwrap();
+}
+
 // The payer closes itself while a settlement of the same channel is under way.
 #[tokio::test(start_paused = true)]
 async fn a_close_by_the_payer_and_a_settlement_get_along() {

@@ -11,6 +11,8 @@ mod failed;
 mod sign;
 mod stored;
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::B256;
 use mpp_core::Timestamp;
 use mpp_tempo::ChannelId;
@@ -25,7 +27,7 @@ use crate::{
     session::SessionContext,
     store::{
         ChannelStore, DocumentKey, DocumentKind, DocumentPage, DocumentWrite, StoreFault, Version,
-        Written,
+        Written, codec::CodecError,
     },
 };
 
@@ -47,7 +49,7 @@ pub(crate) struct Tracked {
 pub(crate) fn stored_vouchers(
     kind: DocumentKind,
     bytes: &[u8],
-) -> Result<Vec<mpp_tempo::SignedVoucher>, crate::store::codec::CodecError> {
+) -> Result<Vec<mpp_tempo::SignedVoucher>, CodecError> {
     let items = stored::decode(kind, bytes)?.items.into_iter();
     Ok(items.map(|item| item.voucher).collect())
 }
@@ -56,7 +58,7 @@ pub(crate) fn stored_vouchers(
 #[cfg(all(test, feature = "embedded"))]
 pub(crate) fn stored_settlement(
     voucher: &mpp_tempo::SignedVoucher,
-) -> Result<bytes::Bytes, crate::store::codec::CodecError> {
+) -> Result<bytes::Bytes, CodecError> {
     let item = effect::Item::settle(voucher.voucher.channel_id, voucher);
     let sent = crate::session::record::PendingTx {
         hash: B256::ZERO,
@@ -321,12 +323,15 @@ impl<S: ChannelStore> SessionContext<S> {
         })
     }
 
-    /// Reads all effects that are under way.
+    /// Reads all effects that are under way, and forgets those that others have
+    /// ended. What can not be read stays where it is, and keeps nothing else from
+    /// being taken on; it is returned.
     ///
     /// # Cancel safety
     /// Reads only.
-    pub(super) async fn load_effects(&self) -> Result<(), Fault> {
-        let mut after = None;
+    pub(super) async fn load_effects(&self) -> Result<Option<CodecError>, Fault> {
+        let mut gone: BTreeSet<B256> = self.settlement.desk().open.keys().copied().collect();
+        let (mut after, mut unread) = (None, None);
         loop {
             let page = DocumentPage {
                 kind: DocumentKind::Effect,
@@ -337,33 +342,51 @@ impl<S: ChannelStore> SessionContext<S> {
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
             for (id, document) in page {
-                let effect = stored::decode(DocumentKind::Effect, &document.value)
-                    .map_err(StoreFault::from)?;
-                let version = document.version;
-                let mut desk = self.settlement.desk();
-                // What this process has written since is newer. What others
-                // have ended since is noticed when it is moved on.
-                let known = desk.open.get(&id);
-                if known.is_none_or(|known| known.version < version) {
-                    desk.open.insert(id, Tracked { effect, version });
+                gone.remove(&id);
+                match stored::decode(DocumentKind::Effect, &document.value) {
+                    Ok(effect) => self.settlement.desk().learn(Tracked {
+                        effect,
+                        version: document.version,
+                    }),
+                    Err(error) => {
+                        tracing::error!(effect = %id, %error, "an effect can not be read");
+                        unread = Some(error);
+                    }
                 }
             }
         }
-        Ok(())
+        self.settlement.desk().forget(&gone);
+        Ok(unread)
     }
 
-    /// The effect that is under way for a channel, in this process' memory or
-    /// in the store.
+    /// The effect that is under way for a channel, by the store: others may have
+    /// moved on or ended what this process remembers.
+    ///
+    /// # Errors
+    /// When the store fails, and when it holds no such effect but one that can
+    /// not be read.
     ///
     /// # Cancel safety
     /// Reads only.
     pub(crate) async fn effect_of(&self, channel: ChannelId) -> Result<Option<Tracked>, Fault> {
         let known = self.settlement.desk().of_channel(channel);
-        if known.is_some() {
-            return Ok(known);
+        if let Some(known) = known {
+            let id = known.effect.id;
+            let key = key(DocumentKind::Effect, id);
+            if let Some(found) = self.driver.store().document(key).await? {
+                let effect = stored::decode(DocumentKind::Effect, &found.value);
+                let effect = effect.map_err(StoreFault::from)?;
+                let version = found.version;
+                self.settlement.desk().learn(Tracked { effect, version });
+                return Ok(self.settlement.desk().of_channel(channel));
+            }
+            self.settlement.desk().forget(&BTreeSet::from([id]));
         }
-        self.load_effects().await?;
-        Ok(self.settlement.desk().of_channel(channel))
+        let unread = self.load_effects().await?;
+        match (self.settlement.desk().of_channel(channel), unread) {
+            (None, Some(error)) => Err(StoreFault::from(error).into()),
+            (found, _) => Ok(found),
+        }
     }
 
     /// As [`effect_of`](Self::effect_of), for the effect that closes a channel.
