@@ -22,6 +22,10 @@ use crate::{
     settle::schedule::{Collect, Reason},
 };
 
+/// Transactions that an effect remembers. All before them are over, and its offers
+/// have long reached any limit when it has had so many.
+const KEPT: usize = 128;
+
 /// Something to collect, from one channel or several at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Effect {
@@ -30,7 +34,8 @@ pub(crate) struct Effect {
     pub(crate) reason: Reason,
     /// What is collected, all or nothing.
     pub(crate) items: Vec<Item>,
-    /// The transactions so far, the newest last.
+    /// The newest transactions so far, the last one last; only that one with its
+    /// bytes.
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) state: State,
     pub(crate) created_at: Timestamp,
@@ -255,6 +260,12 @@ impl Effect {
         let before = self.newest().map(|newest| newest.hash);
         for item in &mut next.items {
             item.before = before;
+        }
+        // Nothing but the newest is sent again, and a document has to stay small.
+        let too_many = next.attempts.len().saturating_sub(KEPT - 1);
+        next.attempts.drain(..too_many);
+        for before in &mut next.attempts {
+            before.raw = None;
         }
         next.attempts.push(attempt.clone());
         next.state = State::Prepared;

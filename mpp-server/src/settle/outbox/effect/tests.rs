@@ -6,7 +6,10 @@ use mpp_tempo::SessionProtocol;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{amount, now, payer, sign, terms};
+use crate::{
+    store::DocumentKind,
+    testing::{amount, now, payer, sign, terms},
+};
 
 fn attempt(byte: u8) -> Attempt {
     Attempt {
@@ -83,11 +86,42 @@ fn only_what_can_not_be_mined_any_more_is_replaced() {
         let failed = all(&[Fact::Sending, end]).unwrap();
         let next = failed.after(replaced.clone()).unwrap();
         assert_eq!(next.state, State::Prepared);
-        assert_eq!(next.attempts, [attempt(1), attempt(2)]);
+        // Only the newest is sent again.
+        let before = Attempt {
+            raw: None,
+            ..attempt(1)
+        };
+        assert_eq!(next.attempts, [before, attempt(2)]);
         assert_eq!(next.items[0].before, Some(attempt(1).hash));
         // The same transaction once more is no new one.
         assert_eq!(failed.after(Fact::Replaced(attempt(1))), Err(Impossible));
     }
+}
+
+// A chain may stand still for days, and a document has to stay readable.
+#[test]
+fn an_effect_stays_small_however_often_it_is_sent() {
+    let mut effect = prepared();
+    for number in 1..=2_000_u64 {
+        for fact in [Fact::Sending, Fact::Expired] {
+            effect = effect.after(fact).unwrap();
+        }
+        let next = Attempt {
+            hash: B256::left_padding_from(&number.to_be_bytes()),
+            raw: Some(Bytes::from(vec![7; 10_000])),
+            ..attempt(1)
+        };
+        effect = effect.after(Fact::Replaced(next.clone())).unwrap();
+        assert_eq!(effect.newest(), Some(&next));
+    }
+    let stored = crate::settle::outbox::stored::encode(DocumentKind::Effect, &effect);
+    assert!(stored.unwrap().len() < 32 * 1_024);
+    let (before, newest) = (
+        &effect.attempts[effect.attempts.len() - 2],
+        &effect.attempts[effect.attempts.len() - 1],
+    );
+    assert_eq!(effect.items[0].before, Some(before.hash));
+    assert!(before.raw.is_none() && newest.raw.is_some());
 }
 
 // A node that has it already refuses it, too: that proves nothing.
