@@ -157,12 +157,13 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
         amount: Amount,
     ) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>> {
         Box::pin(async move {
+            self.refresh_channel(id).await?;
             // What was collected meanwhile, or is being collected, can not be
-            // given back.
+            // given back. A collection that begins from here on sees the credit
+            // before it is sent.
             if self.effect_of(id).await?.is_some() {
                 return Err(Fault::OutcomeUnknown.into());
             }
-            self.refresh_channel(id).await?;
             let credited = self.run(id, Command::Credit { amount }).await?;
             Ok(credited.into_inner().record)
         })

@@ -1,13 +1,15 @@
 //! Giving back what a session was charged, before it is collected.
 
+use std::time::Duration;
+
 use mpp_core::Amount;
 use mpp_tempo::SessionProtocol;
 
 use crate::{
-    Failure, Rejection, ServerEvent,
+    Failure, Rejection, ServerEvent, SettlePolicy,
     session::record::LedgerKind,
     testing::{
-        BOTH, PRICE, World, amount, close_payload, ledger, managed, served, voucher_payload,
+        BOTH, Flawed, PRICE, World, amount, close_payload, ledger, managed, served, voucher_payload,
     },
 };
 
@@ -107,4 +109,44 @@ async fn what_was_collected_is_not_credited() {
         .credit(terms.id(), amount(PRICE))
         .await
         .unwrap();
+}
+
+// ARCHITECTURE, invariant 7: nothing above what was spent is settled, whatever is
+// credited while a settlement begins.
+#[tokio::test(start_paused = true)]
+async fn what_is_about_to_be_collected_is_not_credited() {
+    let mut world = World::new();
+    let node = Flawed::new(world.node.clone());
+    let chain = node.clone();
+    world.server = world.again(|builder| {
+        builder.chain(chain).settlement(SettlePolicy {
+            every: Duration::from_secs(1_000_000),
+            ..SettlePolicy::on_demand()
+        })
+    });
+    world.advance(30);
+    let route = world.route(V2);
+    let terms = world.open(&route, V2, 0).await;
+    let payload = voucher_payload(&terms, &world.voucher(&terms, 2 * PRICE));
+    for _ in 0..2 {
+        served(world.buy(&route, &payload).await).await;
+    }
+    // One call tells what a settlement costs, the next one waits: it is for the
+    // transaction whose amounts are known by then.
+    node.allow_fees(1);
+    let credited = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let credited = world.server.credit(terms.id(), amount(PRICE)).await;
+        node.allow_fees(100);
+        credited
+    };
+    let (collected, credited) = tokio::join!(world.server.settle(), credited);
+    assert!(collected.unwrap().leading);
+    credited.unwrap();
+    let record = world.record(terms.id()).await;
+    let paid = world.on_chain(&terms).unwrap().settled;
+    assert!(
+        record.settled <= record.spent && paid <= record.spent,
+        "{record:?}"
+    );
 }

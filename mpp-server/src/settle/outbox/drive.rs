@@ -94,7 +94,8 @@ impl<S: ChannelStore> SessionContext<S> {
         if now >= attempt.valid_before {
             return Ok(Step::of(self.advance(tracked, Fact::Expired, guard).await?));
         }
-        if !self.mark_closes(tracked, &attempt).await? {
+        let is_owed = self.is_owed(tracked).await?;
+        if !is_owed || !self.mark_closes(tracked, &attempt).await? {
             let fact = Fact::Superseded;
             return Ok(Step::of(self.advance(tracked, fact, guard).await?));
         }
@@ -102,6 +103,21 @@ impl<S: ChannelStore> SessionContext<S> {
             return Ok(Step::Elsewhere);
         }
         self.send(tracked, raw).await
+    }
+
+    /// Whether nothing was credited since the amounts were chosen: no more is
+    /// settled than was spent. From the time that the effect is stored, nothing
+    /// is credited any more.
+    async fn is_owed(&self, tracked: &Tracked) -> Result<bool, Fault> {
+        let items = tracked.effect.items.iter();
+        for item in items.filter(|item| item.collect == Collect::Settle) {
+            match self.driver.load(item.channel).await {
+                Ok((record, _)) if item.amount > record.spent => return Ok(false),
+                Ok(_) | Err(Failure::Rejected(_)) => {}
+                Err(Failure::Fault(fault)) => return Err(fault),
+            }
+        }
+        Ok(true)
     }
 
     /// One close in flight per channel: its record names the transaction
