@@ -565,6 +565,31 @@ async fn servers_without_a_node_do_not_take_turns() {
     assert!(is_closed(&world, &terms).await);
 }
 
+// A channel that ended unseen is not paid for at every look.
+#[tokio::test(start_paused = true)]
+async fn a_channel_that_can_not_be_collected_from_is_found_ended() {
+    for protocol in BOTH {
+        let (world, node, _) = one_with_a_flawed_node(SettlePolicy::on_demand()).await;
+        let route = world.route(protocol);
+        let terms = earned(&world, &route, protocol, 3).await;
+        node.set_logs_behind(1_000);
+        world.request_close(&terms).await;
+        world.advance(1_000);
+        world.withdraw(&terms).await;
+        for _ in 0..80 {
+            world.node.mine();
+        }
+        world.server.catch_up().await.unwrap();
+        node.set_logs_behind(0);
+        assert_eq!(world.record(terms.id()).await.phase, Phase::Open);
+        world.advance(30);
+        world.server.settle().await.unwrap();
+        look(&world).await;
+        let record = world.record(terms.id()).await;
+        assert!(matches!(record.phase, Phase::Closed { .. }), "{record:?}");
+    }
+}
+
 // What others have ended is over here, too.
 #[tokio::test(start_paused = true)]
 async fn what_another_process_has_ended_is_forgotten() {
@@ -599,6 +624,7 @@ async fn a_close_by_the_payer_and_a_settlement_get_along() {
         let close = close_payload(&terms, &world.voucher(&terms, 3 * PRICE));
         managed(world.manage(&route, &close).await);
         world.advance(40);
+        world.node.mine();
         for _ in 0..4 {
             look(&world).await;
         }
@@ -731,7 +757,6 @@ async fn a_deadline_ends_the_pause_of_a_close_that_is_under_way() {
             refusals += world.server.collect().await.unwrap().failed;
         }
         world.node.advance_time(Duration::from_secs(ahead));
-        world.node.mine();
         requested(&world, &terms).await;
         assert_eq!(look(&world).await.waiting, 1);
         assert!(!is_closed(&world, &terms).await);
