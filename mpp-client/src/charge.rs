@@ -18,7 +18,7 @@ pub use self::record::{ChargeId, ChargeRecord, ChargeState, ChargeSummary};
 pub use self::resolve::judge;
 pub use self::wallet::{Wallet, WalletError};
 
-pub(crate) use self::pay::{CredentialIs, Ticket, again};
+pub(crate) use self::pay::{CredentialIs, Ticket};
 pub(crate) use self::record::purchase;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use alloy_primitives::B256;
 use mpp_core::{Amount, Challenge, ChargeReceipt, Credential};
 use mpp_tempo::wire::ChargeMode;
 
-use crate::charge::{ChargeOffer, ChargeState, CredentialIs, Ticket, again, purchase};
+use crate::charge::{ChargeOffer, ChargeState, CredentialIs, Ticket, purchase};
 use crate::credential::{self, CredentialField};
 use crate::error::{ClientError, TransportError};
 use crate::event::ClientEvent;
@@ -110,8 +110,8 @@ impl Payer {
             return Ok(None);
         }
         self.policy().check_transport(&site.origin)?;
-        let (credential, ticket) = again(record)?;
-        Ok(Some(self.once(site, credential, Kind::Charge(ticket))))
+        let presented = self.present(&record.id)?;
+        Ok(presented.map(|(credential, ticket)| self.once(site, credential, Kind::Charge(ticket))))
     }
 
     fn once(&self, site: &Site, credential: Credential, kind: Kind) -> Once {
@@ -207,15 +207,15 @@ impl Once {
 
     /// The request was not sent, and will not be.
     ///
-    /// A charge that the server was to send is void then, unless it was shown the credential before;
-    /// one that was pushed is not.
+    /// A charge that the server was to send is void then, unless it was shown the credential before
+    /// or may be by another request; one that was pushed is not.
     #[must_use]
     pub fn release(self, error: ClientError) -> ClientError {
         match &self.kind {
             Kind::Charge(ticket)
                 if ticket.mode == ChargeMode::Pull && ticket.credential_is == CredentialIs::New =>
             {
-                self.payer.void(&ticket.id, error)
+                self.payer.give_up(&ticket.id, error)
             }
             Kind::Charge(ticket) => self.payer.unconfirmed(&ticket.id, error),
             Kind::Proof | Kind::Method(_) => error,

@@ -47,7 +47,7 @@ pub(crate) enum CredentialIs {
 /// Why a charge is not paid.
 enum Stopped {
     /// Its purchase was begun by another request at the same time.
-    Bought(Box<ChargeRecord>),
+    Bought(ChargeId),
     Failed(ClientError),
 }
 
@@ -101,8 +101,8 @@ impl Payer {
     ) -> Result<(Credential, Ticket), ClientError> {
         self.check_charge(site, offer)?;
         let id = ChargeId::of(&site.origin, offer.challenge());
-        if let Some(known) = self.book().charge(&id)? {
-            return again(&known);
+        if self.book().charge(&id)?.is_some() {
+            return self.present(&id)?.ok_or_else(paid_twice);
         }
         let mode = self.mode_for(offer)?;
         let order = Order {
@@ -116,7 +116,7 @@ impl Payer {
             None => self.sign_charge(&order, mode).await,
         };
         match paid {
-            Err(Stopped::Bought(other)) => again(&other),
+            Err(Stopped::Bought(other)) => self.present(&other)?.ok_or_else(paid_twice),
             Err(Stopped::Failed(error)) => Err(error),
             Ok(paid) => Ok(paid),
         }
@@ -267,6 +267,7 @@ impl Payer {
             tx_hash: None,
             valid_before: None,
             state: ChargeState::Open,
+            is_shared: false,
         }
     }
 
@@ -292,17 +293,15 @@ impl Payer {
             other.purchase.is_some() && other.purchase == record.purchase && other.state.counts()
         };
         let mut admit = |others: &[ChargeRecord]| {
-            bought = others.iter().find(is_same).cloned();
+            bought = others.iter().find(is_same).map(|other| other.id);
             admitted = self.policy().admit_charge(record, others);
             bought.is_none() && admitted.is_ok()
         };
         let added = self.book().add_charge(record.clone(), &mut admit);
         match (added, bought) {
-            (Ok(_), Some(other)) => Err(Stopped::Bought(Box::new(other))),
+            (Ok(_), Some(other)) => Err(Stopped::Bought(other)),
             (Ok(Admission::Added | Admission::Refused), None) => Ok(admitted),
-            (Err(BookError::Exists), _) => {
-                Err(ClientError::Protocol("it asks for one payment twice").into())
-            }
+            (Err(BookError::Exists), _) => Err(paid_twice().into()),
             (Err(error), _) => Err(error.into()),
         }
     }
@@ -329,6 +328,41 @@ impl Payer {
         match self.learn_charge(id, ChargeState::Void) {
             Ok(_) => error,
             Err(failed) => failed,
+        }
+    }
+
+    /// The request that was to carry a new payment was never sent. The payment is void then, unless
+    /// another request has taken it out of the book meanwhile.
+    pub(crate) fn give_up(&self, id: &ChargeId, error: ClientError) -> ClientError {
+        let mut is_void = false;
+        let updated = self.book().update_charge(id, &mut |record| {
+            if !record.is_shared {
+                record.state = record.state.learn(ChargeState::Void);
+            }
+            is_void = !record.state.counts();
+        });
+        match updated {
+            Ok(()) if is_void => error,
+            Ok(()) => self.unconfirmed(id, error),
+            Err(failed) => failed.into(),
+        }
+    }
+
+    /// The credential of a charge that was made before; `None` when the charge was given up: it may
+    /// have expired, and its budget was given back.
+    pub(crate) fn present(
+        &self,
+        id: &ChargeId,
+    ) -> Result<Option<(Credential, Ticket)>, ClientError> {
+        let mut found = None;
+        self.book().update_charge(id, &mut |record| {
+            // From here on nobody can say alone that the server was never shown it.
+            record.is_shared |= record.state.counts();
+            found = Some(record.clone());
+        })?;
+        match found {
+            Some(record) if record.state.counts() => again(&record).map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -366,12 +400,14 @@ impl Payer {
     }
 }
 
-/// The credential of a charge that was made before.
-pub(crate) fn again(record: &ChargeRecord) -> Result<(Credential, Ticket), ClientError> {
+const fn paid_twice() -> ClientError {
+    ClientError::Protocol("it asks for one payment twice")
+}
+
+fn again(record: &ChargeRecord) -> Result<(Credential, Ticket), ClientError> {
     let offer = ChargeOffer::read(record.challenge.clone())?;
-    // What was given up may have expired, and its budget was given back.
-    if record.payload.is_null() || !record.state.counts() {
-        return Err(ClientError::Protocol("it asks for one payment twice"));
+    if record.payload.is_null() {
+        return Err(paid_twice());
     }
     let payload: ChargePayload = serde_json::from_value(record.payload.clone())
         .map_err(|_| ClientError::Payment("the credential in the book can not be read"))?;

@@ -57,7 +57,8 @@ fn hash(domain: &[u8], parts: &[&str]) -> B256 {
     hasher.finalize()
 }
 
-/// The record of one charge. Everything but payload, hash and state never changes.
+/// The record of one charge. Everything but payload, hash, state and whether it
+/// is shared never changes.
 ///
 /// `Debug` leaves the payload out: whoever has it can spend it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,10 @@ pub struct ChargeRecord {
     pub valid_before: Option<u64>,
     /// What became of it.
     pub state: ChargeState,
+    /// Whether its credential was taken out of the book again, so that more than one request may
+    /// present it. Not in records of older versions.
+    #[serde(default)]
+    pub is_shared: bool,
 }
 
 /// What became of a charge.

@@ -138,3 +138,45 @@ async fn how_a_charge_ends_without_a_receipt() {
         assert!(matches!(charge.state, ChargeState::Paid { .. }));
     }
 }
+
+// A purchase is paid once, also when one of two tasks that present it never gets to send it.
+#[tokio::test]
+async fn a_payment_that_another_task_has_shown_is_not_given_up() {
+    let bench = Bench::new();
+    let offer = offer("c1");
+    let first = bench.payer.charge(&bench.site, &offer, Some("\"k\""));
+    let first = first.await.unwrap();
+    let presented = || bench.payer.paid_before(&bench.site, "\"k\"");
+    let other = presented().await.unwrap().unwrap();
+    let error = first.release(ClientError::Transport(TransportError::new("refused")));
+    assert!(
+        matches!(error, ClientError::ChargeIndeterminate { .. }),
+        "{error:?}"
+    );
+    assert_eq!(bench.only().state, ChargeState::Open);
+    // The server has the transaction and sends it; its answers are lost.
+    let sent = transaction(&other).encode();
+    bench.chain.submit(&sent).unwrap();
+    bench.chain.mine();
+    drop(other.lose(TransportError::new("the connection broke")));
+    let again = presented().await.unwrap().unwrap();
+    assert_eq!(transaction(&again).encode(), sent);
+    assert!(matches!(bench.only().state, ChargeState::Paid { .. }));
+}
+
+// Whoever takes a payment out of the book finds it given up, or keeps it from being given up.
+#[tokio::test]
+async fn a_payment_that_was_given_up_is_not_shown() {
+    let bench = Bench::new();
+    let offer = offer("c1");
+    let first = bench.payer.charge(&bench.site, &offer, Some("\"k\""));
+    let first = first.await.unwrap();
+    bench.chain.faults().set_outage(mpp_devnet::Outage::Hanging);
+    let mut presenting = Box::pin(bench.payer.paid_before(&bench.site, "\"k\""));
+    assert!(futures_util::poll!(presenting.as_mut()).is_pending());
+    let lost = ClientError::Transport(TransportError::new("refused"));
+    assert!(matches!(first.release(lost), ClientError::Transport(_)));
+    bench.chain.faults().set_outage(mpp_devnet::Outage::None);
+    assert!(presenting.await.unwrap().is_none());
+    assert_eq!(bench.only().state, ChargeState::Void);
+}

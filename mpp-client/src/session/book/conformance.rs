@@ -282,6 +282,7 @@ fn charge(number: u32, at: i64) -> ChargeRecord {
         tx_hash: None,
         valid_before: None,
         state: ChargeState::Open,
+        is_shared: false,
     }
 }
 
@@ -317,6 +318,7 @@ fn every_part_of_a_charge_is_kept([book, other]: &Handles) {
     expected.purchase = Some(B256::repeat_byte(8));
     expected.tx_hash = Some(tx_hash);
     expected.valid_before = Some(u64::MAX);
+    expected.is_shared = true;
     for state in [
         ChargeState::Paid { tx_hash },
         ChargeState::Served { tx_hash },
