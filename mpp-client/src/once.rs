@@ -88,7 +88,9 @@ impl Payer {
     /// `None` also when the chain says that it was not paid.
     ///
     /// # Errors
-    /// [`ClientError::Book`], and when its credential can not be read.
+    /// [`ClientError::Book`], and when its credential can not be read;
+    /// [`ClientError::ChargeIndeterminate`] for a payment that was broken off, as long as nothing
+    /// tells whether it was made.
     ///
     /// # Cancel safety
     /// Dropped, nothing has changed.
@@ -98,17 +100,11 @@ impl Payer {
         let found = records
             .iter()
             .filter(|record| record.purchase == Some(purchase) && record.state.counts())
-            .filter(|record| !record.payload.is_null())
             .max_by_key(|record| record.at);
         let Some(record) = found else {
             return Ok(None);
         };
-        // Without the chain's word, it may have been paid.
-        if let Ok(state) = self.resolve_charge(&record.id).await
-            && !state.counts()
-        {
-            return Ok(None);
-        }
+        self.find_out(&record.id).await;
         self.policy().check_transport(&site.origin)?;
         let presented = self.present(&record.id)?;
         Ok(presented.map(|(credential, ticket)| self.once(site, credential, Kind::Charge(ticket))))

@@ -101,7 +101,10 @@ impl Payer {
     ) -> Result<(Credential, Ticket), ClientError> {
         self.check_charge(site, offer)?;
         let id = ChargeId::of(&site.origin, offer.challenge());
-        if self.book().charge(&id)?.is_some() {
+        if let Some(known) = self.book().charge(&id)? {
+            if known.payload.is_null() {
+                self.find_out(&id).await;
+            }
             return self.present(&id)?.ok_or_else(paid_twice);
         }
         let mode = self.mode_for(offer)?;
@@ -232,7 +235,7 @@ impl Payer {
                     WalletError::Unknown { tx_hash, .. } => *tx_hash,
                 };
                 self.book()
-                    .update_charge(&id, &mut |record| record.tx_hash = known)?;
+                    .update_charge(&id, &mut |record| record.tx_hash = known.or(record.tx_hash))?;
                 return Err(self.unconfirmed(&id, error.into()).into());
             }
         };
@@ -275,12 +278,21 @@ impl Payer {
     async fn admit(&self, record: ChargeRecord) -> Result<(), Stopped> {
         let recipient = ChargeOffer::read(record.challenge.clone())?.recipient();
         self.book().pin_payee(&record.origin, recipient)?;
-        let Err(violation) = self.try_admit(&record)? else {
-            return Ok(());
-        };
-        // Charges that were never paid take room until the chain has been asked.
-        if !self.resolve_open(record.at).await? {
-            return Err(self.violated(violation).into());
+        match self.try_admit(&record) {
+            Ok(Ok(())) => return Ok(()),
+            // Charges that were never paid take room until the chain has been asked.
+            Ok(Err(violation)) => {
+                if !self.resolve_open(record.at).await? {
+                    return Err(self.violated(violation).into());
+                }
+            }
+            // One that was broken off stands for the purchase as long.
+            Err(Stopped::Bought(other)) => {
+                if self.find_out(&other).await != Some(ChargeState::Void) {
+                    return Err(Stopped::Bought(other));
+                }
+            }
+            Err(failed) => return Err(failed),
         }
         self.try_admit(&record)?
             .map_err(|violation| self.violated(violation).into())
@@ -350,6 +362,9 @@ impl Payer {
 
     /// The credential of a charge that was made before; `None` when the charge was given up: it may
     /// have expired, and its budget was given back.
+    ///
+    /// A payment whose sender could not say that it was made is presented once its transaction is
+    /// known. Until then, nothing tells whether there is one.
     pub(crate) fn present(
         &self,
         id: &ChargeId,
@@ -358,11 +373,22 @@ impl Payer {
         self.book().update_charge(id, &mut |record| {
             // From here on nobody can say alone that the server was never shown it.
             record.is_shared |= record.state.counts();
+            if let (true, Some(hash)) = (record.payload.is_null(), known_hash(record))
+                && let Ok(payload) = payload(ChargePayload::Hash { hash })
+            {
+                record.payload = payload;
+                record.tx_hash = Some(hash);
+            }
             found = Some(record.clone());
         })?;
         match found {
-            Some(record) if record.state.counts() => again(&record).map(Some),
-            _ => Ok(None),
+            Some(record) if !record.state.counts() => Ok(None),
+            Some(record) if record.payload.is_null() => {
+                let unknown = "whether it was made before is not known";
+                Err(self.unconfirmed(id, ClientError::Payment(unknown)))
+            }
+            Some(record) => again(&record).map(Some),
+            None => Ok(None),
         }
     }
 
@@ -400,15 +426,19 @@ impl Payer {
     }
 }
 
+/// The transaction that paid a charge, if the server can be shown its hash.
+fn known_hash(record: &ChargeRecord) -> Option<B256> {
+    let offer = ChargeOffer::read(record.challenge.clone()).ok()?;
+    let hash = record.state.tx_hash().or(record.tx_hash)?;
+    offer.takes(ChargeMode::Push).then_some(hash)
+}
+
 const fn paid_twice() -> ClientError {
     ClientError::Protocol("it asks for one payment twice")
 }
 
 fn again(record: &ChargeRecord) -> Result<(Credential, Ticket), ClientError> {
     let offer = ChargeOffer::read(record.challenge.clone())?;
-    if record.payload.is_null() {
-        return Err(paid_twice());
-    }
     let payload: ChargePayload = serde_json::from_value(record.payload.clone())
         .map_err(|_| ClientError::Payment("the credential in the book can not be read"))?;
     let mode = match payload {

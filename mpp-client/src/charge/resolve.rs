@@ -66,6 +66,12 @@ impl Payer {
         self.learn_charge(id, news)
     }
 
+    /// As [`Payer::resolve_charge`], as far as the chain answers: without its word a charge may have
+    /// been paid.
+    pub(crate) async fn find_out(&self, id: &ChargeId) -> Option<ChargeState> {
+        self.resolve_charge(id).await.ok()
+    }
+
     /// Asks about all charges of the last day that are open. Returns whether one of them was
     /// settled by that.
     pub(crate) async fn resolve_open(&self, now: Timestamp) -> Result<bool, ClientError> {

@@ -244,3 +244,41 @@ async fn a_wallet_that_does_not_say_is_found_out_by_the_memo() {
     let known = payer.resolve_charge(&charge.id).await.unwrap();
     assert!(matches!(known, ChargeState::Paid { .. }), "{known:?}");
 }
+
+// The wallet has paid and could not say so: the payment is found, and the server is shown it.
+#[tokio::test]
+async fn a_payment_that_the_wallet_could_not_confirm_is_presented() {
+    for told in [None, Some(B256::repeat_byte(7))] {
+        let bench = Bench::new();
+        let wallet = custodian(&bench);
+        let payer = bench.build(Payer::builder().wallet(wallet.clone()), policy());
+        let unknown = WalletError::Unknown {
+            tx_hash: told,
+            message: String::from("timeout"),
+        };
+        wallet.answers.lock().unwrap().push(unknown);
+        let failed = payer.charge(&bench.site, &offer("c1"), Some("\"k\"")).await;
+        assert!(
+            matches!(failed, Err(ClientError::ChargeIndeterminate { .. })),
+            "{failed:?}"
+        );
+        // Under the same key, and for the same challenge.
+        let again = payer.paid_before(&bench.site, "\"k\"").await.unwrap();
+        let again = again.expect("nothing is presented");
+        let ChargePayload::Hash { hash } = payload(again.credential()) else {
+            panic!("no hash");
+        };
+        for id in ["c1", "c2"] {
+            let once = payer.charge(&bench.site, &offer(id), Some("\"k\"")).await;
+            assert_eq!(once.unwrap().credential(), again.credential());
+        }
+        let record = bench.only();
+        assert_eq!(record.tx_hash, Some(hash));
+        match told {
+            // What the wallet says is shown, although the chain does not know it.
+            Some(told) => assert_eq!((hash, record.state), (told, ChargeState::Open)),
+            None => assert_eq!(record.state, ChargeState::Paid { tx_hash: hash }),
+        }
+        assert_eq!(bench.paid(PAYEE), PRICE, "paid twice");
+    }
+}

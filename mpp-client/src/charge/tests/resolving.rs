@@ -164,3 +164,56 @@ proptest! {
         }
     }
 }
+
+/// A key that never comes to an end with signing.
+struct Stuck(LocalSigner);
+
+impl Signer for Stuck {
+    fn address(&self) -> Address {
+        self.0.address()
+    }
+
+    async fn sign_digest(&self, _: &B256) -> Result<Signature65, SignerError> {
+        std::future::pending().await
+    }
+}
+
+// Nothing was signed, and nobody knows that: the caller is told so, and pays once it is known.
+#[tokio::test]
+async fn a_purchase_whose_payment_was_broken_off_is_paid_once_that_is_known() {
+    let bench = Bench::new();
+    let stuck = Stuck(bench.signer.0.clone());
+    let stuck = bench.build(Payer::builder().signer(stuck), policy());
+    let key = Some("\"k\"");
+    let (first, second) = (offer("c1"), offer("c2"));
+    let mut dropped = Box::pin(stuck.charge(&bench.site, &first, key));
+    assert!(futures_util::poll!(dropped.as_mut()).is_pending());
+    drop(dropped);
+    let id = bench.only().id;
+    let found = bench.payer.paid_before(&bench.site, "\"k\"").await;
+    for undecided in [
+        found.map(|once| once.is_some()),
+        bench
+            .payer
+            .charge(&bench.site, &first, key)
+            .await
+            .map(|_| true),
+        bench
+            .payer
+            .charge(&bench.site, &second, key)
+            .await
+            .map(|_| true),
+    ] {
+        assert!(
+            matches!(&undecided, Err(ClientError::ChargeIndeterminate { charge, .. }) if charge.id == id),
+            "{undecided:?}"
+        );
+    }
+    bench.pass(31);
+    let paid = bench.payer.charge(&bench.site, &second, key).await.unwrap();
+    assert_eq!(transaction(&paid).valid_before(), Some(START + 31 + 25));
+    assert_eq!(
+        bench.book.charge(&id).unwrap().unwrap().state,
+        ChargeState::Void
+    );
+}
