@@ -7,6 +7,7 @@ use mpp_tempo::tx::{build, gas};
 use mpp_tempo::{ChannelId, Existence};
 
 use super::book::{self, ChannelRecord, Phase};
+use super::recover::Fate;
 use crate::error::ClientError;
 use crate::event::ClientEvent;
 use crate::payer::Payer;
@@ -40,12 +41,15 @@ impl Payer {
     /// # Cancel safety
     /// Dropped, the next call goes on from what book and chain say.
     pub async fn leave(&self, id: &ChannelId) -> Result<Leave, ClientError> {
-        let phase = self.resolve(id).await?;
-        if let (Phase::Opening, Some(open)) = (&phase, self.book().read(id)?.open) {
-            return Err(ClientError::OpenUndecided {
-                channel_id: *id,
-                tx_hash: open.tx_hash,
-            });
+        let record = self.book().read(id)?;
+        if record.phase.may_hold_money() {
+            let decided = self.judge(&record).await?;
+            if let ((Fate::Undecided, Phase::Opening), Some(open)) = (decided, record.open) {
+                return Err(ClientError::OpenUndecided {
+                    channel_id: *id,
+                    tx_hash: open.tx_hash,
+                });
+            }
         }
         let phase = book::update(self.book(), id, |record| {
             if record.phase.may_hold_money() && !record.phase.is_leaving() {

@@ -86,9 +86,17 @@ impl Payer {
         if !record.phase.may_hold_money() {
             return Ok(record.phase);
         }
-        let (chain_now, view) = self.look(&record).await?;
+        let (_, phase) = self.judge(&record).await?;
+        Ok(phase)
+    }
+
+    /// What the chain says about the open of a channel that may hold money, and the phase that
+    /// follows.
+    pub(super) async fn judge(&self, record: &ChannelRecord) -> Result<(Fate, Phase), ClientError> {
+        let (chain_now, view) = self.look(record).await?;
         let fate = judge_open(view, chain_now, record.open_valid_before());
-        self.follow(id, fate, chain_now)
+        let phase = self.follow(&record.id, fate, chain_now)?;
+        Ok((fate, phase))
     }
 
     /// Writes into the book what the chain said at its time `chain_now`, and returns the phase that

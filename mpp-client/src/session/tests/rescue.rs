@@ -150,3 +150,25 @@ async fn a_channel_that_may_still_be_opened_is_not_left() {
     let done = bench.payer.leave(&id).await.unwrap();
     assert_eq!(done, Leave::Done { tx_hash: None });
 }
+
+// Mined, and no server ever confirmed it: the chain says that the deposit is there.
+#[tokio::test]
+async fn a_channel_whose_open_was_mined_and_not_confirmed_is_left() {
+    for pause in [0, 600] {
+        let bench = Bench::new();
+        let mut payment = bench.begin(&offer()).await;
+        let id = payment.channel_id();
+        let (SessionPayload::Open { transaction, .. }, _) = send(&mut payment).await else {
+            panic!("not an open");
+        };
+        bench.mine(&transaction).await;
+        drop(payment);
+        bench.pass(pause);
+        let waiting = bench.payer.leave(&id).await.unwrap();
+        assert!(matches!(waiting, Leave::Waiting { .. }));
+        assert_eq!(bench.payer.leaving().unwrap(), [id]);
+        bench.pass(901);
+        let done = bench.payer.leave(&id).await.unwrap();
+        assert!(matches!(done, Leave::Done { tx_hash: Some(_) }));
+    }
+}
