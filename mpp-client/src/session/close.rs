@@ -41,7 +41,8 @@ enum Outcome {
 impl Payer {
     /// Prepares to close a channel.
     ///
-    /// Requests that still run on the channel may be refused from here on.
+    /// Requests that still run on the channel may be refused from here on. A payer that is on its
+    /// way out of the channel stays that, whatever the server says.
     ///
     /// # Errors
     /// [`ClientError::Misuse`] for a channel that can not be closed anymore, [`ClientError::Book`].
@@ -55,7 +56,10 @@ impl Payer {
             if !record.phase.may_hold_money() {
                 return Err(ClientError::Misuse("the channel is closed already"));
             }
-            let before = std::mem::replace(&mut record.phase, Phase::Closing);
+            let before = record.phase.clone();
+            if !before.is_leaving() {
+                record.phase = Phase::Closing;
+            }
             let ledger = &record.ledger;
             // v1 pays a voucher in full, so it must be for what was spent. v2 captures what was
             // spent out of a voucher that covers it; all that is accepted is authorized anyway.
@@ -153,8 +157,9 @@ impl Close {
             .and_then(|hash| hash.parse::<B256>().ok());
         let seen = book::update(self.payer.book(), &self.channel, |record| {
             record.ledger.observe(None, totals, limit)?;
-            // The chain may have shown the end already.
-            if record.phase.may_hold_money() {
+            // The chain may have shown the end already. Who is on the way out without the server goes
+            // on until it has.
+            if record.phase.may_hold_money() && !record.phase.is_leaving() {
                 record.phase = Phase::CloseConfirmed { tx_hash };
             }
             Ok(())

@@ -99,6 +99,7 @@ impl Payment {
     ///
     /// # Errors
     /// [`ClientError::Policy`] or [`ClientError::InsufficientDeposit`] before anything is signed;
+    /// [`ClientError::Misuse`] when a channel that is closed or left meanwhile would need a top-up;
     /// the errors of the signer, the book, and of the chain when a top-up is needed.
     ///
     /// # Cancel safety

@@ -57,8 +57,10 @@ impl TopUp {
     /// The credential, under an offer of the same server.
     ///
     /// # Errors
-    /// [`ClientError::Payment`] when it can not be written.
+    /// [`ClientError::Payment`] when it can not be written, [`ClientError::Misuse`] when the payer
+    /// has begun to leave the channel.
     pub fn credential(&self, offer: &Offer) -> Result<CredentialField, ClientError> {
+        check_in_use(&self.payer.book().read(&self.channel)?)?;
         wire::top_up(offer, &self.terms, self.channel, &self.pending)
     }
 
@@ -125,8 +127,8 @@ impl Payer {
     /// ([`TopUp::is_repeat`]): it may be mined, and the server may not know. Call again after it.
     ///
     /// # Errors
-    /// [`ClientError::Policy`] when the deposit would exceed the policy; the errors of the chain,
-    /// the signer and the book.
+    /// [`ClientError::Policy`] when the deposit would exceed the policy; [`ClientError::Misuse`] for
+    /// a channel that requests do not use any more; the errors of the chain, the signer and the book.
     ///
     /// # Cancel safety
     /// Dropped, nothing was sent. A transaction that was signed stays in the book and is used next
@@ -140,6 +142,7 @@ impl Payer {
         let gate = self.book().gate(&self.book().read(&id)?.key);
         let guard = gate.enter().await?;
         let (record, unfinished) = self.settle_top_up(&id).await?;
+        check_in_use(&record)?;
         if let Some(pending) = unfinished {
             return Ok(self.order(&record, pending, true, guard));
         }
@@ -162,6 +165,7 @@ impl Payer {
         guard: GateGuard,
     ) -> Result<Option<TopUp>, ClientError> {
         let (record, unfinished) = self.settle_top_up(&id).await?;
+        check_in_use(&record)?;
         if let Some(pending) = unfinished {
             return Ok(Some(self.order(&record, pending, true, guard)));
         }
@@ -200,9 +204,12 @@ impl Payer {
             deposit_before: record.ledger.deposit(),
         };
         book::update(self.book(), &record.id, |record| {
+            // Whoever leaves the channel does not wait for the gate.
+            check_in_use(record)?;
             record.grows_until = record.grows_until.max(pending.valid_before);
             record.top_up = Some(pending.clone());
-        })?;
+            Ok::<_, ClientError>(())
+        })??;
         Ok(self.order(record, pending, false, guard))
     }
 
@@ -282,5 +289,15 @@ impl Payer {
     pub fn pending_top_up(&self, id: &ChannelId) -> Result<Option<B256>, ClientError> {
         let pending = self.book().read(id)?.top_up;
         Ok(pending.map(|pending| pending.tx_hash))
+    }
+}
+
+/// A top-up takes the close request of a payer back that is on its way out (PROTOCOL 5.3), and what
+/// is put into a channel that was given up only waits for its end.
+const fn check_in_use(record: &ChannelRecord) -> Result<(), ClientError> {
+    if record.phase.is_usable() {
+        Ok(())
+    } else {
+        Err(ClientError::Misuse("the channel takes no more payments"))
     }
 }

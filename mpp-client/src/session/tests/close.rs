@@ -176,3 +176,27 @@ async fn a_server_that_closes_in_words_only_locks_no_more_than_the_policy_allows
         "{refused:?}"
     );
 }
+
+// SECURITY-CASES A34: whatever a server makes of a close, who wants out stays on the way out.
+#[tokio::test]
+async fn a_close_beside_an_exit_does_not_end_the_exit() {
+    for is_confirmed in [true, false] {
+        let bench = Bench::new();
+        let id = bench.open(&offer()).await;
+        bench.payer.leave(&id).await.unwrap();
+        let mut close = bench.payer.close(id).await.unwrap();
+        assert_eq!(bench.payer.leaving().unwrap(), [id]);
+        close.mark_sent();
+        if is_confirmed {
+            close.confirm(&receipt(id, 1_000, 1_000)).unwrap();
+        } else {
+            drop(close.lose(TransportError::new("the connection broke")));
+        }
+        // A client that was restarted goes on.
+        let next = bench.twin(Policy::new(units(100_000)));
+        assert_eq!(next.leaving().unwrap(), [id]);
+        bench.pass(901);
+        let done = next.leave(&id).await.unwrap();
+        assert!(matches!(done, Leave::Done { tx_hash: Some(_) }));
+    }
+}

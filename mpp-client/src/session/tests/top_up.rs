@@ -3,6 +3,8 @@ use mpp_tempo::tx::{SignedTx, check};
 use super::*;
 use crate::error::{ClientError, TransportError};
 use crate::policy::{PolicyViolation, TopUpPolicy};
+use crate::session::book::Phase;
+use crate::session::exit::Leave;
 use crate::session::top_up::TopUp;
 use crate::testing::offer;
 
@@ -248,4 +250,70 @@ async fn a_smaller_deposit_is_believed_once_no_top_up_can_be_mined() {
     bench.pass(60);
     bench.payer.resolve(&id).await.unwrap();
     assert_eq!(bench.record(id).ledger.deposit(), units(2_000));
+}
+
+// PROTOCOL 5.3: a top-up cancels a close request.
+#[tokio::test]
+async fn a_channel_that_is_being_left_is_not_refilled() {
+    let bench = Bench::new();
+    let id = use_up(&bench, &small()).await;
+    let mut payment = bench.begin(&small()).await;
+    bench.payer.leave(&id).await.unwrap();
+    for refused in [
+        payment.prepare().await.map(drop),
+        bench.payer.top_up(id, &small(), units(1)).await.map(drop),
+    ] {
+        assert!(
+            matches!(refused, Err(ClientError::Misuse(_))),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(bench.payer.pending_top_up(&id).unwrap(), None);
+    bench.pass(901);
+    let done = bench.payer.leave(&id).await.unwrap();
+    assert!(matches!(done, Leave::Done { tx_hash: Some(_) }));
+}
+
+// The owner decides to leave while the top-up is being made.
+#[tokio::test]
+async fn a_top_up_is_not_made_of_a_channel_that_is_left_meanwhile() {
+    let bench = Bench::new();
+    let id = use_up(&bench, &small()).await;
+    let offer = small();
+    bench.chain.faults().set_outage(mpp_devnet::Outage::Hanging);
+    let mut refilling = Box::pin(bench.payer.top_up(id, &offer, units(1)));
+    assert!(futures_util::poll!(refilling.as_mut()).is_pending());
+    bench
+        .book
+        .update(&id, &mut |record| record.phase = Phase::Leaving)
+        .unwrap();
+    bench.chain.faults().set_outage(mpp_devnet::Outage::None);
+    let refused = refilling.await;
+    assert!(
+        matches!(refused, Err(ClientError::Misuse(_))),
+        "{refused:?}"
+    );
+    assert_eq!(bench.payer.pending_top_up(&id).unwrap(), None);
+}
+
+// A top-up that nobody confirmed is not sent again either.
+#[tokio::test]
+async fn an_earlier_top_up_of_a_channel_that_is_left_is_not_repeated() {
+    let bench = Bench::new();
+    let id = use_up(&bench, &small()).await;
+    let top_up = bench.payer.top_up(id, &small(), units(1_000)).await;
+    let top_up = top_up.unwrap();
+    let mut payment = bench.begin(&small()).await;
+    bench
+        .book
+        .update(&id, &mut |record| record.phase = Phase::Leaving)
+        .unwrap();
+    let unsent = top_up.credential(&small());
+    assert!(matches!(unsent, Err(ClientError::Misuse(_))), "{unsent:?}");
+    drop(top_up);
+    let refused = payment.prepare().await;
+    assert!(
+        matches!(refused, Err(ClientError::Misuse(_))),
+        "{refused:?}"
+    );
 }
