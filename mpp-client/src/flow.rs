@@ -116,7 +116,8 @@ pub enum Booking {
 pub enum Raise {
     /// Not at all: the highest one that is signed will do.
     Best,
-    /// By the smallest step the server takes above this accepted amount.
+    /// By the smallest step the server takes above this accepted amount, as far as the accounts
+    /// explain it.
     Above(Amount),
     /// To the total that the server claims to need, as far as the accounts explain it.
     Claim(Amount),

@@ -193,10 +193,15 @@ impl Ledger {
     /// be refused.
     #[must_use]
     pub fn plan(&self, need: Need, margin: Margin) -> Plan {
-        let need = match need {
-            Need::Ordered => self.expected(),
-            Need::AtLeast(total) => self.expected().max(total),
+        let expected = self.expected();
+        let ordered = match need {
+            Need::Ordered | Need::Step(_) => expected,
+            Need::AtLeast(total) => expected.max(total),
             Need::Stream(total) => sum([total, self.in_flight]),
+        };
+        let need = match need {
+            Need::Step(total) => ordered.max(total),
+            Need::Ordered | Need::AtLeast(_) | Need::Stream(_) => ordered,
         };
         let least = if need <= self.signed {
             self.signed
@@ -209,7 +214,7 @@ impl Ledger {
         if need <= self.signed {
             return Plan::Voucher(self.signed);
         }
-        let wanted = least.max(sum([need, margin.ahead]));
+        let wanted = least.max(sum([ordered, margin.ahead]));
         Plan::Voucher(wanted.min(self.deposit))
     }
 
@@ -257,6 +262,29 @@ impl Ledger {
     /// changes then.
     pub fn claim(&mut self, required: Amount, max_unaccounted: Amount) -> Result<(), Discrepancy> {
         self.explain(required, max_unaccounted)
+    }
+
+    /// Allows a voucher for `total`, the smallest step above what the server has accepted.
+    ///
+    /// A step has no order behind it. What was signed exceeds the orders by what is authorized ahead
+    /// of them and by less than a step, so that one more leads to less than two steps beyond them.
+    /// What would go further is a claim as any other: without that, a server that goes on to ask
+    /// for steps would be given all there is.
+    ///
+    /// # Errors
+    /// As [`Ledger::claim`].
+    pub fn step(
+        &mut self,
+        total: Amount,
+        margin: Margin,
+        max_unaccounted: Amount,
+    ) -> Result<(), Discrepancy> {
+        if total <= self.signed {
+            return Ok(());
+        }
+        let total = total.max(sum([self.signed, margin.min_delta]));
+        let free = sum([margin.ahead, margin.min_delta, margin.min_delta]);
+        self.explain(total.saturating_sub(free), max_unaccounted)
     }
 
     /// Covers everything that the server might have charged late, when it wants more and does not

@@ -174,9 +174,7 @@ impl Payment {
                 let step = self.offer.min_delta();
                 let floor = accepted.checked_add(step).ok_or(Discrepancy::Overflow)?;
                 if floor > self.presented() {
-                    self.check_step(floor)?;
-                    self.need = Need::AtLeast(floor);
-                    return Ok(());
+                    return self.step(floor);
                 }
                 // A credit that its receipts promise is not taken: it had charged before.
                 let price = self.offer.price();
@@ -273,11 +271,7 @@ impl Payment {
     /// What to authorize, noted in the accounts as signed before it is.
     fn plan(&self) -> Result<Plan, ClientError> {
         let policy = self.payer.policy();
-        let need = self.need;
-        let margin = Margin {
-            ahead: policy.ahead(self.offer.price()),
-            min_delta: self.offer.min_delta(),
-        };
+        let (need, margin) = (self.need, self.margin());
         let price = self.offer.price();
         self.update(|record| authorize(record, policy, price, (need, margin)))?
     }
@@ -307,6 +301,22 @@ impl Payment {
         claimed??;
         self.need = Need::AtLeast(required);
         Ok(())
+    }
+
+    /// Goes up to the smallest total that the server takes, as far as orders and policy allow it.
+    fn step(&mut self, floor: Amount) -> Result<(), ClientError> {
+        self.check_step(floor)?;
+        let (limit, margin) = (self.payer.policy().unaccounted_limit(), self.margin());
+        self.update(|record| record.ledger.step(floor, margin, limit))??;
+        self.need = Need::Step(floor);
+        Ok(())
+    }
+
+    fn margin(&self) -> Margin {
+        Margin {
+            ahead: self.payer.policy().ahead(self.offer.price()),
+            min_delta: self.offer.min_delta(),
+        }
     }
 
     fn check_step(&self, cumulative: Amount) -> Result<(), ClientError> {

@@ -84,6 +84,9 @@ pub enum Need {
     Ordered,
     /// The same, and at least this total, which the server wants and the accounts explain.
     AtLeast(Amount),
+    /// The same, and at least this total, which is the smallest step that the server takes and
+    /// more than was ordered. Nothing is authorized ahead of a step.
+    Step(Amount),
     /// The total that a running stream wants (PROTOCOL 5.7), and what other requests in flight
     /// may cost: without that they would use up the stream's credit, and it would starve.
     Stream(Amount),

@@ -234,6 +234,66 @@ async fn a_smallest_step_beyond_the_policy_signs_nothing() {
     assert_eq!(bench.record(id).ledger.signed(), units(1_000));
 }
 
+// SECURITY-CASES A27: one refusal after another for the smallest step is no way to everything.
+#[tokio::test]
+async fn steps_that_no_order_explains_come_to_an_end() {
+    let offer = offer_with(|r| {
+        r["methodDetails"]["minVoucherDelta"] = json!("3000");
+        r["suggestedDeposit"] = json!("90000");
+    });
+    for (allowed, limit) in [(0, 8_000), (5_000, 13_000)] {
+        let bench = Bench::with(Policy::new(units(100_000)).max_unaccounted(units(allowed)));
+        let id = bench.open(&offer).await;
+        // Neither within a request nor over several.
+        for _ in 0..3 {
+            let mut payment = bench.begin(&offer).await;
+            let mut steps = 0;
+            let end = loop {
+                let accepted = presented(&mut payment).await;
+                match payment.raise(Raise::Above(accepted)).await {
+                    Ok(()) => steps += 1,
+                    Err(error) => break error,
+                }
+                assert!(steps < 5, "{accepted}");
+            };
+            assert!(
+                matches!(
+                    end,
+                    ClientError::Discrepancy(Discrepancy::Unexplained { .. })
+                ),
+                "{end:?}"
+            );
+            drop(payment);
+            assert!(bench.record(id).ledger.signed() <= units(limit));
+        }
+        assert!(bench.record(id).top_up.is_none());
+    }
+}
+
+// A server that charges out of credit and still wants each voucher to rise, as the crate mpp does.
+#[tokio::test]
+async fn a_server_that_takes_no_equal_voucher_is_paid_as_long_as_steps_are_no_larger_than_prices() {
+    let offer = offer_with(|r| {
+        r["methodDetails"]["minVoucherDelta"] = json!("1000");
+        r["suggestedDeposit"] = json!("90000");
+    });
+    let bench = Bench::with(Policy::new(units(100_000)).authorize_ahead(3));
+    let id = bench.open(&offer).await;
+    let mut accepted = units(1_000);
+    for spent in 2..30 {
+        let mut payment = bench.begin(&offer).await;
+        let mut voucher = presented(&mut payment).await;
+        if voucher <= accepted {
+            payment.raise(Raise::Above(voucher)).await.unwrap();
+            voucher = presented(&mut payment).await;
+        }
+        assert!(voucher > accepted);
+        accepted = voucher;
+        let receipt = receipt(id, voucher.base_units(), spent * 1_000);
+        payment.confirm(&receipt).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn authorizing_ahead_saves_vouchers() {
     let bench = Bench::with(Policy::new(units(100_000)).authorize_ahead(3));
