@@ -25,7 +25,7 @@ use crate::event::{ClientEvent, Events, Subscription};
 use crate::method::ClientMethod;
 use crate::offer::Offer;
 use crate::origin::{Origin, Site};
-use crate::policy::{Policy, Ranks};
+use crate::policy::{Policy, PolicyViolation, Ranks};
 use crate::session::book::{self, ChannelBook, ChannelKey, ChannelSummary};
 use crate::session::ledger::{Discrepancy, Totals};
 use crate::sync::lock;
@@ -131,13 +131,25 @@ impl Payer {
     pub fn check_offer(&self, site: &Site, offer: &Offer) -> Result<(), ClientError> {
         let pinned = self.book().payee_of(&site.origin.to_string())?;
         let checked = self.policy().check_offer(&site.origin, offer, pinned);
-        checked.map_err(|violation| {
-            self.emit(&ClientEvent::Rejected {
-                channel_id: None,
-                reason: violation.to_string(),
-            });
-            violation.into()
-        })
+        checked.map_err(|violation| self.violated(violation))
+    }
+
+    /// Pins an origin to the payee that is about to be paid.
+    ///
+    /// The offer was checked before that, and another request may have been the first meanwhile.
+    pub(crate) fn pin(&self, origin: &str, payee: Address) -> Result<(), ClientError> {
+        let pinned = self.book().pin_payee(origin, payee)?;
+        let checked = self.policy().check_recipient(payee, Some(pinned));
+        checked.map_err(|violation| self.violated(violation))
+    }
+
+    /// Tells listeners that the policy does not allow what a server asks for.
+    pub(crate) fn violated(&self, violation: PolicyViolation) -> ClientError {
+        self.emit(&ClientEvent::Rejected {
+            channel_id: None,
+            reason: violation.to_string(),
+        });
+        violation.into()
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -15,6 +15,7 @@ pub mod rescue;
 pub mod resume;
 pub mod top_up;
 
+mod locked;
 mod transact;
 mod wire;
 

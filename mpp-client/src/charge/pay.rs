@@ -277,7 +277,7 @@ impl Payer {
     /// Writes the charge into the book, if the budgets have room for it.
     async fn admit(&self, record: ChargeRecord) -> Result<(), Stopped> {
         let recipient = ChargeOffer::read(record.challenge.clone())?.recipient();
-        self.book().pin_payee(&record.origin, recipient)?;
+        self.pin(&record.origin, recipient)?;
         match self.try_admit(&record) {
             Ok(Ok(())) => return Ok(()),
             // Charges that were never paid take room until the chain has been asked.
@@ -415,14 +415,6 @@ impl Payer {
             state = record.state;
         })?;
         Ok(state)
-    }
-
-    fn violated(&self, violation: PolicyViolation) -> ClientError {
-        self.emit(&ClientEvent::Rejected {
-            channel_id: None,
-            reason: violation.to_string(),
-        });
-        violation.into()
     }
 }
 

@@ -227,7 +227,7 @@ impl Policy {
         })
     }
 
-    pub(super) fn check_recipient(
+    pub(crate) fn check_recipient(
         &self,
         recipient: Address,
         pinned: Option<Address>,

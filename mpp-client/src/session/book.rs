@@ -35,12 +35,26 @@ pub use self::record::{
 /// Whoever writes to the book can make the client forget deposits or sign too much. It holds
 /// signed vouchers and transactions, which are worth money to the payee only.
 pub trait ChannelBook: Send + Sync + 'static {
-    /// Writes the record of a new channel; when this returns, a crash does not lose it.
+    /// Writes the record of a new channel, if `admit` agrees after a look at all others; no channel
+    /// is added between look and writing, through whatever handle. When this returns
+    /// [`Admission::Added`], a crash does not lose it.
     ///
     /// # Errors
     /// [`BookError::Exists`] when the channel is known, [`BookError::Storage`] when it could not
     /// be written; then nothing may be sent.
-    fn insert(&self, record: ChannelRecord) -> Result<(), BookError>;
+    fn add_channel(
+        &self,
+        record: ChannelRecord,
+        admit: &mut dyn FnMut(&[ChannelRecord]) -> bool,
+    ) -> Result<Admission, BookError>;
+
+    /// As [`ChannelBook::add_channel`], whatever else there is.
+    ///
+    /// # Errors
+    /// As there.
+    fn insert(&self, record: ChannelRecord) -> Result<(), BookError> {
+        self.add_channel(record, &mut |_| true).map(drop)
+    }
 
     /// Reads a record.
     ///
@@ -125,7 +139,7 @@ pub trait ChannelBook: Send + Sync + 'static {
     fn gate(&self, key: &ChannelKey) -> Gate;
 }
 
-/// Whether a charge was written down.
+/// Whether a channel or charge was written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It is in the book now.

@@ -14,6 +14,7 @@ use mpp_tempo::{ChannelId, Existence, Signer};
 
 use super::book::{self, ChannelKey, ChannelRecord, GateGuard, OpenAttempt, Phase, StaleReason};
 use super::ledger::Ledger;
+use super::locked;
 use super::recover::{Fate, judge_open};
 use super::transact::Packed;
 use crate::error::ClientError;
@@ -112,10 +113,16 @@ impl Payer {
         self.check_locked(&key.origin, deposit).await?;
         let record = self.prepare_open(key, offer, deposit).await?;
         let id = record.id;
-        // The payee is pinned and the record written before anything can leave the process.
-        self.book()
-            .pin_payee(&record.key.origin, record.key.payee)?;
-        self.book().insert(record)?;
+        // The payee is pinned and the record written before anything can leave the process. Another
+        // request may have opened a channel meanwhile, or been given another payee.
+        self.pin(&record.key.origin, record.key.payee)?;
+        let (policy, origin) = (self.policy(), record.key.origin.clone());
+        let mut admitted = Ok(());
+        self.book().add_channel(record, &mut |others| {
+            admitted = locked::admit(policy, &origin, others, deposit);
+            admitted.is_ok()
+        })?;
+        admitted?;
         self.emit(&ClientEvent::VoucherSigned {
             channel_id: id,
             cumulative: offer.price(),
@@ -166,30 +173,6 @@ impl Payer {
             top_up: None,
             grows_until: 0,
         })
-    }
-
-    /// Bounds what a server that forgets its channels can lock (SECURITY-CASES A27).
-    async fn check_locked(&self, origin: &str, deposit: Amount) -> Result<(), ClientError> {
-        let locked = |records: &[ChannelRecord]| {
-            let amounts = records
-                .iter()
-                .filter(|record| record.key.origin == origin && record.phase.may_hold_money())
-                .map(|record| record.ledger.deposit());
-            amounts.fold(deposit, |sum, next| {
-                sum.checked_add(next).unwrap_or(Amount::MAX)
-            })
-        };
-        let records = self.book().records()?;
-        if self.policy().check_locked(locked(&records)).is_ok() {
-            return Ok(());
-        }
-        // Some of them may have been closed and paid out meanwhile: the chain knows.
-        for record in records.iter().filter(|record| record.key.origin == origin) {
-            self.resolve(&record.id).await?;
-        }
-        Ok(self
-            .policy()
-            .check_locked(locked(&self.book().records()?))?)
     }
 
     /// The server has confirmed an open.

@@ -209,9 +209,8 @@ impl Resume {
             top_up: None,
             grows_until: 0,
         };
-        let book = self.payer.book();
-        book.pin_payee(&self.key.origin, self.key.payee)?;
-        match book.insert(record) {
+        self.payer.pin(&self.key.origin, self.key.payee)?;
+        match self.payer.book().insert(record) {
             // The book knows more than the server does: it ended, or is used elsewhere.
             Err(BookError::Exists) => return Ok(None),
             inserted => inserted?,

@@ -72,7 +72,7 @@ impl TopUp {
     pub fn confirm(self, receipt: &SessionReceipt) -> Result<(), ClientError> {
         let totals = self.payer.totals(self.channel, receipt)?;
         let limit = self.payer.policy().unaccounted_limit();
-        let deposit = self.deposit_after()?;
+        let deposit = self.pending.deposit_after();
         let seen = book::update(self.payer.book(), &self.channel, |record| {
             record.ledger.observe(None, totals, limit)?;
             // The chain may have shown more already.
@@ -111,13 +111,6 @@ impl TopUp {
             source,
         }
     }
-
-    fn deposit_after(&self) -> Result<Amount, ClientError> {
-        self.pending
-            .deposit_before
-            .checked_add(self.pending.additional)
-            .ok_or(ClientError::Payment("the deposit is out of range"))
-    }
 }
 
 impl Payer {
@@ -127,7 +120,7 @@ impl Payer {
     /// ([`TopUp::is_repeat`]): it may be mined, and the server may not know. Call again after it.
     ///
     /// # Errors
-    /// [`ClientError::Policy`] when the deposit would exceed the policy; [`ClientError::Misuse`] for
+    /// [`ClientError::Policy`] when the deposit, or what lies at the origin, would exceed the policy; [`ClientError::Misuse`] for
     /// a channel that requests do not use any more; the errors of the chain, the signer and the book.
     ///
     /// # Cancel safety
@@ -152,6 +145,7 @@ impl Payer {
             .checked_add(additional)
             .ok_or(ClientError::Payment("the deposit is out of range"))?;
         self.policy().check_deposit(total, record.terms.protocol)?;
+        self.check_locked(&record.key.origin, additional).await?;
         self.sign_top_up(&record, offer, additional, guard).await
     }
 
@@ -181,6 +175,13 @@ impl Payer {
                 required,
                 deposit,
             })?;
+        // Rather less than usual than too much at one origin.
+        let (origin, missing) = (&record.key.origin, required.saturating_sub(deposit));
+        let additional = match self.may_lock(origin, additional)? {
+            Ok(()) => additional,
+            Err(_) => missing,
+        };
+        self.check_locked(origin, additional).await?;
         let top_up = self.sign_top_up(&record, offer, additional, guard).await?;
         Ok(Some(top_up))
     }
@@ -210,6 +211,15 @@ impl Payer {
             record.top_up = Some(pending.clone());
             Ok::<_, ClientError>(())
         })??;
+        // Another channel of the origin may have grown meanwhile: both count now, and neither
+        // transaction has left.
+        if let Err(violation) = self.may_lock(&record.key.origin, Amount::ZERO)? {
+            book::update(self.book(), &record.id, |record| {
+                let is_ours = |found: &PendingTopUp| found.tx_hash == pending.tx_hash;
+                record.top_up = record.top_up.take().filter(|found| !is_ours(found));
+            })?;
+            return Err(violation.into());
+        }
         Ok(self.order(record, pending, false, guard))
     }
 
@@ -242,10 +252,7 @@ impl Payer {
             return Ok((record, None));
         };
         let (chain_now, view) = self.look(&record).await?;
-        let expected = pending
-            .deposit_before
-            .checked_add(pending.additional)
-            .unwrap_or(Amount::MAX);
+        let expected = pending.deposit_after();
         let fate = judge_top_up(view, expected, chain_now, pending.valid_before);
         if fate != Fate::Undecided {
             book::update(self.book(), id, |record| {

@@ -177,3 +177,26 @@ async fn two_payers_of_one_book_share_its_budgets() {
     assert_eq!(paid.iter().filter(|paid| paid.is_ok()).count(), 5);
     assert_eq!(bench.signatures(), 5);
 }
+
+#[tokio::test]
+async fn a_server_that_names_two_payees_at_once_pays_one() {
+    let bench = Bench::new();
+    let offers = [
+        offer("c1"),
+        offer_with("c2", |request| {
+            request["recipient"] = json!(bench.payer.address());
+        }),
+    ];
+    bench.chain.faults().set_outage(mpp_devnet::Outage::Hanging);
+    let charge = |offer| Box::pin(bench.payer.charge(&bench.site, offer, None));
+    let mut charges = offers.each_ref().map(charge);
+    for charge in &mut charges {
+        assert!(futures_util::poll!(charge.as_mut()).is_pending());
+    }
+    bench.chain.faults().set_outage(mpp_devnet::Outage::None);
+    let [paid, refused] = charges;
+    paid.await.unwrap();
+    let refused = violation(refused.await);
+    assert!(matches!(refused, PolicyViolation::RecipientChanged { .. }));
+    assert_eq!(bench.only().amount, units(PRICE));
+}

@@ -55,8 +55,10 @@ pub fn run<O>(new_book: impl Fn() -> O)
 where
     O: Fn() -> Arc<dyn ChannelBook>,
 {
-    let rules: [fn(&Handles); 12] = [
+    let rules: [fn(&Handles); 14] = [
         a_record_is_inserted_once,
+        a_channel_is_added_only_when_it_is_admitted,
+        channels_that_are_admitted_side_by_side_stay_within_the_limit,
         a_change_is_seen_through_every_handle,
         every_part_of_a_record_is_kept,
         a_replaced_channel_stays_in_the_book,
@@ -162,6 +164,40 @@ fn a_record_is_inserted_once([book, other]: &Handles) {
         let records = handle.records().unwrap();
         assert_eq!(records, std::slice::from_ref(&record));
     }
+}
+
+fn a_channel_is_added_only_when_it_is_admitted([book, other]: &Handles) {
+    let (first, second) = (record(1), record(2));
+    let refused = book.add_channel(first.clone(), &mut |_| false).unwrap();
+    assert_eq!(refused, Admission::Refused);
+    assert!(matches!(other.read(&first.id), Err(BookError::Unknown)));
+    assert_eq!(other.usable(&first.key).unwrap(), None);
+    let added = book.add_channel(first.clone(), &mut |others| others.is_empty());
+    assert_eq!(added.unwrap(), Admission::Added);
+    let mut seen = Vec::new();
+    let added = other.add_channel(second, &mut |others| {
+        seen = others.to_vec();
+        true
+    });
+    assert_eq!(added.unwrap(), Admission::Added);
+    assert_eq!(seen, [first]);
+}
+
+// SECURITY-CASES A27: a cap per host holds for all handles together.
+fn channels_that_are_admitted_side_by_side_stay_within_the_limit(handles: &Handles) {
+    const LIMIT: usize = 5;
+    thread::scope(|scope| {
+        for (group, book) in (0_u8..).zip(handles) {
+            scope.spawn(move || {
+                for number in 0..10 {
+                    let record = record(group * 100 + number);
+                    book.add_channel(record, &mut |others| others.len() < LIMIT)
+                        .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(handles[0].records().unwrap().len(), LIMIT);
 }
 
 fn a_change_is_seen_through_every_handle([book, other]: &Handles) {

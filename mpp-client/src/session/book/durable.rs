@@ -164,6 +164,17 @@ impl DurableBook {
         Ok((birth, state))
     }
 
+    /// Writes the log of a new channel, under the book's lock.
+    fn create(&self, record: ChannelRecord, _entry: &FileLock) -> Result<(), BookError> {
+        let path = self.log(&record.id);
+        if path.try_exists().at(&path)? {
+            return Err(BookError::Exists);
+        }
+        let number = u64::try_from(self.ids()?.len()).unwrap_or(u64::MAX);
+        let (birth, state) = folio::split(record, number);
+        self.note(folio::create(&path, &birth, &state))
+    }
+
     /// All channels, in no particular order.
     fn ids(&self) -> Result<Vec<ChannelId>, BookError> {
         let folder = self.root.join("channels");
@@ -178,17 +189,27 @@ impl DurableBook {
 }
 
 impl ChannelBook for DurableBook {
-    fn insert(&self, record: ChannelRecord) -> Result<(), BookError> {
+    fn add_channel(
+        &self,
+        record: ChannelRecord,
+        admit: &mut dyn FnMut(&[ChannelRecord]) -> bool,
+    ) -> Result<Admission, BookError> {
         let entry = self.enter()?;
         let path = self.log(&record.id);
         if path.try_exists().at(&path)? {
             return Err(BookError::Exists);
         }
-        let number = u64::try_from(self.ids()?.len()).unwrap_or(u64::MAX);
-        let (birth, state) = folio::split(record, number);
-        self.note(folio::create(&path, &birth, &state))?;
-        drop(entry);
-        Ok(())
+        if !admit(&self.records()?) {
+            return Ok(Admission::Refused);
+        }
+        self.create(record, &entry)?;
+        Ok(Admission::Added)
+    }
+
+    fn insert(&self, record: ChannelRecord) -> Result<(), BookError> {
+        // Without a look at the others, so that one that is damaged keeps none out.
+        let entry = self.enter()?;
+        self.create(record, &entry)
     }
 
     fn read(&self, id: &ChannelId) -> Result<ChannelRecord, BookError> {

@@ -30,14 +30,22 @@ struct Shelf {
 }
 
 impl ChannelBook for MemoryBook {
-    fn insert(&self, record: ChannelRecord) -> Result<(), BookError> {
+    fn add_channel(
+        &self,
+        record: ChannelRecord,
+        admit: &mut dyn FnMut(&[ChannelRecord]) -> bool,
+    ) -> Result<Admission, BookError> {
         let mut shelf = lock(&self.0);
         if shelf.records.contains_key(&record.id) {
             return Err(BookError::Exists);
         }
+        let others: Vec<_> = shelf.records.values().cloned().collect();
+        if !admit(&others) {
+            return Ok(Admission::Refused);
+        }
         shelf.current.insert(record.key.clone(), record.id);
         shelf.records.insert(record.id, record);
-        Ok(())
+        Ok(Admission::Added)
     }
 
     fn read(&self, id: &ChannelId) -> Result<ChannelRecord, BookError> {

@@ -200,6 +200,15 @@ pub struct PendingTopUp {
     pub deposit_before: Amount,
 }
 
+impl PendingTopUp {
+    /// The deposit once it is mined, in base units.
+    pub(crate) fn deposit_after(&self) -> Amount {
+        self.deposit_before
+            .checked_add(self.additional)
+            .unwrap_or(Amount::MAX)
+    }
+}
+
 impl fmt::Debug for OpenAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpenAttempt")

@@ -311,3 +311,59 @@ async fn debug_shows_nothing_that_can_be_sent() {
         assert!(!shown.contains(digits), "{digits}");
     }
 }
+
+/// What becomes of requests that all have looked into the book before one of them writes.
+async fn at_once(bench: &Bench, offers: Vec<Offer>) -> Vec<Result<Payment, ClientError>> {
+    bench.chain.faults().set_outage(mpp_devnet::Outage::Hanging);
+    let begin = |offer| Box::pin(bench.payer.begin(&bench.site, offer));
+    let mut requests: Vec<_> = offers.into_iter().map(begin).collect();
+    for request in &mut requests {
+        assert!(futures_util::poll!(request.as_mut()).is_pending());
+    }
+    bench.chain.faults().set_outage(mpp_devnet::Outage::None);
+    futures_util::future::join_all(requests).await
+}
+
+// SECURITY-CASES A27: caps per host, also when each answer names another operator.
+#[tokio::test]
+async fn channels_that_are_opened_at_once_lock_no_more_than_the_policy_allows() {
+    let bench = Bench::with(Policy::new(units(10_000)).max_locked_per_origin(units(20_000)));
+    let offers = (1..=4_u8).map(|operator| {
+        offer_with(|request| {
+            let operator = json!(alloy_primitives::Address::repeat_byte(operator));
+            request["methodDetails"]["operator"] = operator;
+        })
+    });
+    let opened = at_once(&bench, offers.collect()).await;
+    for refused in opened.iter().filter_map(|opened| opened.as_ref().err()) {
+        assert!(
+            matches!(
+                refused,
+                ClientError::Policy(PolicyViolation::TooMuchLocked { .. })
+            ),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(opened.iter().flatten().count(), 2);
+    assert_eq!(bench.book.records().unwrap().len(), 2);
+}
+
+// SECURITY-CASES A27: other recipient.
+#[tokio::test]
+async fn a_server_that_names_two_payees_at_once_pays_one() {
+    let bench = Bench::new();
+    let other = offer_with(|request| request["recipient"] = json!(bench.payer.address()));
+    let opened = at_once(&bench, vec![offer(), other]).await;
+    assert!(opened[0].is_ok());
+    assert!(
+        matches!(
+            opened[1],
+            Err(ClientError::Policy(
+                PolicyViolation::RecipientChanged { .. }
+            ))
+        ),
+        "{:?}",
+        opened[1]
+    );
+    assert_eq!(bench.book.records().unwrap().len(), 1);
+}

@@ -317,3 +317,64 @@ async fn an_earlier_top_up_of_a_channel_that_is_left_is_not_repeated() {
         "{refused:?}"
     );
 }
+
+// SECURITY-CASES A27: caps per host, top-ups included.
+#[tokio::test]
+async fn top_ups_count_among_what_an_origin_may_lock() {
+    let bench = Bench::with(Policy::new(units(100_000)).max_locked_per_origin(units(3_500)));
+    let id = use_up(&bench, &small()).await;
+    // As much as the channel was opened with would be too much; what is needed is not.
+    let mut payment = bench.begin(&small()).await;
+    let top_up = needs_top_up(&mut payment).await;
+    assert_eq!(top_up.additional(), units(1_000));
+    bench.mine(&transaction(&top_up)).await;
+    top_up.confirm(&receipt(id, 2_000, 2_000)).unwrap();
+    assert_eq!(presented(&mut payment).await, units(3_000));
+    payment.confirm(&receipt(id, 3_000, 3_000)).unwrap();
+    let mut payment = bench.begin(&small()).await;
+    for refused in [
+        payment.prepare().await.map(drop),
+        bench.payer.top_up(id, &small(), units(501)).await.map(drop),
+    ] {
+        assert!(
+            matches!(
+                refused,
+                Err(ClientError::Policy(PolicyViolation::TooMuchLocked { .. }))
+            ),
+            "{refused:?}"
+        );
+    }
+    let top_up = bench.payer.top_up(id, &small(), units(500)).await;
+    assert_eq!(top_up.unwrap().additional(), units(500));
+}
+
+#[tokio::test]
+async fn top_ups_that_are_made_at_once_lock_no_more_than_the_policy_allows() {
+    let bench = Bench::with(Policy::new(units(100_000)).max_locked_per_origin(units(5_000)));
+    let offers = [1, 2].map(|operator| {
+        offer_with(|request| {
+            request["suggestedDeposit"] = json!("2000");
+            let operator = json!(alloy_primitives::Address::repeat_byte(operator));
+            request["methodDetails"]["operator"] = operator;
+        })
+    });
+    let ids = [bench.open(&offers[0]).await, bench.open(&offers[1]).await];
+    bench.chain.faults().set_outage(mpp_devnet::Outage::Hanging);
+    let refill = |n: usize| Box::pin(bench.payer.top_up(ids[n], &offers[n], units(1_000)));
+    let mut refills = [refill(0), refill(1)];
+    for refill in &mut refills {
+        assert!(futures_util::poll!(refill.as_mut()).is_pending());
+    }
+    bench.chain.faults().set_outage(mpp_devnet::Outage::None);
+    let [first, second] = refills;
+    assert!(first.await.is_ok());
+    let refused = second.await;
+    assert!(
+        matches!(
+            refused,
+            Err(ClientError::Policy(PolicyViolation::TooMuchLocked { .. }))
+        ),
+        "{refused:?}"
+    );
+    assert_eq!(bench.payer.pending_top_up(&ids[1]).unwrap(), None);
+}

@@ -165,7 +165,12 @@ fn damage_is_named_and_stops_the_channel() {
         assert!(is_named(book.read(&id).map(drop)), "{at}");
         assert!(is_named(book.usable(&key).map(drop)), "{at}");
         assert!(is_named(book.update(&id, &mut |_| ())), "{at}");
+        // What it locks can not be told, so that nothing is opened beside it. What is found on chain
+        // is written down.
+        let beside = book.add_channel(conformance::record(2), &mut |_| true);
+        assert!(is_named(beside.map(drop)), "{at}");
     }
+    folder.open().insert(conformance::record(2)).unwrap();
 }
 
 #[test]
