@@ -145,6 +145,12 @@ impl Ledger {
         sum([self.charged, self.in_doubt, self.in_flight, self.streaming])
     }
 
+    /// The most that the server may take of what is signed, and be believed.
+    #[must_use]
+    pub fn exposed(&self) -> Amount {
+        sum([self.expected(), self.room]).min(self.signed)
+    }
+
     /// Reserves the cost of a request that is about to be sent.
     ///
     /// # Errors

@@ -11,9 +11,10 @@
 //! ```
 //!
 //! A change is made under the channel's lock, on the state that is read under it, and appended
-//! before the lock is given back. What the payer promises with it - a higher voucher, another phase,
-//! a top-up - is flushed to the disk first; the rest survives the process but may be lost with the
-//! machine, after which the requests that were running count as lost.
+//! before the lock is given back. What the payer promises with it - a higher voucher, a request that
+//! pays out of what is signed already, another phase, a top-up - is flushed to the disk first; the
+//! rest survives the process but may be lost with the machine, after which the requests that were
+//! running count as lost.
 
 mod charges;
 mod fault;

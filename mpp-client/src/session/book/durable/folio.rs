@@ -77,13 +77,15 @@ impl State {
     }
 
     /// Whether something must be on the disk before it is acted upon: a lower signed amount would
-    /// be refused for ever, another phase or a forgotten top-up could cost a deposit.
+    /// be refused for ever, another phase or a forgotten top-up could cost a deposit, and a request
+    /// that pays out of what is signed already would be charged and not explained.
     pub(super) fn promises_more_than(&self, before: &Self) -> bool {
         let promise = |state: &Self| {
             let ledger = &state.kept.ledger;
             (ledger.signed(), ledger.deposit())
         };
         promise(self) != promise(before)
+            || self.kept.ledger.exposed() > before.kept.ledger.exposed()
             || self.kept.phase != before.kept.phase
             || self.kept.top_up != before.kept.top_up
     }

@@ -7,6 +7,7 @@ use mpp_core::Amount;
 
 use super::*;
 use crate::session::book::{conformance, update};
+use crate::session::ledger::{Reservation, Totals};
 
 /// A directory that is gone with the test.
 struct Folder(PathBuf);
@@ -322,4 +323,73 @@ fn a_process_that_is_killed_while_paying_leaves_a_good_book() {
         conformance::pay(&book, &id);
         assert!(book.read(&id).unwrap().ledger.in_doubt().is_zero());
     }
+}
+
+/// What a power failure leaves of a log when nothing is written but what has to be.
+fn cut_to_the_last_promise(log: &Path) {
+    let bytes = fs::read(log).unwrap();
+    let (lines, _) = line::whole(&bytes, log).unwrap();
+    let states: Vec<State> = lines[1..]
+        .iter()
+        .map(|line| line::read(line, log).unwrap())
+        .collect();
+    let kept = (1..states.len())
+        .rev()
+        .find(|at| states[*at].promises_more_than(&states[at - 1]))
+        .unwrap_or(0);
+    let end = bytes
+        .split_inclusive(|byte| *byte == b'\n')
+        .take(kept + 2)
+        .map(<[u8]>::len)
+        .sum();
+    fs::write(log, &bytes[..end]).unwrap();
+}
+
+// Requests that pay out of what was signed before are remembered as well as those that sign.
+#[test]
+fn after_a_power_failure_the_accounts_explain_what_was_charged() {
+    let folder = Folder::new();
+    let (book, id, log) = folder.with_channel();
+    let price = Amount::new(1_000);
+    let totals = |spent| Totals {
+        accepted: Amount::new(10_000),
+        spent: Amount::new(spent),
+    };
+    let reserve = |book: &DurableBook| {
+        let reserved = update(book, &id, |record| record.ledger.reserve(price));
+        reserved.unwrap().unwrap()
+    };
+    let confirm = |book: &DurableBook, request: &Reservation, spent| {
+        update(book, &id, |record| {
+            let ledger = &mut record.ledger;
+            ledger.confirm(request, totals(spent), Amount::ZERO)
+        })
+        .unwrap()
+    };
+    let mut request = reserve(&book);
+    update(&book, &id, |record| record.ledger.sign(Amount::new(10_000)))
+        .unwrap()
+        .unwrap();
+    for spent in 1..=5 {
+        confirm(&book, &request, spent * 1_000).unwrap();
+        request = reserve(&book);
+    }
+    // It was served and charged, and nobody heard of it.
+    drop(book);
+    cut_to_the_last_promise(&log);
+    let book = folder.open();
+    let mut stream = reserve(&book);
+    let booked = update(&book, &id, |record| {
+        let ledger = &mut record.ledger;
+        let seen = ledger.observe(Some(&stream), totals(7_000), Amount::ZERO);
+        ledger.begin_stream(&mut stream, Amount::new(3_000));
+        seen
+    });
+    booked.unwrap().unwrap();
+    // The same for a stream that takes what is there.
+    drop(book);
+    cut_to_the_last_promise(&log);
+    let book = folder.open();
+    let next = reserve(&book);
+    confirm(&book, &next, 10_000).unwrap();
 }
