@@ -100,6 +100,7 @@ impl Payer {
         let found = records
             .iter()
             .filter(|record| record.purchase == Some(purchase) && record.state.counts())
+            .filter(|record| record.payer == self.account())
             .max_by_key(|record| record.at);
         let Some(record) = found else {
             return Ok(None);

@@ -85,6 +85,12 @@ impl Payer {
         modes.find(|mode| offer.takes(*mode)).ok_or(Unpayable::Mode)
     }
 
+    /// The account that pays charges.
+    pub(crate) fn account(&self) -> Address {
+        self.wallet()
+            .map_or_else(|| self.address(), |wallet| wallet.address())
+    }
+
     /// Checks a charge against the policy, as is done before anything is signed for it.
     pub(crate) fn check_charge(&self, site: &Site, offer: &ChargeOffer) -> Result<(), ClientError> {
         let pinned = self.book().payee_of(&site.origin.to_string())?;
@@ -101,7 +107,9 @@ impl Payer {
     ) -> Result<(Credential, Ticket), ClientError> {
         self.check_charge(site, offer)?;
         let id = ChargeId::of(&site.origin, offer.challenge());
-        if let Some(known) = self.book().charge(&id)? {
+        if let Some(known) = self.book().charge(&id)?
+            && known.payer == self.account()
+        {
             if known.payload.is_null() {
                 self.find_out(&id).await;
             }
@@ -302,7 +310,9 @@ impl Payer {
         let mut admitted = Ok(());
         let mut bought = None;
         let is_same = |other: &&ChargeRecord| {
-            other.purchase.is_some() && other.purchase == record.purchase && other.state.counts()
+            other.purchase.is_some()
+                && (other.purchase, other.payer) == (record.purchase, record.payer)
+                && other.state.counts()
         };
         let mut admit = |others: &[ChargeRecord]| {
             bought = others.iter().find(is_same).map(|other| other.id);

@@ -285,3 +285,24 @@ async fn debug_shows_no_payment() {
     assert!(!shown.contains(hex.get(100..160).unwrap()), "{shown}");
     assert!(!shown.contains(field.value.get(20..80).unwrap()), "{shown}");
 }
+
+// PROTOCOL 5.6: a key belongs to whoever pays, and payers of one book may use the same.
+#[tokio::test]
+async fn what_one_payer_bought_is_not_presented_by_another() {
+    let bench = Bench::new();
+    let key = LocalSigner::from_hex(&bench.chain.accounts()[3].private_key).unwrap();
+    let other = bench.build(Payer::builder().signer(key), policy());
+    let name = Some("\"k\"");
+    let first = bench.payer.charge(&bench.site, &offer("c1"), name).await;
+    let first = first.unwrap();
+    let found = other.paid_before(&bench.site, "\"k\"").await.unwrap();
+    assert!(found.is_none(), "{found:?}");
+    // Nor under the challenge that the first one has answered.
+    let same = other.charge(&bench.site, &offer("c1"), None).await;
+    assert!(same.is_err(), "{same:?}");
+    let second = other.charge(&bench.site, &offer("c2"), name).await.unwrap();
+    assert_ne!(second.credential().source, first.credential().source);
+    assert_eq!(transaction(&second).sender(), other.address());
+    let again = bench.payer.paid_before(&bench.site, "\"k\"").await.unwrap();
+    assert_eq!(again.unwrap().credential(), first.credential());
+}

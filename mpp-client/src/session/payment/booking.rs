@@ -66,10 +66,14 @@ impl Payment {
             self.confirm_open()?;
         }
         self.sent = false;
-        let payer = self.payer.clone();
+        let (payer, origin) = (self.payer.clone(), self.site.origin.to_string());
         // Given back first: what this request may cost explains nothing that an earlier one did.
         drop(self);
         let seen = book::update(payer.book(), &paid, |record| {
+            // What other servers have charged is for them to say.
+            if record.key.origin != origin {
+                return Ok(());
+            }
             record.ledger.observe(None, totals, limit)
         });
         match seen {

@@ -122,6 +122,23 @@ async fn a_replayed_answer_of_another_channel_does_not_open_this_one() {
     assert!(matches!(payload, SessionPayload::Open { .. }));
 }
 
+// SECURITY-CASES A27: ids of channels are public, and a server has a say in its own only.
+#[tokio::test]
+async fn a_replayed_answer_says_nothing_of_a_channel_of_another_server() {
+    let bench = Bench::with(Policy::new(units(100_000)).authorize_ahead(3));
+    let id = bench.open(&offer()).await;
+    let mut stream = bench.begin(&offer()).await;
+    assert_eq!(presented(&mut stream).await, units(5_000));
+    stream.begin_stream().unwrap();
+    let before = bench.record(id).ledger;
+    let elsewhere = site("https://b.example/x");
+    let mut request = bench.payer.begin(&elsewhere, offer()).await.unwrap();
+    send(&mut request).await;
+    request.replayed(&receipt(id, 5_000, 5_000)).unwrap();
+    assert_eq!(bench.record(id).ledger, before);
+    stream.confirm(&receipt(id, 5_000, 3_000)).unwrap();
+}
+
 // SECURITY-CASES A27: a replay explains no more than what was ordered before it.
 #[tokio::test]
 async fn a_replayed_answer_of_more_than_was_ordered_is_refused() {
