@@ -120,15 +120,14 @@ impl Payer {
 
     /// Whether the policy lets this be paid, as far as that is known before it is tried.
     fn allows(&self, site: &Site, choice: &Choice) -> Result<bool, ClientError> {
-        let pinned = self.book().payee_of(&site.origin.to_string())?;
         let policy = self.policy();
         let origin = &site.origin;
         Ok(match choice {
             Choice::Session(offer) => {
-                policy.check_offer(origin, offer, pinned).is_ok() && policy.deposit(offer).is_ok()
+                self.judge_offer(origin, offer)?.is_ok() && policy.deposit(offer).is_ok()
             }
             Choice::Charge(offer) => {
-                policy.check_charge(origin, offer, pinned).is_ok() && self.mode_for(offer).is_ok()
+                self.judge_charge(origin, offer)?.is_ok() && self.mode_for(offer).is_ok()
             }
             Choice::Method(..) => policy.check_transport(origin).is_ok(),
         })

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use alloy_primitives::Address;
 use mpp_core::{Amount, Challenge, SessionReceipt, Timestamp};
-use mpp_tempo::chain::DynChain;
+use mpp_tempo::chain::{ChainClient as _, DynChain};
 use mpp_tempo::voucher::sign_voucher;
 use mpp_tempo::{ChannelId, ChannelTerms, DynSigner, SignedVoucher, Signer};
 
@@ -129,9 +129,30 @@ impl Payer {
     /// # Errors
     /// [`ClientError::Policy`], [`ClientError::Book`].
     pub fn check_offer(&self, site: &Site, offer: &Offer) -> Result<(), ClientError> {
-        let pinned = self.book().payee_of(&site.origin.to_string())?;
-        let checked = self.policy().check_offer(&site.origin, offer, pinned);
+        let checked = self.judge_offer(&site.origin, offer)?;
         checked.map_err(|violation| self.violated(violation))
+    }
+
+    /// What policy and connected chain have against an offer.
+    pub(crate) fn judge_offer(
+        &self,
+        origin: &Origin,
+        offer: &Offer,
+    ) -> Result<Result<(), PolicyViolation>, ClientError> {
+        let pinned = self.book().payee_of(&origin.to_string())?;
+        let allowed = self.policy().check_offer(origin, offer, pinned);
+        Ok(allowed.and_then(|()| self.check_connected(offer.chain_id())))
+    }
+
+    /// Transactions are made for the chain that is connected. What the policy allows on another one
+    /// says nothing of the tokens there.
+    pub(crate) fn check_connected(&self, chain_id: u64) -> Result<(), PolicyViolation> {
+        match self.chain_client() {
+            Some(chain) if chain.chain_id() != chain_id => {
+                Err(PolicyViolation::ChainNotAllowed { chain_id })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Pins an origin to the payee that is about to be paid.

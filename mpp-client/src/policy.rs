@@ -114,7 +114,8 @@ impl Policy {
         }
     }
 
-    /// Allows a chain. Without any, only the chain of the configured client is allowed.
+    /// Allows a chain. Without any, only the chain of the configured client is allowed. Of several,
+    /// channels and charges of the payer's key are paid on that one alone.
     #[must_use]
     pub fn allow_chain(mut self, chain_id: u64) -> Self {
         self.chains.push(chain_id);

@@ -16,7 +16,7 @@ use crate::credential;
 use crate::error::ClientError;
 use crate::event::ClientEvent;
 use crate::offer::Unpayable;
-use crate::origin::Site;
+use crate::origin::{Origin, Site};
 use crate::payer::Payer;
 use crate::policy::PolicyViolation;
 use crate::session::book::{Admission, BookError};
@@ -93,9 +93,24 @@ impl Payer {
 
     /// Checks a charge against the policy, as is done before anything is signed for it.
     pub(crate) fn check_charge(&self, site: &Site, offer: &ChargeOffer) -> Result<(), ClientError> {
-        let pinned = self.book().payee_of(&site.origin.to_string())?;
-        let checked = self.policy().check_charge(&site.origin, offer, pinned);
+        let checked = self.judge_charge(&site.origin, offer)?;
         checked.map_err(|violation| self.violated(violation))
+    }
+
+    /// What the policy has against a charge, and the connected chain against one that is paid by a
+    /// transaction of ours. A wallet finds the chain by itself, and a proof needs none.
+    pub(crate) fn judge_charge(
+        &self,
+        origin: &Origin,
+        offer: &ChargeOffer,
+    ) -> Result<Result<(), PolicyViolation>, ClientError> {
+        let pinned = self.book().payee_of(&origin.to_string())?;
+        let allowed = self.policy().check_charge(origin, offer, pinned);
+        let is_ours = self.wallet().is_none() && offer.transfers().is_some();
+        Ok(allowed.and_then(|()| match is_ours {
+            true => self.check_connected(offer.chain_id()),
+            false => Ok(()),
+        }))
     }
 
     /// Pays a charge, or finds that it was paid: the credential, and what it stands for.

@@ -200,3 +200,26 @@ async fn a_server_that_names_two_payees_at_once_pays_one() {
     assert!(matches!(refused, PolicyViolation::RecipientChanged { .. }));
     assert_eq!(bench.only().amount, units(PRICE));
 }
+
+// The transaction would be signed for the chain that is connected, whatever the policy allows.
+#[tokio::test]
+async fn a_charge_on_a_chain_that_is_not_connected_is_refused() {
+    let allowed = policy()
+        .allow_chain(42_431)
+        .allow_chain(4217)
+        .allow_currency(offer("c").currency());
+    let bench = Bench::with(allowed);
+    let elsewhere = |amount: &'static str| {
+        offer_with("c1", |request| {
+            request["amount"] = json!(amount);
+            request["methodDetails"]["chainId"] = json!(4217);
+        })
+    };
+    let refused = bench.payer.charge(&bench.site, &elsewhere("1"), None).await;
+    let not_allowed = PolicyViolation::ChainNotAllowed { chain_id: 4217 };
+    assert_eq!(violation(refused), not_allowed);
+    assert!(bench.book.charges().unwrap().is_empty());
+    // A proof moves nothing, on whatever chain.
+    let proof = bench.payer.charge(&bench.site, &elsewhere("0"), None).await;
+    proof.unwrap();
+}

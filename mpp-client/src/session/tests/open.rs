@@ -367,3 +367,24 @@ async fn a_server_that_names_two_payees_at_once_pays_one() {
     );
     assert_eq!(bench.book.records().unwrap().len(), 1);
 }
+
+// An offer for one chain is not answered with money of another.
+#[tokio::test]
+async fn an_offer_for_a_chain_that_is_not_connected_is_refused() {
+    let policy = Policy::new(units(100_000))
+        .allow_chain(42_431)
+        .allow_chain(4217)
+        .allow_currency(offer().currency());
+    let bench = Bench::with(policy);
+    let elsewhere = offer_with(|request| request["methodDetails"]["chainId"] = json!(4217));
+    let refused = bench.payer.begin(&bench.site, elsewhere.clone()).await;
+    let not_allowed = PolicyViolation::ChainNotAllowed { chain_id: 4217 };
+    assert!(
+        matches!(&refused, Err(ClientError::Policy(violation)) if *violation == not_allowed),
+        "{refused:?}"
+    );
+    let refused = bench.payer.check_offer(&bench.site, &elsewhere);
+    assert!(matches!(refused, Err(ClientError::Policy(_))));
+    assert!(bench.book.records().unwrap().is_empty());
+    bench.begin(&offer()).await;
+}
