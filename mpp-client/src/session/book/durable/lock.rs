@@ -2,11 +2,16 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_channel::oneshot;
 
 use super::fault::At as _;
 use crate::session::book::BookError;
+
+/// How soon a lock that was taken is looked at again, at first and after a while.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(20);
 
 /// An exclusive lock on a file, until it is dropped or its process is gone.
 #[derive(Debug)]
@@ -42,8 +47,9 @@ impl Drop for FileLock {
 
 /// Waits for a lock that others may hold for as long as a transaction takes.
 ///
-/// A thread does the waiting, since no runtime is known here. It ends with the wait: a lock that
-/// nobody wants anymore is given back at once.
+/// A thread does the waiting, since no runtime is known here. It looks again and again rather than
+/// block on the lock, so that it ends soon after a wait that was broken off: whoever holds the lock
+/// may do so for as long as some server likes.
 ///
 /// # Cancel safety
 /// Dropped, the lock is not taken.
@@ -55,11 +61,26 @@ pub(in crate::session::book) async fn wait_for(path: PathBuf) -> Result<FileLock
     let shown = path.clone();
     std::thread::Builder::new()
         .name(String::from("channel-book-lock"))
-        .spawn(move || drop(sender.send(FileLock::acquire(&path))))
+        .spawn(move || watch(&path, sender))
         .at(&shown)?;
     receiver
         .await
         .unwrap_or_else(|gone| Err(BookError::Storage(Box::new(gone))))
+}
+
+/// Takes the lock as soon as it is free, unless nobody waits for it any more.
+fn watch(path: &Path, waiting: oneshot::Sender<Result<FileLock, BookError>>) {
+    let mut pause = FIRST_LOOK;
+    while !waiting.is_canceled() {
+        let Some(found) = FileLock::try_acquire(path).transpose() else {
+            std::thread::sleep(pause);
+            pause = pause.saturating_mul(2).min(LAST_LOOK);
+            continue;
+        };
+        // A lock that nobody wants any more is given back at once.
+        drop(waiting.send(found));
+        return;
+    }
 }
 
 fn open(path: &Path) -> Result<File, BookError> {

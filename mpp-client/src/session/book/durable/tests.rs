@@ -393,3 +393,31 @@ fn after_a_power_failure_the_accounts_explain_what_was_charged() {
     let next = reserve(&book);
     confirm(&book, &next, 10_000).unwrap();
 }
+
+// Another process holds the gate for as long as a server takes, and callers do not wait so long.
+#[cfg(target_os = "linux")]
+#[test]
+fn waits_that_are_broken_off_leave_no_threads_behind() {
+    let waiting = || {
+        let name = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("comm"));
+        fs::read_dir("/proc/self/task")
+            .unwrap()
+            .filter_map(|entry| name(entry.unwrap()).ok())
+            .filter(|name| name.starts_with("channel-book-lo"))
+            .count()
+    };
+    let folder = Folder::new();
+    let (book, other) = (folder.open(), folder.open());
+    let key = conformance::record(1).key;
+    let enter = |book: &DurableBook| book.gate(&key).enter();
+    let held = futures_util::FutureExt::now_or_never(enter(&book));
+    for _ in 0..100 {
+        assert!(futures_util::FutureExt::now_or_never(enter(&other)).is_none());
+    }
+    let soon = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while waiting() > 1 {
+        assert!(std::time::Instant::now() < soon, "{} wait", waiting());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    drop(held);
+}
