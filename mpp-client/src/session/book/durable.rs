@@ -44,7 +44,10 @@ use crate::charge::{ChargeId, ChargeRecord};
 use crate::sync::lock;
 
 /// The format that this version writes.
-const FORMAT: &str = "mpp channel book 1\n";
+const FORMAT: &str = "mpp channel book 2\n";
+/// The one before, in which no close was confirmed and not shown by the chain. All of it can be
+/// read.
+const FIRST_FORMAT: &str = "mpp channel book 1\n";
 
 /// A [`ChannelBook`] in a directory.
 ///
@@ -349,11 +352,12 @@ fn settle_dead(state: &mut State, own: &Owner) -> Result<(), BookError> {
     Ok(())
 }
 
-/// Whether the directory is a book of this version; a new one becomes it.
+/// Whether the directory is a book of this version; a new one and an older one become it.
 fn check_format(root: &Path) -> Result<(), BookError> {
     let path = root.join("FORMAT");
     match fs::read_to_string(&path) {
         Ok(found) if found == FORMAT => Ok(()),
+        Ok(found) if found == FIRST_FORMAT => line::replace(&path, FORMAT.as_bytes()),
         Ok(found) => Err(BookError::Format {
             found: crate::text::Printable(found.trim()).to_string(),
         }),

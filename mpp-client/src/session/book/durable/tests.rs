@@ -46,6 +46,20 @@ fn the_book_on_disk_keeps_the_rules_of_books() {
     });
 }
 
+// ADR 5: a book is converted when it is opened, and older versions refuse it from then on.
+#[test]
+fn a_book_of_the_first_format_is_taken_over() {
+    let folder = Folder::new();
+    let (book, id, _) = folder.with_channel();
+    let before = book.read(&id).unwrap();
+    drop(book);
+    let format = folder.0.join("FORMAT");
+    fs::write(&format, "mpp channel book 1\n").unwrap();
+    let book = folder.open();
+    assert_eq!(book.read(&id).unwrap(), before);
+    assert_eq!(fs::read_to_string(&format).unwrap(), "mpp channel book 2\n");
+}
+
 // Logs did not always say until when the deposit may grow.
 #[test]
 fn a_log_of_an_older_version_is_read() {
@@ -192,10 +206,10 @@ fn a_directory_that_is_no_book_of_this_version_is_left_alone() {
     let folder = Folder::new();
     drop(folder.open());
     let format = folder.0.join("FORMAT");
-    fs::write(&format, "mpp channel book 2\n").unwrap();
+    fs::write(&format, "mpp channel book 3\n").unwrap();
     let refused = DurableBook::open(&folder.0);
     assert!(
-        matches!(&refused, Err(BookError::Format { found }) if found == "mpp channel book 2"),
+        matches!(&refused, Err(BookError::Format { found }) if found == "mpp channel book 3"),
         "{refused:?}"
     );
     fs::remove_file(&format).unwrap();
