@@ -139,7 +139,8 @@ pub struct Flow {
     lost: u32,
     in_progress: u32,
     unavailable: u32,
-    /// An answer was lost, and nothing has told yet what became of its request.
+    /// An answer was lost, or the server could not give it, and nothing has told yet what became of
+    /// its request.
     in_doubt: bool,
 }
 
@@ -173,6 +174,8 @@ impl Flow {
             // An open that waits for the chain is for the next request to take over.
             (409, _) | (503, Sent::Voucher(_)) => {
                 if let Some(pause) = self.on_busy(answer) {
+                    // What it could not serve it may have charged.
+                    self.in_doubt |= answer.status == 503;
                     return Action::Repeat(pause);
                 }
             }

@@ -410,6 +410,34 @@ fn a_refusal_after_a_loss_leaves_the_payment_in_doubt() {
     assert!(matches!(action, Action::Deliver(Booking::Doubt)));
 }
 
+// A server that could not serve a sending may have charged it.
+#[test]
+fn a_refusal_after_an_outage_leaves_the_payment_in_doubt() {
+    let mut outage = refusal(problem(ProblemKind::ServiceUnavailable));
+    outage.status = 503;
+    outage.retry_after = Some(Duration::from_secs(1));
+    for kind in [
+        ProblemKind::SignerMismatch,
+        ProblemKind::InsufficientBalance,
+        ProblemKind::ChannelFinalized,
+    ] {
+        let mut flow = Flow::new();
+        let action = flow.on_answer(sent(1, 2), &outage);
+        assert!(matches!(action, Action::Repeat(_)));
+        let action = flow.on_answer(sent(1, 2), &refusal(problem(kind)));
+        assert!(matches!(action, Action::FailInDoubt(_)), "{kind:?}");
+        // Unless it says that it has not seen the request before.
+        let mut flow = Flow::new();
+        flow.on_answer(sent(1, 2), &outage);
+        let known = Answer {
+            repetition: Repetition::New,
+            ..refusal(problem(kind))
+        };
+        let action = flow.on_answer(sent(1, 2), &known);
+        assert!(!matches!(action, Action::FailInDoubt(_)), "{kind:?}");
+    }
+}
+
 #[test]
 fn a_server_that_knows_the_key_ends_the_doubt() {
     let mut flow = Flow::new();
