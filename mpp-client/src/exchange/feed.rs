@@ -15,7 +15,8 @@ use crate::session::payment::Payment;
 /// Requests for a voucher that may come without any data between them
 /// (SECURITY-CASES A27).
 const MAX_UNFED: u32 = 16;
-/// Vouchers that one request may take: a higher one of another request can overtake it.
+/// Vouchers that one request may take: a higher one of another request can overtake it, or need what
+/// is left of the deposit.
 const MAX_LATE: u32 = 8;
 
 /// With a stream that asks for vouchers: it may do so as long as it delivers.
@@ -69,7 +70,12 @@ impl Payer {
             self.credential_over(site, wire, payment).await?;
             let known = self.known_offer(site);
             let offer = known.unwrap_or_else(|| payment.offer().clone());
-            match self.manage(site, wire, offer, payment).await? {
+            let managed = match self.manage(site, wire, offer, payment).await {
+                // A request beside the stream needs more of the deposit by now: refill it first.
+                Err(ClientError::InsufficientDeposit { .. }) => continue,
+                managed => managed?,
+            };
+            match managed {
                 Managed::Done(receipt) => return payment.observe_voucher(&receipt),
                 Managed::Refused {
                     problem: Some(problem),

@@ -2,6 +2,7 @@
 
 mod close;
 mod exit;
+mod feeding;
 mod meanwhile;
 mod open;
 mod paying;

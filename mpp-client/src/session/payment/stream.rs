@@ -63,7 +63,9 @@ impl Payment {
     /// The voucher that a stream waits for, as a credential of its own under `offer`.
     ///
     /// # Errors
-    /// As [`Payment::prepare`], which must have come first.
+    /// As [`Payment::prepare`], which must have come first: [`ClientError::InsufficientDeposit`] when
+    /// the channel has to be refilled, also because a request beside the stream needs more of it by
+    /// now.
     ///
     /// # Cancel safety
     /// As [`Payment::prepare`].
@@ -79,7 +81,11 @@ impl Payment {
         }
         match self.plan()? {
             Plan::Voucher(cumulative) => self.voucher_for(cumulative).await,
-            Plan::TopUp(_) => Err(ClientError::Misuse("the channel must be refilled first")),
+            Plan::TopUp(required) => Err(ClientError::InsufficientDeposit {
+                channel_id: self.channel,
+                required,
+                deposit: self.update(|record| record.ledger.deposit())?,
+            }),
         }
     }
 
