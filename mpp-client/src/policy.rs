@@ -175,7 +175,8 @@ impl Policy {
     }
 
     /// Bounds the deposits that lie in channels of one origin, lost ones and top-ups included;
-    /// default four times `max_deposit`. A server that forgets channel after channel is stopped by this.
+    /// default four times `max_deposit`. A server that forgets channel after channel is stopped by
+    /// this.
     #[must_use]
     pub const fn max_locked_per_origin(mut self, amount: Amount) -> Self {
         self.max_locked_per_origin = Some(amount);

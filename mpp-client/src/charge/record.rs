@@ -57,8 +57,8 @@ fn hash(domain: &[u8], parts: &[&str]) -> B256 {
     hasher.finalize()
 }
 
-/// The record of one charge. Everything but payload, hash, state and whether it
-/// is shared never changes.
+/// The record of one charge. Everything but payload, hash, state and whether it is shared never
+/// changes.
 ///
 /// `Debug` leaves the payload out: whoever has it can spend it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

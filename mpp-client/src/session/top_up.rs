@@ -120,8 +120,9 @@ impl Payer {
     /// ([`TopUp::is_repeat`]): it may be mined, and the server may not know. Call again after it.
     ///
     /// # Errors
-    /// [`ClientError::Policy`] when the deposit, or what lies at the origin, would exceed the policy; [`ClientError::Misuse`] for
-    /// a channel that requests do not use any more; the errors of the chain, the signer and the book.
+    /// [`ClientError::Policy`] when the deposit, or what lies at the origin, would exceed the policy;
+    /// [`ClientError::Misuse`] for a channel that requests do not use any more; the errors of the
+    /// chain, the signer and the book.
     ///
     /// # Cancel safety
     /// Dropped, nothing was sent. A transaction that was signed stays in the book and is used next

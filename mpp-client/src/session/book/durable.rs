@@ -45,8 +45,7 @@ use crate::sync::lock;
 
 /// The format that this version writes.
 const FORMAT: &str = "mpp channel book 2\n";
-/// The one before, in which no close was confirmed and not shown by the chain. All of it can be
-/// read.
+/// The one before, without a phase for closes that the chain has not shown. All of it can be read.
 const FIRST_FORMAT: &str = "mpp channel book 1\n";
 
 /// A [`ChannelBook`] in a directory.
