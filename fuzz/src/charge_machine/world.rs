@@ -1,8 +1,8 @@
 //! The servers, the payers, and what is under way.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use mpp_core::ChargeReceipt;
+use mpp_core::{Amount, ChallengeId, ChargeReceipt};
 use mpp_server::charge::record::ChargeDocument;
 use mpp_server::gate::Grant;
 use mpp_server::store::codec::decode_document;
@@ -41,6 +41,8 @@ pub(super) struct World {
     pub(super) serving: VecDeque<Serving>,
     pub(super) crowd: Crowd<Done>,
     pub(super) receipts: Vec<ChargeReceipt>,
+    /// The greatest total that was to go back of a charge.
+    pub(super) asked_back: HashMap<ChallengeId, Amount>,
 }
 
 impl World {
@@ -54,6 +56,7 @@ impl World {
             serving: VecDeque::new(),
             crowd: Crowd::new(),
             receipts: Vec::new(),
+            asked_back: HashMap::new(),
             site,
         };
         world.shops = (0..2).map(|_| world.start()).collect();
@@ -100,7 +103,8 @@ impl World {
         );
     }
 
-    /// What has gone back or is on its way, by the records.
+    /// What has gone back or is on its way, by the records; of no charge more
+    /// than anybody asked for, however often.
     fn refunded(&self) -> u128 {
         let page = DocumentPage {
             kind: DocumentKind::Charge,
@@ -110,7 +114,12 @@ impl World {
         let all = ready(self.site.truth.documents(page)).unwrap();
         let records = all.iter().filter_map(|(_, document)| {
             match decode_document(DocumentKind::Charge, &document.value).unwrap() {
-                ChargeDocument::Record(record) => Some(record.refunded.base_units()),
+                ChargeDocument::Record(record) => {
+                    let most = self.asked_back.get(&record.challenge_id);
+                    let most = most.copied().unwrap_or(Amount::ZERO);
+                    assert!(record.refunded <= most, "refunded twice: {record:#?}");
+                    Some(record.refunded.base_units())
+                }
                 ChargeDocument::Belongs(_) => None,
             }
         });

@@ -216,11 +216,11 @@ pub(crate) trait ChargeEngine: Send + Sync + std::fmt::Debug + 'static {
         visit: Visit,
     ) -> BoxFuture<'a, Result<Redeemed, Failure>>;
 
-    /// Sends a part of a charge back.
-    fn refund<'a>(
+    /// Brings what was sent back of a charge to a total.
+    fn refund_to<'a>(
         self: Arc<Self>,
         receipt: &'a ChargeReceipt,
-        amount: Amount,
+        total: Amount,
     ) -> BoxFuture<'a, Result<Refund, RefundError>>;
 
     /// Whether there is a fee payer.
@@ -243,12 +243,12 @@ impl<S: ChannelStore + std::fmt::Debug> ChargeEngine for ChargeContext<S> {
         Box::pin(method::redeem(self, terms, credential, visit))
     }
 
-    fn refund<'a>(
+    fn refund_to<'a>(
         self: Arc<Self>,
         receipt: &'a ChargeReceipt,
-        amount: Amount,
+        total: Amount,
     ) -> BoxFuture<'a, Result<Refund, RefundError>> {
-        Box::pin(refund::refund(self, receipt, amount))
+        Box::pin(refund::refund_to(self, receipt, total))
     }
 
     fn sponsors(&self) -> bool {

@@ -215,36 +215,66 @@ pub fn apply(
     Ok(next)
 }
 
-/// Why no more of a charge can be sent back.
+/// Why a charge can not be sent back up to a total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotRefundable {
     /// The chain has not shown it paid.
     #[error("the charge was not paid")]
     NotPaid,
-    /// All refunds together would exceed what was paid, or it is nothing.
-    #[error("at most {left} base units can be sent back, and not nothing")]
+    /// A total of nothing.
+    #[error("a refund of nothing sends nothing back")]
+    Nothing,
+    /// The total exceeds what was paid.
+    #[error("{paid} base units were paid, and no more can be sent back")]
     TooMuch {
-        /// The most, in base units.
-        left: Amount,
+        /// What was paid, in base units.
+        paid: Amount,
+    },
+    /// More than the total was sent back before.
+    #[error(
+        "{refunded} base units have been sent back already; \
+         a total counts them too and can not be smaller"
+    )]
+    TooLittle {
+        /// What all refunds have sent back, in base units.
+        refunded: Amount,
     },
 }
 
-/// Begins a refund: its amount counts from here on, whatever becomes of it.
+/// What is missing to a total of refunds.
 ///
 /// # Errors
 /// [`NotRefundable`].
-pub fn begin_refund(record: &ChargeRecord, amount: Amount) -> Result<ChargeRecord, NotRefundable> {
+pub fn refund_due(record: &ChargeRecord, total: Amount) -> Result<Amount, NotRefundable> {
+    let (paid, refunded) = (record.bill.amount, record.refunded);
     if !record.is_paid() {
         return Err(NotRefundable::NotPaid);
     }
-    let left = record.bill.amount.saturating_sub(record.refunded);
-    let too_much = NotRefundable::TooMuch { left };
-    if amount.is_zero() || amount > left {
-        return Err(too_much);
+    if total > paid {
+        return Err(NotRefundable::TooMuch { paid });
     }
+    let too_little = NotRefundable::TooLittle { refunded };
+    let due = total.checked_sub(refunded).ok_or(too_little)?;
+    match total.is_zero() {
+        true => Err(NotRefundable::Nothing),
+        false => Ok(due),
+    }
+}
+
+/// Begins a refund that brings what was sent back to `total`: it counts from
+/// here on, whatever becomes of it.
+///
+/// # Errors
+/// [`NotRefundable`].
+pub fn begin_refund(record: &ChargeRecord, total: Amount) -> Result<ChargeRecord, NotRefundable> {
+    refund_due(record, total)?;
     let mut next = record.clone();
-    next.refunded = record.refunded.checked_add(amount).ok_or(too_much)?;
-    next.refunds = record.refunds.checked_add(1).ok_or(too_much)?;
+    let paid = record.bill.amount;
+    next.refunded = total;
+    next.refunds = record
+        .refunds
+        .checked_add(1)
+        .ok_or(NotRefundable::TooMuch { paid })?;
     Ok(next)
 }
 

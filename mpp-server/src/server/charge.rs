@@ -45,25 +45,31 @@ impl PaymentServer {
         self.0.charges.sponsor_health().await
     }
 
-    /// Sends a part of a paid charge back to who paid it, from the server's
-    /// account, and returns once the chain shows it.
+    /// Brings what was sent back of a paid charge to `total` base units, from
+    /// the server's account to who paid it, and returns once the chain shows it.
     ///
-    /// Its memo is that of the charge with the bytes in reverse order, so that
+    /// The total is cumulative, as that of a voucher: it counts what was sent
+    /// back before. So the same call may be repeated, by anybody and at any time,
+    /// after a crash, a timeout or an error. It finishes what is under way, or
+    /// does nothing but tell what was sent back; it never sends twice. The whole
+    /// charge is sent back by its own amount.
+    ///
+    /// The memo is that of the charge with the bytes in reverse order, so that
     /// both are found together on the chain. All refunds of a charge together
-    /// never exceed it. One that a crash has interrupted is finished by the
-    /// next call for the same amount, not doubled.
+    /// never exceed it.
     ///
     /// # Errors
-    /// [`RefundError`].
+    /// [`RefundError`]; among others, for a total that is more than the charge
+    /// or less than what was sent back already.
     ///
     /// # Cancel safety
     /// A task of the server brings a refund that has begun to its end.
-    pub async fn refund(
+    pub async fn refund_to(
         &self,
         receipt: &ChargeReceipt,
-        amount: Amount,
+        total: Amount,
     ) -> Result<Refund, RefundError> {
-        Arc::clone(&self.0.charges).refund(receipt, amount).await
+        Arc::clone(&self.0.charges).refund_to(receipt, total).await
     }
 
     /// Gives back a part of what a session was charged: the payer can spend it

@@ -126,15 +126,31 @@ fn refunds_never_exceed_what_was_paid() {
     let paid = record(ChargeState::Paid);
     let half = begin_refund(&paid, Amount::new(60)).unwrap();
     assert_eq!((half.refunded, half.refunds), (Amount::new(60), 1));
-    let left = Amount::new(40);
-    for units in [0, 41, u128::MAX] {
-        let refused = begin_refund(&half, Amount::new(units));
-        assert_eq!(refused, Err(NotRefundable::TooMuch { left }));
+    let refused = |units| begin_refund(&half, Amount::new(units)).unwrap_err();
+    for units in [101, u128::MAX] {
+        let paid = Amount::new(100);
+        assert_eq!(refused(units), NotRefundable::TooMuch { paid });
     }
-    let whole = begin_refund(&half, left).unwrap();
-    assert_eq!(undo_refund(&whole, left).refunded, half.refunded);
-    let unpaid = begin_refund(&record(ChargeState::Released), left);
+    for units in [0, 59] {
+        let refunded = Amount::new(60);
+        assert_eq!(refused(units), NotRefundable::TooLittle { refunded });
+    }
+    let whole = begin_refund(&half, Amount::new(100)).unwrap();
+    assert_eq!((whole.refunded, whole.refunds), (Amount::new(100), 2));
+    assert_eq!(undo_refund(&whole, Amount::new(40)).refunded, half.refunded);
+    let nothing = begin_refund(&paid, Amount::ZERO);
+    assert_eq!(nothing, Err(NotRefundable::Nothing));
+    let unpaid = begin_refund(&record(ChargeState::Released), Amount::new(1));
     assert_eq!(unpaid, Err(NotRefundable::NotPaid));
+}
+
+#[test]
+fn a_total_that_is_reached_leaves_nothing_to_refund() {
+    let paid = record(ChargeState::Paid);
+    let half = begin_refund(&paid, Amount::new(60)).unwrap();
+    let due = |units| refund_due(&half, Amount::new(units));
+    assert_eq!(due(60), Ok(Amount::ZERO));
+    assert_eq!(due(100), Ok(Amount::new(40)));
 }
 
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use mpp_tempo::{
     tx::{FeeMode, SignedTx, TxContext, TxFees, build, build::Transfer, gas},
 };
 
-use super::{Refund, RefundDocument, RefundError, RefundState};
+use super::{RefundDocument, RefundError, RefundState};
 use crate::{
     broadcast::{Fate, Sending, Sighting, broadcast, look_up},
     charge::{
@@ -79,11 +79,11 @@ impl<S: ChannelStore> ChargeContext<S> {
         }
     }
 
-    /// Goes on with a refund where it stands.
+    /// Goes on with a refund where it stands; returns it once the chain shows it.
     pub(super) async fn finish_refund(
         &self,
         found: Found<RefundDocument>,
-    ) -> Result<Refund, RefundError> {
+    ) -> Result<RefundDocument, RefundError> {
         let now = self.clock.now();
         let leased = found.value.state.leased_until();
         if leased.is_some_and(|until| now < until) {
@@ -92,13 +92,16 @@ impl<S: ChannelStore> ChargeContext<S> {
         match found.value.state.clone() {
             RefundState::Begun { .. } => self.send_refund(found).await,
             RefundState::Sent { sent, .. } => self.resolve_refund(found, sent).await,
-            RefundState::Paid { hash, at } => Ok(Refund::of(&found.value, hash, at)),
+            RefundState::Paid { .. } => Ok(found.value),
             RefundState::Failed => Err(RefundError::Failed(String::from("it was never mined"))),
         }
     }
 
     /// Signs the transaction, records it, and sends it.
-    async fn send_refund(&self, found: Found<RefundDocument>) -> Result<Refund, RefundError> {
+    async fn send_refund(
+        &self,
+        found: Found<RefundDocument>,
+    ) -> Result<RefundDocument, RefundError> {
         let sent = SentTx::of(&self.sign_refund(&found.value).await?);
         let sending = self.refund_sent(found, sent.clone()).await?;
         self.follow_refund(sending, sent, Sending::First).await
@@ -139,7 +142,7 @@ impl<S: ChannelStore> ChargeContext<S> {
         &self,
         found: Found<RefundDocument>,
         sent: SentTx,
-    ) -> Result<Refund, RefundError> {
+    ) -> Result<RefundDocument, RefundError> {
         let now = self.clock.now();
         match look_up(&self.chain, sent.hash, sent.valid_before, now).await? {
             Sighting::Mined(receipt) => self.end_refund(found, &receipt).await,
@@ -167,7 +170,7 @@ impl<S: ChannelStore> ChargeContext<S> {
         found: Found<RefundDocument>,
         sent: SentTx,
         sending: Sending,
-    ) -> Result<Refund, RefundError> {
+    ) -> Result<RefundDocument, RefundError> {
         let receipt = match broadcast(&self.chain, sent.raw.clone()).await {
             Ok(Fate::Succeeded(receipt) | Fate::Reverted(receipt)) => Ok(Some(receipt)),
             Ok(Fate::Refused(_)) => self.chain.receipt(sent.hash).await.map_err(Fault::from),
@@ -203,7 +206,7 @@ impl<S: ChannelStore> ChargeContext<S> {
         &self,
         found: Found<RefundDocument>,
         receipt: &TxReceipt,
-    ) -> Result<Refund, RefundError> {
+    ) -> Result<RefundDocument, RefundError> {
         if !receipt.success {
             return self
                 .fail_refund(found, "the transaction was reverted")
@@ -213,9 +216,9 @@ impl<S: ChannelStore> ChargeContext<S> {
         let ended = self
             .put_refund(found, RefundState::Paid { hash, at })
             .await?;
-        let refund = Refund::of(&ended.value, hash, at);
+        let refund = ended.value;
         self.events.send(ServerEvent::Refunded {
-            challenge_id: ended.value.challenge_id,
+            challenge_id: refund.challenge_id.clone(),
             amount: refund.amount,
             transaction: hash,
         });
@@ -228,12 +231,11 @@ impl<S: ChannelStore> ChargeContext<S> {
         &self,
         found: Found<RefundDocument>,
         why: &str,
-    ) -> Result<Refund, RefundError> {
+    ) -> Result<RefundDocument, RefundError> {
         let mut refund = found.value;
         refund.state = RefundState::Failed;
         loop {
-            let charge = self.desk.load(refund.charge()).await?;
-            let charge = charge.ok_or(RefundError::Unknown)?;
+            let charge = self.load_charge(refund.charge()).await?;
             let next = undo_refund(&charge.value, refund.amount);
             let key = next.id().key();
             let charge_write = desk::write(

@@ -59,10 +59,11 @@ async fn charges_less_refunds_are_what_the_payer_has_lost() {
     refused(show(&world, &route, &credential).await);
     world
         .server
-        .refund(&receipts[0], amount(PRICE))
+        .refund_to(&receipts[0], amount(PRICE))
         .await
         .unwrap();
-    world.server.refund(&receipts[1], amount(1)).await.unwrap();
+    let one = amount(1);
+    world.server.refund_to(&receipts[1], one).await.unwrap();
 
     let text = exported(&world, Format::JsonLines).await;
     let lines: Vec<Line> = text

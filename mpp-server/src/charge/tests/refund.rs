@@ -13,6 +13,8 @@ use crate::{
     testing::{World, amount},
 };
 
+const TRANSFER_WITH_MEMO: [u8; 4] = [0x95, 0x77, 0x7d, 0x59];
+
 async fn paid(world: &World) -> ChargeReceipt {
     let route = shop(offer(world).external_id("order-1"));
     let challenge = world.challenge(&route).await;
@@ -29,9 +31,10 @@ async fn a_refund_reaches_the_payer_with_the_reversed_memo() {
     let world = World::new();
     let receipt = paid(&world).await;
     let before = payer_has(&world);
-    let refund = world.server.refund(&receipt, amount(4_000)).await.unwrap();
+    let part = amount(4_000);
+    let refund = world.server.refund_to(&receipt, part).await.unwrap();
     assert_eq!(payer_has(&world), before + 4_000);
-    assert_eq!((refund.amount, refund.number), (amount(4_000), 1));
+    assert_eq!((refund.amount, refund.number), (part, 1));
     assert_eq!(refund.receipt.challenge_id, receipt.challenge_id);
     assert_eq!(refund.receipt.external_id.as_deref(), Some("order-1"));
     assert_ne!(refund.receipt.reference, receipt.reference);
@@ -54,22 +57,29 @@ async fn all_refunds_together_never_exceed_the_charge() {
     let world = World::new();
     let receipt = paid(&world).await;
     let before = payer_has(&world);
-    let refund = |units| world.server.refund(&receipt, amount(units));
-    refund(6_000).await.unwrap();
-    let left = amount(4_000);
-    for units in [0, 4_001, PRICE] {
-        let refused = refund(units).await.unwrap_err();
+    let refund_to = |units| world.server.refund_to(&receipt, amount(units));
+    refund_to(6_000).await.unwrap();
+    let too_much = refund_to(PRICE + 1).await.unwrap_err();
+    let paid = amount(PRICE);
+    assert!(matches!(
+        too_much,
+        RefundError::NotRefundable(NotRefundable::TooMuch { paid: most }) if most == paid
+    ));
+    for units in [0, 5_999] {
+        let too_little = refund_to(units).await.unwrap_err();
+        let sent = amount(6_000);
         assert!(matches!(
-            refused,
-            RefundError::NotRefundable(NotRefundable::TooMuch { left: most }) if most == left
+            too_little,
+            RefundError::NotRefundable(NotRefundable::TooLittle { refunded }) if refunded == sent
         ));
     }
     // Many at once: what is left goes back once.
-    let all = futures_util::future::join_all((0..8).map(|_| refund(4_000))).await;
-    let sum: u128 = all.iter().filter(|result| result.is_ok()).count() as u128;
-    assert!(sum >= 1, "{all:?}");
+    let all = futures_util::future::join_all((0..8).map(|_| refund_to(PRICE))).await;
+    assert!(all.iter().any(Result::is_ok), "{all:?}");
     assert_eq!(payer_has(&world), before + PRICE);
-    assert!(refund(1).await.is_err());
+    let last = refund_to(PRICE).await.unwrap();
+    assert_eq!((last.amount, last.total), (amount(4_000), paid));
+    assert_eq!((last.number, payer_has(&world)), (2, before + PRICE));
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,35 +87,58 @@ async fn an_interrupted_refund_is_finished_and_not_doubled() {
     let world = World::new();
     let receipt = paid(&world).await;
     let before = payer_has(&world);
-    let refund = |units| world.server.refund(&receipt, amount(units));
+    let refund_to = |units| world.server.refund_to(&receipt, amount(units));
 
     // Nothing could be sent.
     world.node.faults().set_outage(Outage::Refusing);
-    let fault = refund(4_000).await.unwrap_err();
+    let fault = refund_to(4_000).await.unwrap_err();
     assert!(matches!(fault, RefundError::Fault(_)), "{fault}");
     world.node.faults().clear();
-    refund(4_000).await.unwrap();
+    refund_to(4_000).await.unwrap();
     assert_eq!(payer_has(&world), before + 4_000);
 
     // It was sent, and the answer was lost.
     world.node.faults().lose_responses(Times::Once);
-    let fault = refund(3_000).await.unwrap_err();
+    let fault = refund_to(7_000).await.unwrap_err();
     assert!(matches!(fault, RefundError::Fault(Fault::OutcomeUnknown)));
-    let found = refund(3_000).await.unwrap();
-    assert_eq!((found.number, payer_has(&world)), (2, before + 7_000));
+    for _ in 0..2 {
+        let found = refund_to(7_000).await.unwrap();
+        assert_eq!((found.number, found.amount), (2, amount(3_000)));
+        assert_eq!(payer_has(&world), before + 7_000);
+    }
 
-    // It was dropped: it never happens, and may be made anew.
+    // It was dropped: it never happens, and is made anew.
     world.node.faults().drop_transactions(Times::Once);
-    refund(3_000).await.unwrap_err();
+    refund_to(PRICE).await.unwrap_err();
     world.advance(60);
     // A node that lags behind would not know: it is not made anew yet.
-    let unknown = refund(3_000).await.unwrap_err();
+    let unknown = refund_to(PRICE).await.unwrap_err();
     assert!(matches!(unknown, RefundError::Fault(Fault::OutcomeUnknown)));
     world.node.mine();
-    let failed = refund(3_000).await.unwrap_err();
+    for _ in 0..2 {
+        let whole = refund_to(PRICE).await.unwrap();
+        assert_eq!((whole.number, whole.total), (4, amount(PRICE)));
+        assert_eq!(payer_has(&world), before + PRICE);
+    }
+}
+
+// The transaction is certain not to be mined: nothing counts as sent back.
+#[tokio::test(start_paused = true)]
+async fn a_refund_that_has_failed_does_not_count() {
+    let world = World::new();
+    let receipt = paid(&world).await;
+    let before = payer_has(&world);
+    world
+        .node
+        .faults()
+        .revert_calls(TRANSFER_WITH_MEMO, Times::Once);
+    let refund_to = |units| world.server.refund_to(&receipt, amount(units));
+    let failed = refund_to(4_000).await.unwrap_err();
     assert!(matches!(failed, RefundError::Failed(_)), "{failed}");
-    refund(3_000).await.unwrap();
-    assert_eq!(payer_has(&world), before + PRICE);
+    assert_eq!(payer_has(&world), before);
+    let less = refund_to(1_000).await.unwrap();
+    assert_eq!((less.number, less.total), (2, amount(1_000)));
+    assert_eq!(payer_has(&world), before + 1_000);
 }
 
 // A server that has died is followed by one that finishes what it began.
@@ -115,16 +148,16 @@ async fn the_next_server_finishes_a_refund_by_itself() {
     let receipt = paid(&world).await;
     let before = payer_has(&world);
     world.node.faults().set_outage(Outage::Refusing);
-    world
-        .server
-        .refund(&receipt, amount(100))
-        .await
-        .unwrap_err();
+    let total = amount(100);
+    world.server.refund_to(&receipt, total).await.unwrap_err();
     world.node.faults().clear();
     let next = world.configured(world.store.clone());
     tokio::time::sleep(Duration::from_secs(31)).await;
-    next.shutdown().await;
     assert_eq!(payer_has(&world), before + 100);
+    // Whoever repeats the call as told is answered with what happened meanwhile.
+    let again = next.refund_to(&receipt, total).await.unwrap();
+    assert_eq!((again.number, payer_has(&world)), (1, before + 100));
+    next.shutdown().await;
 }
 
 #[tokio::test]
@@ -136,7 +169,7 @@ async fn receipts_of_others_are_not_refunded() {
     let mut mixed = receipt.clone();
     mixed.challenge_id = Some(mpp_core::ChallengeId::new("another").unwrap());
     for receipt in [foreign, mixed] {
-        let refused = world.server.refund(&receipt, Amount::new(1)).await;
+        let refused = world.server.refund_to(&receipt, Amount::new(1)).await;
         assert!(matches!(refused, Err(RefundError::Unknown)));
     }
 }
