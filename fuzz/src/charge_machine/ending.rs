@@ -42,6 +42,10 @@ impl World {
             let hash = asked.transaction.as_ref().map(|tx| tx.hash());
             known.payment.replay_id == mine || known.payment.hash == hash
         });
+        // Another charge may have answered the request under its key.
+        if known.as_ref().is_some_and(|known| known.asked.is_none()) {
+            asked.key = None;
+        }
         self.send(asked.clone(), None).await;
         let granted = self.serving.len();
         let Some(known) = known.filter(|_| is_mine) else {

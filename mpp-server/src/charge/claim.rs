@@ -6,7 +6,7 @@ use super::{
     desk::{self, Found},
     errand::Errand,
     grant,
-    machine::{Todo, look},
+    machine::{ChargeCommand, Todo, apply, look},
     method::Request,
     record::{
         Asked, Bill, ChargeDocument, ChargeId, ChargeRecord, ChargeState, Kept, PaymentId,
@@ -101,6 +101,34 @@ impl<S: ChannelStore> Request<'_, S> {
             self.context.tell_paid(durable.get());
         }
         Ok(Claimed::Now)
+    }
+
+    /// Grants the charge, which is paid, unless another one has paid for the
+    /// same idempotent request.
+    ///
+    /// # Cancel safety
+    /// As [`ChargeContext::grant`](super::ChargeContext::grant).
+    pub(super) async fn serve(&self, asked: Option<Asked>) -> Result<Redeemed, Failure> {
+        let context = self.context;
+        loop {
+            let found = context.desk.load(self.id()).await?;
+            let found = found.ok_or(Fault::Inconsistent("a charge's record is gone"))?;
+            let mut beside = Vec::new();
+            if let Some(asked) = asked.filter(|asked| found.value.asked != Some(*asked)) {
+                match self.note_request(asked).await? {
+                    Noted::Paid(redeemed) => return Ok(*redeemed),
+                    Noted::Free(note) if found.value.asked.is_none() => beside.extend(note),
+                    Noted::Free(_) => {}
+                }
+            }
+            let now = context.clock.now();
+            let until = context.keeper.until(now);
+            let next = apply(&found.value, ChargeCommand::Serve { until, asked }, now)?;
+            let put = context.desk.put(next, Some(found.version), beside).await?;
+            if let Some(serving) = put {
+                return Ok(context.granted(serving.get(), until));
+            }
+        }
     }
 
     /// The note that a transaction pays this charge; an error if it pays

@@ -111,12 +111,17 @@ impl<S: ChannelStore> ChargeContext<S> {
     /// granted again.
     pub(super) async fn grant(self: &Arc<Self>, id: ChargeId) -> Result<Redeemed, Failure> {
         let until = self.keeper.until(self.clock.now());
-        let serving = self.run(id, ChargeCommand::Serve { until }).await?;
-        let record = serving.get();
-        self.keeper.add((id, record.grants), until);
+        let asked = None;
+        let serve = ChargeCommand::Serve { until, asked };
+        let serving = self.run(id, serve).await?;
+        Ok(self.granted(serving.get(), until))
+    }
+
+    /// The grant of a charge that is being served.
+    pub(super) fn granted(self: &Arc<Self>, record: &ChargeRecord, until: Timestamp) -> Redeemed {
+        self.keeper.add((record.id(), record.grants), until);
         let counter = Arc::new(Till(Arc::clone(self))) as Arc<dyn Counter>;
-        let guard = ChargeGuard::new(counter, record);
-        Ok(Redeemed::Serve(Grant::charged(guard)))
+        Redeemed::Serve(Grant::charged(ChargeGuard::new(counter, record)))
     }
 
     /// Tells subscribers that the chain has shown a payment.

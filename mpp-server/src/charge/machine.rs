@@ -37,6 +37,8 @@ pub enum ChargeCommand {
     Serve {
         /// The grant counts until then.
         until: Timestamp,
+        /// What makes the request idempotent; counts if no other one was.
+        asked: Option<Asked>,
     },
     /// A request is still being served.
     Extend {
@@ -174,9 +176,9 @@ pub fn apply(
                 next.state = ChargeState::Released;
             }
         }
-        ChargeCommand::Serve { until } => match record.state {
-            ChargeState::Paid => next.serve(until),
-            ChargeState::Serving { until: before } if before <= now => next.serve(until),
+        ChargeCommand::Serve { until, asked } => match record.state {
+            ChargeState::Paid => next.serve(until, asked),
+            ChargeState::Serving { until: before } if before <= now => next.serve(until, asked),
             _ => return in_progress,
         },
         ChargeCommand::Extend { grant, until } => {
@@ -287,7 +289,8 @@ pub fn undo_refund(record: &ChargeRecord, amount: Amount) -> ChargeRecord {
 }
 
 impl ChargeRecord {
-    fn serve(&mut self, until: Timestamp) {
+    fn serve(&mut self, until: Timestamp, asked: Option<Asked>) {
+        self.asked = self.asked.or(asked);
         self.grants = self.grants.saturating_add(1);
         self.state = ChargeState::Serving { until };
     }

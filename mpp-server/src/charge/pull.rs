@@ -72,7 +72,7 @@ impl<S: ChannelStore> Request<'_, S> {
                     }
                 }
             }
-            return self.context.grant(self.id()).await;
+            return self.serve(shown.asked).await;
         }
     }
 

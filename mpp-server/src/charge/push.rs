@@ -38,11 +38,12 @@ impl<S: ChannelStore> Request<'_, S> {
         loop {
             let context = self.context;
             let found = context.desk.load(self.id()).await?;
+            let mut asked = None;
             let todo = match &found {
                 None => Todo::Begin,
                 Some(found) => {
                     self.check_source(found.value.payer)?;
-                    let asked = self.asked(found.value.payer);
+                    asked = self.asked(found.value.payer);
                     look(&found.value, &payment, asked, context.clock.now())?
                 }
             };
@@ -60,6 +61,7 @@ impl<S: ChannelStore> Request<'_, S> {
                     self.check_in_time()?;
                     let receipt = self.mined(hash).await?;
                     let shown = self.shown(&receipt, transfers, payment)?;
+                    asked = self.asked(shown.payer);
                     match self.claim(&shown, found, ChargeState::Paid).await? {
                         Claimed::Conflict => continue,
                         Claimed::Elsewhere(redeemed) => return Ok(*redeemed),
@@ -67,7 +69,7 @@ impl<S: ChannelStore> Request<'_, S> {
                     }
                 }
             }
-            return context.grant(self.id()).await;
+            return self.serve(asked).await;
         }
     }
 
@@ -103,7 +105,9 @@ impl<S: ChannelStore> Request<'_, S> {
             payer: receipt.from,
             payment,
             memo: matched.memo,
-            asked: self.asked(receipt.from),
+            // What was mined is on the books even if another charge answers the
+            // request: who is served for it is decided after that.
+            asked: None,
         })
     }
 }

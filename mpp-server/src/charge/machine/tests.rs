@@ -121,6 +121,22 @@ fn a_served_charge_answers_only_the_request_it_was_served_to() {
     assert_eq!(answer(Some(asked(1, 2)), 0), reused);
 }
 
+// The first request under a key that a charge is granted to is the one it answers.
+#[test]
+fn a_charge_without_a_key_takes_that_of_its_request() {
+    let until = at(10);
+    let mut paid = record(ChargeState::Paid);
+    let serve = |record: &ChargeRecord, key| {
+        let asked = Some(asked(key, 1));
+        apply(record, ChargeCommand::Serve { until, asked }, at(0))
+    };
+    assert_eq!(serve(&paid, 2).unwrap().asked, Some(asked(1, 1)));
+    paid.asked = None;
+    let serving = serve(&paid, 2).unwrap();
+    assert_eq!(serving.asked, Some(asked(2, 1)));
+    assert_eq!(serve(&serving, 3), Err(Rejection::ChargeInProgress));
+}
+
 #[test]
 fn refunds_never_exceed_what_was_paid() {
     let paid = record(ChargeState::Paid);
@@ -205,7 +221,7 @@ proptest! {
                 Event::Leave => ChargeCommand::Leave,
                 Event::Confirm => ChargeCommand::Confirm { hash: sent().hash },
                 Event::Fail => ChargeCommand::Fail,
-                Event::Serve => ChargeCommand::Serve { until },
+                Event::Serve => ChargeCommand::Serve { until, asked: None },
                 Event::Extend(back) => ChargeCommand::Extend { grant: newest(back), until },
                 Event::Capture(back) => ChargeCommand::Capture {
                     grant: newest(back),

@@ -10,7 +10,7 @@ use crate::{
     charge::record::ChargeState,
     gate::{Attempt, Decision, Purpose, Repeatable},
     store::StoredResponse,
-    testing::{World, granted, problem},
+    testing::{World, amount, granted, problem},
 };
 
 #[tokio::test]
@@ -177,6 +177,36 @@ async fn an_idempotent_retry_gets_the_same_response_and_pays_nothing() {
         ask(world, &sale.route, &sale.credential, key).await,
         ProblemKind::InvalidChallenge,
     );
+}
+
+// What was mined is on the books, whoever answers the request.
+#[tokio::test]
+async fn a_payment_that_was_pushed_under_a_known_key_is_recorded() {
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    let key = repeatable("k1", "body");
+    let grant = granted(ask(world, &sale.route, &sale.credential, key).await);
+    grant.capture(Some(response())).await.unwrap();
+    let fresh = world.challenge(&sale.route).await;
+    let mut wallet = Wallet::new(world);
+    wallet.context.valid_after = Some(1);
+    let (second, hash) = wallet.push(&fresh).await;
+    for _ in 0..2 {
+        let again = ask(world, &sale.route, &second, key).await;
+        assert!(matches!(again, Decision::Replay(_)), "{again:?}");
+        let recorded = record(world, &fresh).await.unwrap();
+        assert!(recorded.is_paid(), "{recorded:?}");
+        assert_eq!((recorded.payment.hash, recorded.asked), (Some(hash), None));
+    }
+    // For another request it is worth its money, and it can be sent back.
+    let other = repeatable("k2", "body");
+    let grant = granted(ask(world, &sale.route, &second, other).await);
+    assert!(grant.is_idempotent());
+    let receipt = charge_receipt(grant.capture(Some(response())).await.unwrap());
+    let again = ask(world, &sale.route, &second, other).await;
+    assert!(matches!(again, Decision::Replay(_)), "{again:?}");
+    let all = amount(PRICE);
+    world.server.refund_to(&receipt, all).await.unwrap();
 }
 
 // What was sold does not stay with the books for ever.
