@@ -9,11 +9,12 @@ use super::{
     machine::{ChargeCommand, Todo, apply, look},
     method::Request,
     record::{
-        Asked, Bill, ChargeDocument, ChargeId, ChargeRecord, ChargeState, Kept, PaymentId,
+        Asked, Bill, ChargeDocument, ChargeId, ChargeRecord, ChargeState, Kept, PaymentId, SentTx,
         idempotency_key, transaction_key,
     },
 };
 use crate::{
+    broadcast::{Sighting, look_up},
     error::{Failure, Fault, Rejection},
     gate::{Redeemed, Replay},
     store::{ChannelStore, DocumentWrite},
@@ -89,6 +90,7 @@ impl<S: ChannelStore> Request<'_, S> {
             match self.note_request(asked).await? {
                 Noted::Free(write) => beside.extend(write),
                 Noted::Paid(redeemed) => return Ok(Claimed::Elsewhere(redeemed)),
+                Noted::Changed => return Ok(Claimed::Conflict),
             }
         }
         let record = self.record(shown, before.as_ref(), state);
@@ -119,6 +121,7 @@ impl<S: ChannelStore> Request<'_, S> {
                     Noted::Paid(redeemed) => return Ok(*redeemed),
                     Noted::Free(note) if found.value.asked.is_none() => beside.extend(note),
                     Noted::Free(_) => {}
+                    Noted::Changed => continue,
                 }
             }
             let now = context.clock.now();
@@ -141,37 +144,87 @@ impl<S: ChannelStore> Request<'_, S> {
     }
 
     /// The note that an idempotent request has paid this charge.
+    ///
+    /// Whatever became of another charge under the same key, the answer tells
+    /// the request how it goes on: nothing blocks a key that nobody works on.
     async fn note_request(&self, asked: Asked) -> Result<Noted, Failure> {
         let context = self.context;
         let key = idempotency_key(asked.into());
         let belongs = ChargeDocument::Belongs(self.id());
         let owner = context.desk.owner(key).await?;
         let version = owner.as_ref().map(|owner| owner.version);
-        let free = || desk::write(key, version, &belongs).map(|write| Noted::Free(Some(write)));
+        let note = || desk::write(key, version, &belongs);
         let Some(owner) = owner else {
-            return Ok(free()?);
+            return Ok(Noted::Free(vec![note()?]));
         };
         if owner.value == self.id() {
-            return Ok(Noted::Free(None));
+            return Ok(Noted::Free(Vec::new()));
         }
         let other = context.desk.load(owner.value).await?;
-        let Some(Found { value: other, .. }) = other else {
-            return Ok(free()?);
+        let Some(Found { version, value }) = other else {
+            return Ok(Noted::Free(vec![note()?]));
         };
-        if other.state == ChargeState::Released {
-            return Ok(free()?);
-        }
+        let now = context.clock.now();
         // The other one was paid for the same: nothing more is taken.
-        match look(&other, &other.payment, Some(asked), context.clock.now()) {
-            Ok(Todo::Replay(response)) => Ok(Noted::Paid(Box::new(replayed(&other, response)))),
-            Ok(Todo::Serve) if other.asked == Some(asked) => {
+        match look(&value, &value.payment, Some(asked), now) {
+            Ok(Todo::Replay(response)) => Ok(Noted::Paid(Box::new(replayed(&value, response)))),
+            Ok(Todo::Serve) if value.asked == Some(asked) => {
                 Ok(Noted::Paid(Box::new(context.grant(owner.value).await?)))
             }
             Ok(Todo::Serve) => Err(Rejection::ChargeKeyReused.into()),
-            Ok(Todo::Begin | Todo::Resolve(_)) => Err(Rejection::ChargeInProgress.into()),
+            // Nothing was sent for it. It ends in the same write: who was slow to
+            // prepare its transaction does not send that any more.
+            Ok(Todo::Begin) => {
+                let over =
+                    ChargeDocument::Record(Box::new(apply(&value, ChargeCommand::Fail, now)?));
+                let end = desk::write(owner.value.key(), Some(version), &over)?;
+                Ok(Noted::Free(vec![note()?, end]))
+            }
+            Ok(Todo::Resolve(sent)) => {
+                self.resolve_other(&value, sent).await?;
+                Ok(Noted::Changed)
+            }
             // What is kept of it has expired.
-            Err(Rejection::InvalidChallenge(_)) => Ok(free()?),
+            Err(Rejection::InvalidChallenge(_)) => Ok(Noted::Free(vec![note()?])),
             Err(rejection) => Err(rejection.into()),
+        }
+    }
+
+    /// Finds out what became of the transaction of another charge under the same
+    /// key, which nobody follows any more, and records that.
+    async fn resolve_other(&self, other: &ChargeRecord, sent: SentTx) -> Result<(), Failure> {
+        let context = self.context;
+        let transfers = self.terms.transfers.as_ref();
+        let transfers = transfers.ok_or(Fault::Inconsistent("nothing is asked for"))?;
+        // The receipt of a payment for another offer can not be judged by this one.
+        if !self.bill().is_like(&other.bill) {
+            let now = context.clock.now();
+            match look_up(&context.chain, sent.hash, sent.valid_before, now).await? {
+                Sighting::Mined(receipt) if receipt.success => {
+                    return Err(Rejection::ChargeKeyReused.into());
+                }
+                Sighting::NotYet => return Err(Rejection::ChargeInProgress.into()),
+                Sighting::Mined(_) | Sighting::Never => {}
+            }
+        }
+        let realm = self.credential.challenge().realm.clone();
+        let names = (other.challenge_id.clone(), realm);
+        let errand = Errand::new(context, names, transfers.clone(), other.payer);
+        match self.resolve(errand, sent).await {
+            // It was not paid, or somebody else has begun to look.
+            Ok(()) | Err(Failure::Rejected(_)) => Ok(()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn bill(&self) -> Bill {
+        let request = &self.terms.request;
+        Bill {
+            chain_id: request.method_details.chain_id,
+            currency: request.currency,
+            amount: request.amount,
+            recipient: request.recipient,
+            external_id: request.external_id.clone(),
         }
     }
 
@@ -182,20 +235,13 @@ impl<S: ChannelStore> Request<'_, S> {
         state: ChargeState,
     ) -> ChargeRecord {
         let now = self.context.clock.now();
-        let request = &self.terms.request;
         let paid = !matches!(
             state,
             ChargeState::Claimed { .. } | ChargeState::Sent { .. }
         );
         ChargeRecord {
             challenge_id: self.credential.challenge().id.clone(),
-            bill: Bill {
-                chain_id: request.method_details.chain_id,
-                currency: request.currency,
-                amount: request.amount,
-                recipient: request.recipient,
-                external_id: request.external_id.clone(),
-            },
+            bill: self.bill(),
             payer: shown.payer,
             payment: shown.payment,
             memo: shown.memo,
@@ -225,9 +271,14 @@ impl<S: ChannelStore> Request<'_, S> {
     }
 }
 
+/// Whether an idempotent request may pay.
 enum Noted {
-    Free(Option<DocumentWrite>),
+    /// It may, once these are written together with its charge.
+    Free(Vec<DocumentWrite>),
+    /// Another charge has paid for it.
     Paid(Box<Redeemed>),
+    /// It was found out what became of another charge: look again.
+    Changed,
 }
 
 impl<S: ChannelStore> super::ChargeContext<S> {

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use alloy_primitives::{Address, B256};
-use mpp_core::{Challenge, ChallengeId, Realm};
+use mpp_core::{ChallengeId, Realm};
 use mpp_tempo::{
     chain::{ChainClient, TxReceipt},
     charge::{self, ChargeBinding, Transfers},
@@ -35,14 +35,14 @@ pub(super) struct Errand<S> {
 impl<S: ChannelStore> Errand<S> {
     pub(super) fn new(
         context: &Arc<ChargeContext<S>>,
-        challenge: &Challenge,
+        (challenge_id, realm): (ChallengeId, Realm),
         transfers: Transfers,
         payer: Address,
     ) -> Self {
         Self {
             context: Arc::clone(context),
-            challenge_id: challenge.id.clone(),
-            realm: challenge.realm.clone(),
+            challenge_id,
+            realm,
             transfers,
             payer,
         }

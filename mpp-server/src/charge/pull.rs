@@ -76,9 +76,10 @@ impl<S: ChannelStore> Request<'_, S> {
         }
     }
 
-    fn errand(&self, transfers: &Transfers, payer: Address) -> Errand<S> {
+    pub(super) fn errand(&self, transfers: &Transfers, payer: Address) -> Errand<S> {
         let challenge = self.credential.challenge();
-        Errand::new(self.context, challenge, transfers.clone(), payer)
+        let names = (challenge.id.clone(), challenge.realm.clone());
+        Errand::new(self.context, names, transfers.clone(), payer)
     }
 
     /// What can be known of a transaction before it is claimed and sent.

@@ -9,7 +9,6 @@ use mpp_tempo::{
 
 use super::{
     claim::{Claimed, Shown},
-    errand::Errand,
     machine::{Todo, look},
     method::{Request, failed},
     record::{ChargeState, PaymentId},
@@ -52,9 +51,7 @@ impl<S: ChannelStore> Request<'_, S> {
                 Todo::Serve => {}
                 Todo::Resolve(sent) => {
                     let payer = found.map(|found| found.value.payer);
-                    let challenge = self.credential.challenge();
-                    let payer = payer.unwrap_or_default();
-                    let errand = Errand::new(context, challenge, transfers.clone(), payer);
+                    let errand = self.errand(transfers, payer.unwrap_or_default());
                     self.resolve(errand, sent).await?;
                 }
                 Todo::Begin => {

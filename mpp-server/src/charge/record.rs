@@ -111,6 +111,14 @@ pub struct Bill {
     pub external_id: Option<String>,
 }
 
+impl Bill {
+    /// Whether both ask for the same payment, whatever the merchant calls it.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let terms = |bill: &Self| (bill.chain_id, bill.currency, bill.amount, bill.recipient);
+        terms(self) == terms(other)
+    }
+}
+
 /// What tells a payment from all others.
 ///
 /// A transaction that was shown to us has a replay id, whatever its encoding;

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use mpp_core::{Credential, header::idempotency_key::IdempotencyKey, problem::ProblemKind};
+use mpp_core::{
+    Challenge, Credential, header::idempotency_key::IdempotencyKey, problem::ProblemKind,
+};
+use mpp_devnet::{Outage, Times};
 use mpp_tempo::tx::SignedTx;
 
 use super::shop::*;
 use crate::{
     charge::record::ChargeState,
+    clock::Clock as _,
     gate::{Attempt, Decision, Purpose, Repeatable},
     store::StoredResponse,
     testing::{World, amount, granted, problem},
@@ -207,6 +211,100 @@ async fn a_payment_that_was_pushed_under_a_known_key_is_recorded() {
     assert!(matches!(again, Decision::Replay(_)), "{again:?}");
     let all = amount(PRICE);
     world.server.refund_to(&receipt, all).await.unwrap();
+}
+
+/// A credential of the same payer for a new challenge of the route.
+async fn anew(sale: &Sale) -> (Challenge, Credential) {
+    let world = &sale.world;
+    let fresh = world.challenge(&sale.route).await;
+    let mut wallet = Wallet::new(world);
+    wallet.context.valid_after = Some(1);
+    let credential = wallet.pay(&fresh).await;
+    (fresh, credential)
+}
+
+// The server has died before it knew what became of the payment.
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_payment_was_never_made_pays_anew() {
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    let key = repeatable("k1", "body");
+    world.node.faults().set_outage(Outage::Refusing);
+    let lost = ask(world, &sale.route, &sale.credential, key).await;
+    problem(lost, ProblemKind::ServiceUnavailable);
+    let state = sale.state().await;
+    assert!(matches!(state, ChargeState::Sent { .. }), "{state:?}");
+    world.node.faults().clear();
+    world.advance(60);
+    world.node.mine();
+    let (_, second) = anew(&sale).await;
+    drop(granted(ask(world, &sale.route, &second, key).await));
+    assert_eq!(sale.state().await, ChargeState::Released);
+    assert_eq!(mined(world), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_payment_was_made_is_served_for_it() {
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    let key = repeatable("k1", "body");
+    world.node.faults().lose_responses(Times::Once);
+    let lost = ask(world, &sale.route, &sale.credential, key).await;
+    problem(lost, ProblemKind::ServiceUnavailable);
+    let (fresh, second) = anew(&sale).await;
+    let grant = granted(ask(world, &sale.route, &second, key).await);
+    grant.capture(Some(response())).await.unwrap();
+    let state = sale.state().await;
+    assert!(matches!(state, ChargeState::Served { .. }), "{state:?}");
+    assert!(record(world, &fresh).await.is_none());
+    assert_eq!(mined(world), 1);
+}
+
+// The server has died before it could sign as the fee payer.
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_claim_has_lapsed_pays_anew() {
+    let world = World::new();
+    let route = shop(offer(&world).sponsored());
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::sponsored(&world).pay(&challenge).await;
+    let key = repeatable("k1", "body");
+    world.node.faults().set_outage(Outage::Refusing);
+    let lost = ask(&world, &route, &credential, key).await;
+    problem(lost, ProblemKind::ServiceUnavailable);
+    world.node.faults().clear();
+    let until = world.clock.now();
+    put_state(&world, &challenge, ChargeState::Claimed { until }).await;
+    world.advance(60);
+    let fresh = world.challenge(&route).await;
+    let second = Wallet::sponsored(&world).pay(&fresh).await;
+    drop(granted(ask(&world, &route, &second, key).await));
+    let state = record(&world, &challenge).await.unwrap().state;
+    assert_eq!(state, ChargeState::Released);
+    assert_eq!(mined(&world), 1);
+}
+
+// Its receipt can not be judged by an offer of another price.
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_payment_was_for_another_offer_is_told_apart() {
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    let key = repeatable("k1", "body");
+    world.node.faults().lose_responses(Times::Once);
+    let lost = ask(world, &sale.route, &sale.credential, key).await;
+    problem(lost, ProblemKind::ServiceUnavailable);
+    // The price has changed meanwhile.
+    let route = shop(world.server.charge().amount("0.02"));
+    let fresh = world.challenge(&route).await;
+    let mut wallet = Wallet::new(world);
+    wallet.context.valid_after = Some(1);
+    let second = wallet.pay(&fresh).await;
+    let answer = ask(world, &route, &second, key).await;
+    problem(answer, ProblemKind::IdempotencyKeyReused);
+    assert_eq!(mined(world), 1);
+    // What was paid is still served for what it was paid for.
+    drop(granted(
+        ask(world, &sale.route, &sale.credential, key).await,
+    ));
 }
 
 // What was sold does not stay with the books for ever.

@@ -1,5 +1,7 @@
 //! What the tests of charges share: routes, wallets and credentials.
 
+use std::sync::Arc;
+
 use alloy_primitives::{Address, B256};
 use mpp_core::{
     Challenge, Credential,
@@ -15,7 +17,10 @@ use mpp_tempo::{
 
 use crate::{
     ChargeOffer, Route,
-    charge::record::{ChargeRecord, ChargeState},
+    charge::{
+        desk::Desk,
+        record::{ChargeId, ChargeRecord, ChargeState},
+    },
     gate::{Attempt, Decision, Purpose},
     testing::{World, granted, paying, route},
 };
@@ -183,6 +188,19 @@ pub(crate) fn charge_receipt(receipt: Receipt) -> ChargeReceipt {
 
 pub(crate) async fn record(world: &World, challenge: &Challenge) -> Option<ChargeRecord> {
     world.server.charge_of(&challenge.id).await.unwrap()
+}
+
+/// Puts a charge where a server that has died left it.
+pub(crate) async fn put_state(world: &World, challenge: &Challenge, state: ChargeState) {
+    let desk = Desk::new(Arc::new(world.store.clone()));
+    let id = ChargeId::of(&challenge.id);
+    let found = desk.load(id).await.unwrap().unwrap();
+    let next = ChargeRecord {
+        state,
+        ..found.value
+    };
+    let put = desk.put(next, Some(found.version), Vec::new()).await;
+    assert!(put.unwrap().is_some());
 }
 
 /// How many transactions the chain holds.
