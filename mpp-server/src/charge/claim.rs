@@ -6,7 +6,7 @@ use super::{
     desk::{self, Found},
     errand::Errand,
     grant,
-    machine::{ChargeCommand, Todo, apply, look},
+    machine::{ChargeCommand, Todo, apply, look, release},
     method::Request,
     record::{
         Asked, Bill, ChargeDocument, ChargeId, ChargeRecord, ChargeState, Kept, PaymentId, SentTx,
@@ -175,8 +175,7 @@ impl<S: ChannelStore> Request<'_, S> {
             // Nothing was sent for it. It ends in the same write: who was slow to
             // prepare its transaction does not send that any more.
             Ok(Todo::Begin) => {
-                let over =
-                    ChargeDocument::Record(Box::new(apply(&value, ChargeCommand::Fail, now)?));
+                let over = ChargeDocument::Record(Box::new(release(&value, now)));
                 let end = desk::write(owner.value.key(), Some(version), &over)?;
                 Ok(Noted::Free(vec![note()?, end]))
             }
@@ -243,7 +242,11 @@ impl<S: ChannelStore> Request<'_, S> {
             challenge_id: self.credential.challenge().id.clone(),
             bill: self.bill(),
             payer: shown.payer,
-            payment: shown.payment,
+            payment: PaymentId {
+                // What an earlier attempt may have sent is still looked for.
+                hash: shown.payment.hash.or(earlier_hash(before, &shown.payment)),
+                ..shown.payment
+            },
             memo: shown.memo,
             asked: shown.asked,
             claimed_at: now,
@@ -255,19 +258,19 @@ impl<S: ChannelStore> Request<'_, S> {
         }
     }
 
-    /// After its challenge has expired, a payment counts only if it was sent
-    /// in time, and is found on the chain.
+    /// When its time is over, a payment counts only if it was sent before, and
+    /// is found on the chain. Otherwise there is nothing but the refusal.
     pub(super) async fn find_late(
         &self,
         errand: &Errand<S>,
+        shown: &PaymentId,
         found: Option<Found<ChargeRecord>>,
+        refusal: Rejection,
     ) -> Result<(), Failure> {
-        let hash = found.and_then(|found| found.value.payment.hash);
-        let hash = hash.ok_or(Rejection::ChallengeExpired)?;
-        if errand.look_up(hash).await? {
-            return Ok(());
+        match earlier_hash(found.as_ref(), shown) {
+            Some(hash) if errand.look_up(hash).await? => Ok(()),
+            _ => Err(refusal.into()),
         }
-        Err(Rejection::ChallengeExpired.into())
     }
 }
 
@@ -301,6 +304,12 @@ impl<S: ChannelStore> super::ChargeContext<S> {
             .into()),
         }
     }
+}
+
+/// The hash under which an earlier attempt may have sent the same transaction.
+fn earlier_hash(found: Option<&Found<ChargeRecord>>, shown: &PaymentId) -> Option<B256> {
+    let known = found.map(|found| found.value.payment);
+    known.filter(|known| known.is(shown))?.hash
 }
 
 fn replayed(record: &ChargeRecord, response: Option<Kept>) -> Redeemed {

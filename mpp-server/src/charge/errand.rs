@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use alloy_primitives::{Address, B256};
-use mpp_core::{ChallengeId, Realm};
+use mpp_core::{ChallengeId, Realm, Timestamp};
 use mpp_tempo::{
     chain::{ChainClient, TxReceipt},
     charge::{self, ChargeBinding, Transfers},
@@ -12,7 +12,7 @@ use mpp_tempo::{
 
 use super::{
     ChargeContext,
-    machine::{ChargeCommand, apply},
+    machine::{Attempt, ChargeCommand, apply},
     method::failed,
     record::{ChargeId, SentTx},
 };
@@ -52,13 +52,15 @@ impl<S: ChannelStore> Errand<S> {
         ChargeId::of(&self.challenge_id)
     }
 
-    /// Has the fees paid by the sponsor, and sends the transaction.
+    /// Has the fees paid by the sponsor, and sends the transaction. The claim
+    /// counts `until` then.
     ///
     /// # Cancel safety
     /// Run it on a task of the server.
     pub(super) async fn sponsor(
         self,
         transaction: SignedTx,
+        until: Timestamp,
         peer: Option<IpAddr>,
     ) -> Result<(), Failure> {
         let token = self.transfers.token();
@@ -70,7 +72,7 @@ impl<S: ChannelStore> Errand<S> {
             Ok(cosigned) => cosigned,
             Err(failure) => {
                 // Nothing was sent: whoever comes next begins anew.
-                self.context.run(self.id(), ChargeCommand::Fail).await?;
+                self.fail(Attempt::Claim { until }).await?;
                 return Err(failure);
             }
         };
@@ -118,7 +120,7 @@ impl<S: ChannelStore> Errand<S> {
         let (receipt, why) = match ended {
             Ok(ended) => ended,
             Err(fault) => {
-                self.context.run(self.id(), ChargeCommand::Leave).await?;
+                self.leave(hash).await?;
                 return Err(fault.into());
             }
         };
@@ -126,7 +128,7 @@ impl<S: ChannelStore> Errand<S> {
         match receipt {
             Some(receipt) => self.settle(&receipt).await,
             None => {
-                self.context.run(self.id(), ChargeCommand::Fail).await?;
+                self.fail(Attempt::Sent { hash }).await?;
                 Err(failed(why.unwrap_or_default()).into())
             }
         }
@@ -147,7 +149,7 @@ impl<S: ChannelStore> Errand<S> {
             }
             Sighting::Never => {
                 self.settle_fee(&sent, None).await;
-                context.run(self.id(), ChargeCommand::Fail).await?;
+                self.fail(Attempt::Sent { hash: sent.hash }).await?;
                 Err(failed("the transaction was never mined; pay a new challenge").into())
             }
             Sighting::NotYet => {
@@ -187,11 +189,22 @@ impl<S: ChannelStore> Errand<S> {
         Ok(self.context.chain.receipt(hash).await?)
     }
 
+    async fn fail(&self, of: Attempt) -> Result<(), Failure> {
+        let failed = self.context.run(self.id(), ChargeCommand::Fail { of });
+        failed.await.map(drop)
+    }
+
+    async fn leave(&self, hash: B256) -> Result<(), Failure> {
+        let left = self.context.run(self.id(), ChargeCommand::Leave { hash });
+        left.await.map(drop)
+    }
+
     /// Believes a receipt that shows the transfers (SECURITY-CASES A25).
     async fn settle(&self, receipt: &TxReceipt) -> Result<(), Failure> {
         let context = &self.context;
+        let hash = receipt.hash;
         if !receipt.success {
-            context.run(self.id(), ChargeCommand::Fail).await?;
+            self.fail(Attempt::Sent { hash }).await?;
             return Err(failed("the transaction was reverted").into());
         }
         let binding = ChargeBinding {
@@ -200,11 +213,10 @@ impl<S: ChannelStore> Errand<S> {
         };
         let shows = charge::check_receipt(receipt, &self.transfers, binding);
         if shows.is_err() || receipt.from != self.payer {
-            context.run(self.id(), ChargeCommand::Leave).await?;
+            self.leave(hash).await?;
             let what = "a transaction succeeded without its transfers";
             return Err(Fault::Inconsistent(what).into());
         }
-        let hash = receipt.hash;
         let paid = context
             .run(self.id(), ChargeCommand::Confirm { hash })
             .await?;

@@ -24,15 +24,22 @@ pub enum ChargeCommand {
         /// Until then.
         until: Timestamp,
     },
-    /// Whoever prepared or followed the transaction has given up for now.
-    Leave,
+    /// Whoever followed a transaction has given up for now.
+    Leave {
+        /// Hash of the transaction.
+        hash: B256,
+    },
     /// The chain shows the payment.
     Confirm {
         /// Hash of the transaction.
         hash: B256,
     },
-    /// The transaction was refused or reverted, or can no longer be mined.
-    Fail,
+    /// An attempt to pay has ended: its transaction was never sent, or was
+    /// refused or reverted, or can no longer be mined.
+    Fail {
+        /// Which attempt: if it has lapsed, another may have begun since.
+        of: Attempt,
+    },
     /// A request is about to be served.
     Serve {
         /// The grant counts until then.
@@ -63,6 +70,32 @@ pub enum ChargeCommand {
     },
     /// No retry may ask for the response any more.
     Forget,
+}
+
+/// Names one of several attempts to pay a charge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The one whose claim counts until then.
+    Claim {
+        /// Until then.
+        until: Timestamp,
+    },
+    /// The one that may have sent a transaction.
+    Sent {
+        /// Its hash.
+        hash: B256,
+    },
+}
+
+impl Attempt {
+    /// Whether the charge stands where this attempt has brought it.
+    fn is_at(self, state: &ChargeState) -> bool {
+        match (self, state) {
+            (Self::Claim { until: own }, ChargeState::Claimed { until }) => own == *until,
+            (Self::Sent { hash }, ChargeState::Sent { sent, .. }) => hash == sent.hash,
+            _ => false,
+        }
+    }
 }
 
 /// What is to be done about a payment that is shown for a known charge.
@@ -157,10 +190,8 @@ pub fn apply(
             ChargeState::Sent { until, .. } if *until <= now => *until = new,
             _ => return in_progress,
         },
-        ChargeCommand::Leave => match &mut next.state {
-            ChargeState::Claimed { until } | ChargeState::Sent { until, .. } => {
-                *until = (*until).min(now);
-            }
+        ChargeCommand::Leave { hash } => match &mut next.state {
+            ChargeState::Sent { sent, until } if sent.hash == hash => *until = (*until).min(now),
             _ => {}
         },
         ChargeCommand::Confirm { hash } => {
@@ -171,8 +202,8 @@ pub fn apply(
             }
         }
         // What the chain has shown once is true.
-        ChargeCommand::Fail => {
-            if !record.is_paid() {
+        ChargeCommand::Fail { of } => {
+            if of.is_at(&record.state) {
                 next.state = ChargeState::Released;
             }
         }
@@ -261,6 +292,18 @@ pub fn refund_due(record: &ChargeRecord, total: Amount) -> Result<Amount, NotRef
         true => Err(NotRefundable::Nothing),
         false => Ok(due),
     }
+}
+
+/// Ends an attempt that nobody works on, to make room for another charge.
+#[must_use]
+pub fn release(record: &ChargeRecord, now: Timestamp) -> ChargeRecord {
+    let mut next = record.clone();
+    if let ChargeState::Claimed { until } = record.state
+        && until <= now
+    {
+        next.state = ChargeState::Released;
+    }
+    next
 }
 
 /// Begins a refund that brings what was sent back to `total`: it counts from

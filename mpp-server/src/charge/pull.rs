@@ -59,18 +59,18 @@ impl<S: ChannelStore> Request<'_, S> {
                 Todo::Replay(response) => return self.replay(found, response),
                 Todo::Serve => {}
                 Todo::Resolve(sent) => self.resolve(errand, sent).await?,
-                Todo::Begin if self.check_in_time().is_err() => {
-                    self.find_late(&errand, found).await?;
-                }
-                Todo::Begin => {
-                    self.check_sendable(&transaction)?;
-                    let state = self.first_state(&transaction);
-                    match self.claim(&shown, found, state).await? {
-                        Claimed::Conflict => continue,
-                        Claimed::Elsewhere(redeemed) => return Ok(*redeemed),
-                        Claimed::Now => self.send(errand, transaction).await?,
+                Todo::Begin => match self.check_valid(&transaction) {
+                    Err(over) => self.find_late(&errand, &shown.payment, found, over).await?,
+                    Ok(()) => {
+                        self.check_sponsored(&transaction)?;
+                        let state = self.first_state(&transaction);
+                        match self.claim(&shown, found, state.clone()).await? {
+                            Claimed::Conflict => continue,
+                            Claimed::Elsewhere(redeemed) => return Ok(*redeemed),
+                            Claimed::Now => self.send(errand, transaction, state).await?,
+                        }
                     }
-                }
+                },
             }
             return self.serve(shown.asked).await;
         }
@@ -82,17 +82,23 @@ impl<S: ChannelStore> Request<'_, S> {
         Errand::new(self.context, names, transfers.clone(), payer)
     }
 
-    /// What can be known of a transaction before it is claimed and sent.
-    fn check_sendable(&self, transaction: &SignedTx) -> Result<(), Failure> {
+    /// Neither the challenge nor the transaction may be over.
+    fn check_valid(&self, transaction: &SignedTx) -> Result<(), Rejection> {
+        self.check_in_time()?;
         let now = self.context.clock.now();
         let expired = |until: u64| i64::try_from(until).is_ok_and(|until| until <= now.as_secs());
-        if transaction.valid_before().is_some_and(expired) {
-            return Err(failed("the transaction is not valid any more").into());
+        match transaction.valid_before().is_some_and(expired) {
+            true => Err(failed("the transaction is not valid any more")),
+            false => Ok(()),
         }
+    }
+
+    /// What a sponsor knows of a transaction before it is claimed and signed.
+    fn check_sponsored(&self, transaction: &SignedTx) -> Result<(), Failure> {
         if transaction.needs_fee_payer() {
             let sponsor = self.context.sponsor.as_ref();
             let sponsor = sponsor.ok_or(Fault::Inconsistent("there is no fee payer"))?;
-            sponsor.check_policy(transaction, now)?;
+            sponsor.check_policy(transaction, self.context.clock.now())?;
         }
         Ok(())
     }
@@ -111,15 +117,21 @@ impl<S: ChannelStore> Request<'_, S> {
     }
 
     /// Sends the transaction on a task of the server and waits for its end.
-    async fn send(&self, errand: Errand<S>, transaction: SignedTx) -> Result<(), Failure> {
+    async fn send(
+        &self,
+        errand: Errand<S>,
+        transaction: SignedTx,
+        claimed: ChargeState,
+    ) -> Result<(), Failure> {
         let peer = self.visit.peer;
         let work = async move {
-            if transaction.needs_fee_payer() {
-                errand.sponsor(transaction, peer).await
-            } else {
-                errand
-                    .follow(SentTx::of(&transaction), Sending::First)
-                    .await
+            match claimed {
+                ChargeState::Claimed { until } => errand.sponsor(transaction, until, peer).await,
+                _ => {
+                    errand
+                        .follow(SentTx::of(&transaction), Sending::First)
+                        .await
+                }
             }
         };
         let tasks = &self.context.tasks;

@@ -121,6 +121,51 @@ fn a_served_charge_answers_only_the_request_it_was_served_to() {
     assert_eq!(answer(Some(asked(1, 2)), 0), reused);
 }
 
+// Another may have begun anew after the lease of whoever gives up.
+#[test]
+fn only_the_attempt_that_gives_up_ends() {
+    let until = at(10);
+    let prepared = record(ChargeState::Claimed { until });
+    let followed = record(ChargeState::Sent {
+        sent: sent(),
+        until,
+    });
+    let claim = |seconds| Attempt::Claim { until: at(seconds) };
+    let hash = |byte| Attempt::Sent {
+        hash: B256::repeat_byte(byte),
+    };
+    let fail =
+        |record: &ChargeRecord, of| apply(record, ChargeCommand::Fail { of }, at(0)).unwrap();
+    for (record, of) in [(&prepared, claim(10)), (&followed, hash(9))] {
+        assert_eq!(fail(record, of).state, ChargeState::Released);
+    }
+    let others = [
+        (&prepared, claim(9)),
+        (&prepared, hash(9)),
+        (&followed, claim(10)),
+        (&followed, hash(8)),
+    ];
+    for (record, of) in others {
+        assert_eq!(&fail(record, of), record);
+    }
+    let leave = |byte| {
+        let hash = B256::repeat_byte(byte);
+        apply(&followed, ChargeCommand::Leave { hash }, at(0)).unwrap()
+    };
+    assert_eq!(leave(8), followed);
+    assert_ne!(leave(9), followed);
+}
+
+#[test]
+fn only_a_claim_that_has_lapsed_makes_room() {
+    for (index, state) in states().into_iter().enumerate() {
+        let before = record(state);
+        assert_eq!(release(&before, at(9)), before);
+        let is_released = release(&before, at(10)).state == ChargeState::Released;
+        assert_eq!(is_released, index == 0 || index == 5, "{before:?}");
+    }
+}
+
 // The first request under a key that a charge is granted to is the one it answers.
 #[test]
 fn a_charge_without_a_key_takes_that_of_its_request() {
@@ -174,13 +219,22 @@ enum Event {
     Wait(i64),
     Send,
     Follow,
-    Leave,
+    Leave(u8),
     Confirm,
-    Fail,
+    Fail(Attempt),
     Serve,
     Extend(u64),
     Capture(u64),
     Return(u64),
+}
+
+fn attempt() -> impl Strategy<Value = Attempt> {
+    prop_oneof![
+        (9..12_i64).prop_map(|until| Attempt::Claim { until: at(until) }),
+        (8..10_u8).prop_map(|byte| Attempt::Sent {
+            hash: B256::repeat_byte(byte)
+        }),
+    ]
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -188,9 +242,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1..12_i64).prop_map(Event::Wait),
         1 => Just(Event::Send),
         1 => Just(Event::Follow),
-        1 => Just(Event::Leave),
+        1 => (8..10_u8).prop_map(Event::Leave),
         1 => Just(Event::Confirm),
-        1 => Just(Event::Fail),
+        1 => attempt().prop_map(Event::Fail),
         3 => Just(Event::Serve),
         1 => (0..3_u64).prop_map(Event::Extend),
         2 => (0..3_u64).prop_map(Event::Capture),
@@ -218,9 +272,9 @@ proptest! {
                 }
                 Event::Send => ChargeCommand::Send { sent: sent(), until },
                 Event::Follow => ChargeCommand::Follow { until },
-                Event::Leave => ChargeCommand::Leave,
+                Event::Leave(byte) => ChargeCommand::Leave { hash: B256::repeat_byte(byte) },
                 Event::Confirm => ChargeCommand::Confirm { hash: sent().hash },
-                Event::Fail => ChargeCommand::Fail,
+                Event::Fail(of) => ChargeCommand::Fail { of },
                 Event::Serve => ChargeCommand::Serve { until, asked: None },
                 Event::Extend(back) => ChargeCommand::Extend { grant: newest(back), until },
                 Event::Capture(back) => ChargeCommand::Capture {

@@ -171,6 +171,28 @@ async fn a_vanished_client_finds_its_payment_later() {
     drop(granted(sale.show().await));
 }
 
+// It was let go, and is on the chain: the payer has sent it, too.
+#[tokio::test(start_paused = true)]
+async fn a_payment_that_was_let_go_is_found_when_it_is_shown_late() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let wallet = Wallet::new(&world);
+    let signed = wallet.sign(&honest(&challenge)).await;
+    let credential = pull(&challenge, &signed);
+    world.node.faults().drop_transactions(Times::Once);
+    problem(
+        show(&world, &route, &credential).await,
+        ProblemKind::ServiceUnavailable,
+    );
+    put_state(&world, &challenge, ChargeState::Released).await;
+    world.node.submit(&signed.encode()).unwrap();
+    // The transaction is over, the challenge is not.
+    world.advance(60);
+    served(show(&world, &route, &credential).await).await;
+    assert_eq!(mined(&world), 1);
+}
+
 // SECURITY-CASES A4: an unrelated transfer in the same transaction.
 #[tokio::test]
 async fn a_transfer_of_another_challenge_is_no_payment() {
