@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use alloy_primitives::B256;
 use mpp_core::{Amount, Timestamp, receipt::ChargeReceipt};
 use mpp_tempo::{DynSigner, chain::DynChain};
 
@@ -101,7 +102,22 @@ impl<S: ChannelStore> ChargeContext<S> {
         id: ChargeId,
         command: ChargeCommand,
     ) -> Result<Durable<ChargeRecord>, Failure> {
-        self.desk.run(id, command, self.clock.now()).await
+        let ran = self.desk.run(id, command, self.clock.now()).await?;
+        Ok(ran.record)
+    }
+
+    /// Records that the chain has shown a payment, and tells subscribers once,
+    /// however many have followed it.
+    ///
+    /// # Cancel safety
+    /// As [`Desk::run`].
+    pub(super) async fn confirm(&self, id: ChargeId, hash: B256) -> Result<(), Failure> {
+        let confirm = ChargeCommand::Confirm { hash };
+        let paid = self.desk.run(id, confirm, self.clock.now()).await?;
+        if paid.changed {
+            self.tell_paid(paid.record.get());
+        }
+        Ok(())
     }
 
     /// Grants a charge that is paid, to one request at a time.

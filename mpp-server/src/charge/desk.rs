@@ -26,6 +26,14 @@ pub(crate) struct Found<T> {
     pub(crate) value: T,
 }
 
+/// What a command has made of a charge.
+#[derive(Debug)]
+pub(super) struct Ran {
+    pub(super) record: Durable<ChargeRecord>,
+    /// Whether it has changed anything: of several that say the same, one has.
+    pub(super) changed: bool,
+}
+
 /// Reads a document.
 ///
 /// # Cancel safety
@@ -148,17 +156,20 @@ impl<S: ChannelStore> Desk<S> {
         id: ChargeId,
         command: ChargeCommand,
         now: Timestamp,
-    ) -> Result<Durable<ChargeRecord>, Failure> {
+    ) -> Result<Ran, Failure> {
         loop {
             let found = self.load(id).await?;
             let found = found.ok_or(Fault::Inconsistent("a charge's record is gone"))?;
             let next = apply(&found.value, command.clone(), now)?;
             if next == found.value {
-                return Ok(Durable::acknowledged(next));
+                let record = Durable::acknowledged(next);
+                let changed = false;
+                return Ok(Ran { record, changed });
             }
             let put = self.put(next, Some(found.version), Vec::new()).await?;
-            if let Some(durable) = put {
-                return Ok(durable);
+            if let Some(record) = put {
+                let changed = true;
+                return Ok(Ran { record, changed });
             }
         }
     }

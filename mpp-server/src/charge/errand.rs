@@ -217,10 +217,6 @@ impl<S: ChannelStore> Errand<S> {
             let what = "a transaction succeeded without its transfers";
             return Err(Fault::Inconsistent(what).into());
         }
-        let paid = context
-            .run(self.id(), ChargeCommand::Confirm { hash })
-            .await?;
-        context.tell_paid(paid.get());
-        Ok(())
+        context.confirm(self.id(), hash).await
     }
 }

@@ -9,6 +9,7 @@ use mpp_tempo::{charge::AttributionMemo, tx::FeeMode};
 
 use super::shop::*;
 use crate::{
+    ServerEvent,
     charge::record::ChargeState,
     testing::{Doctored, World, granted, other_amounts, paying, problem, refused, without_events},
 };
@@ -191,6 +192,34 @@ async fn a_payment_that_was_let_go_is_found_when_it_is_shown_late() {
     world.advance(60);
     served(show(&world, &route, &credential).await).await;
     assert_eq!(mined(&world), 1);
+}
+
+// Two that follow one transaction see the same end.
+#[tokio::test(start_paused = true)]
+async fn a_payment_that_two_have_followed_is_told_once() {
+    let world = World::with(|builder| builder.hold_lease(Duration::from_secs(1)));
+    let route = shop(offer(&world));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::new(&world).pay(&challenge).await;
+    let mut events = world.server.subscribe();
+    world
+        .node
+        .faults()
+        .delay_transactions(Duration::from_secs(2), Times::Once);
+    let gone = tokio::time::timeout(
+        Duration::from_millis(100),
+        show(&world, &route, &credential),
+    );
+    assert!(gone.await.is_err());
+    world.advance(2);
+    drop(granted(show(&world, &route, &credential).await));
+    // Tasks that are under way come to their end before this does.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut told = 0;
+    while let Ok(event) = events.try_recv() {
+        told += u32::from(matches!(event, ServerEvent::ChargePaid { .. }));
+    }
+    assert_eq!((told, mined(&world)), (1, 1));
 }
 
 // SECURITY-CASES A4: an unrelated transfer in the same transaction.
