@@ -1,7 +1,10 @@
 //! Pull: the client signs the transaction, the server sends it.
 
-use alloy_primitives::Address;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256};
 use mpp_tempo::{
+    chain::ChainClient,
     charge::{self, Transfers},
     tx::{SignedTx, TxError},
     wire::ChargeMode,
@@ -63,6 +66,7 @@ impl<S: ChannelStore> Request<'_, S> {
                     Err(over) => self.find_late(&errand, &shown.payment, found, over).await?,
                     Ok(()) => {
                         self.check_sponsored(&transaction)?;
+                        self.check_rate(payer).await?;
                         let state = self.first_state(&transaction);
                         match self.claim(&shown, found, state.clone()).await? {
                             Claimed::Conflict => continue,
@@ -103,6 +107,30 @@ impl<S: ChannelStore> Request<'_, S> {
         Ok(())
     }
 
+    /// Whoever shows many transactions that pay nothing has to wait: each leaves
+    /// a record, and costs calls to the node (SECURITY-CASES A8).
+    ///
+    /// Accounts are made for nothing, so those of one address count together.
+    /// It may be that of a proxy, with others behind it: who holds what is asked
+    /// for waits only for itself.
+    async fn check_rate(&self, payer: Address) -> Result<(), Failure> {
+        let (limit, peer) = (&self.context.bad_signatures, self.visit.peer);
+        let now = self.context.clock.now();
+        if !limit.admits(pulls_of(payer), peer, now) {
+            return Err(Rejection::TooManyProofs.into());
+        }
+        if limit.admits(ALL_PULLS, peer, now) {
+            return Ok(());
+        }
+        let request = &self.terms.request;
+        let chain = &self.context.chain;
+        let held = chain.token_balance(request.currency, payer).await;
+        match held.map_err(Fault::from)? >= request.amount {
+            true => Ok(()),
+            false => Err(Rejection::TooManyProofs.into()),
+        }
+    }
+
     /// A complete transaction is recorded in the same write that claims the
     /// charge; one that a sponsor has to sign is recorded after that.
     fn first_state(&self, transaction: &SignedTx) -> ChargeState {
@@ -124,15 +152,24 @@ impl<S: ChannelStore> Request<'_, S> {
         claimed: ChargeState,
     ) -> Result<(), Failure> {
         let peer = self.visit.peer;
+        let payer = transaction.sender();
+        let context = Arc::clone(self.context);
         let work = async move {
-            match claimed {
+            let ended = match claimed {
                 ChargeState::Claimed { until } => errand.sponsor(transaction, until, peer).await,
                 _ => {
                     errand
                         .follow(SentTx::of(&transaction), Sending::First)
                         .await
                 }
+            };
+            // Counted here, since a client that has gone counts, too.
+            if ended.as_ref().is_err_and(is_worthless) {
+                let (limit, now) = (&context.bad_signatures, context.clock.now());
+                limit.failed(pulls_of(payer), peer, now);
+                limit.failed(ALL_PULLS, peer, now);
             }
+            ended
         };
         let tasks = &self.context.tasks;
         tasks.run(work).await.map_err(Fault::from)??;
@@ -157,6 +194,24 @@ impl SentTx {
             raw: transaction.encode(),
         }
     }
+}
+
+/// Counts for all pulls of one address.
+const ALL_PULLS: B256 = B256::ZERO;
+
+/// Counts for the pulls of one payer. Bad proofs count for its word as it is,
+/// and anybody can send those.
+fn pulls_of(payer: Address) -> B256 {
+    alloy_primitives::keccak256(payer)
+}
+
+/// Whether a pull has come to nothing, and so has cost its payer nothing; its
+/// end may not be known.
+fn is_worthless(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Rejected(Rejection::VerificationFailed(_)) | Failure::Fault(Fault::OutcomeUnknown)
+    )
 }
 
 fn unreadable(error: TxError) -> Rejection {

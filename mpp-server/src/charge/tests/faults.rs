@@ -136,6 +136,64 @@ async fn a_payer_without_money_gets_nothing() {
     problem(refused, ProblemKind::VerificationFailed);
 }
 
+// Each would leave a record and cost calls to the node.
+#[tokio::test(start_paused = true)]
+async fn pulls_that_pay_nothing_are_limited_by_peer() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let poor = [9, 10].map(|byte| mpp_tempo::LocalSigner::from_bytes(&[byte; 32]).unwrap());
+    let pay = async |signer, peer| {
+        let challenge = world.challenge(&route).await;
+        let wallet = Wallet {
+            signer,
+            ..Wallet::new(&world)
+        };
+        let credential = wallet.pay(&challenge).await;
+        let decision = show_from(&world, &route, &credential, peer).await;
+        (challenge, decision)
+    };
+    let (here, there) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    for _ in 0..20 {
+        let (_, refused) = pay(&poor[0], here).await;
+        problem(refused, ProblemKind::VerificationFailed);
+    }
+    // Another account of nothing is no way around it, and no record is left.
+    for signer in &poor {
+        let (challenge, refused) = pay(signer, here).await;
+        problem(refused, ProblemKind::RateLimited);
+        assert!(record(&world, &challenge).await.is_none());
+    }
+    let (_, elsewhere) = pay(&poor[1], there).await;
+    problem(elsewhere, ProblemKind::VerificationFailed);
+    // Whoever can pay does, and so does everybody after a while.
+    served(pay(&world.payer, here).await.1).await;
+    world.advance(2);
+    let (_, refused) = pay(&poor[0], here).await;
+    problem(refused, ProblemKind::VerificationFailed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pulls_whose_end_is_not_known_count_too() {
+    let world = World::new();
+    let route = shop(offer(&world));
+    let peer = [192, 0, 2, 1];
+    for number in 1..=21 {
+        let challenge = world.challenge(&route).await;
+        let mut wallet = Wallet::new(&world);
+        wallet.context.valid_after = Some(number);
+        let credential = wallet.pay(&challenge).await;
+        world.node.faults().drop_transactions(Times::Once);
+        let shown = show_from(&world, &route, &credential, peer).await;
+        problem(
+            shown,
+            match number {
+                21 => ProblemKind::RateLimited,
+                _ => ProblemKind::ServiceUnavailable,
+            },
+        );
+    }
+}
+
 // A node that lags behind does not make a payment vanish.
 #[tokio::test(start_paused = true)]
 async fn a_lagging_node_delays_a_payment_and_does_not_lose_it() {

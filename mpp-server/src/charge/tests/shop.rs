@@ -1,6 +1,6 @@
 //! What the tests of charges share: routes, wallets and credentials.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use alloy_primitives::{Address, B256};
 use mpp_core::{
@@ -172,6 +172,18 @@ pub(crate) async fn show_at(
 ) -> Decision {
     let attempt = Attempt::from_credential(Some(credential.clone()), Purpose::Content);
     server.decide(route, attempt).await
+}
+
+/// As [`show`], from an address.
+pub(crate) async fn show_from(
+    world: &World,
+    route: &Route,
+    credential: &Credential,
+    peer: [u8; 4],
+) -> Decision {
+    let attempt = Attempt::from_credential(Some(credential.clone()), Purpose::Content);
+    let attempt = attempt.peer(Some(IpAddr::from(peer)));
+    world.server.decide(route, attempt).await
 }
 
 /// Captures a grant, as a transport does whose handler has succeeded.

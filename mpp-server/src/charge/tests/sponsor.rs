@@ -1,9 +1,7 @@
 //! SECURITY-CASES A15: fees are paid within policy, simulation and budget.
 
-use std::net::IpAddr;
-
 use alloy_primitives::{Address, U256};
-use mpp_core::{Credential, problem::ProblemKind};
+use mpp_core::problem::ProblemKind;
 use mpp_tempo::{
     LocalSigner, Signer,
     network::PATH_USD,
@@ -12,8 +10,8 @@ use mpp_tempo::{
 
 use super::shop::*;
 use crate::{
-    Route, ServerEvent, SponsorBudget,
-    gate::{Attempt, Decision, Purpose},
+    ServerEvent, SponsorBudget,
+    gate::Decision,
     testing::{World, key, problem},
 };
 
@@ -30,17 +28,6 @@ fn budget(per_payer: u64, per_range: u64, total: u64) -> SponsorBudget {
         total: times(total),
         ..SponsorBudget::default()
     }
-}
-
-async fn show_from(
-    world: &World,
-    route: &Route,
-    credential: &Credential,
-    peer: [u8; 4],
-) -> Decision {
-    let attempt = Attempt::from_credential(Some(credential.clone()), Purpose::Content);
-    let attempt = attempt.peer(Some(IpAddr::from(peer)));
-    world.server.decide(route, attempt).await
 }
 
 #[tokio::test]
