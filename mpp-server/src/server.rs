@@ -18,7 +18,7 @@ use tokio_util::sync::DropGuard;
 use crate::{
     bootstrap::ChannelResolver,
     charge::{
-        ChargeContext, ChargeEngine, ChargeParts, finish_refunds, forget_responses,
+        ChargeContext, ChargeEngine, ChargeParts, finish_refunds, forget_ended,
         keep as keep_charges,
     },
     clock::{Clock, SharedClock},
@@ -516,7 +516,7 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         tasks.start(keep(Arc::clone(&context)));
         tasks.start(keep_charges(Arc::clone(&charges)));
         tasks.start(finish_refunds(Arc::clone(&charges)));
-        tasks.start(forget_responses(Arc::clone(&charges)));
+        tasks.start(forget_ended(Arc::clone(&charges)));
         tasks.start(watch::follow(Arc::clone(&context), self.watch_every));
         tasks.start(collect::run(Arc::clone(&context)));
         tasks.start(collect::lead(Arc::clone(&context)));

@@ -97,7 +97,12 @@ impl Cashbook {
     ) -> Result<(), String> {
         for (before, write) in before.iter().zip(writes) {
             let old = before.as_ref().map(|old| &old.value);
-            let Some(new) = &write.value else { continue };
+            let Some(new) = &write.value else {
+                if let (DocumentKind::Charge, Some(old)) = (write.key.kind, old) {
+                    Self::removed(&read(write, old)?, lost)?;
+                }
+                continue;
+            };
             match write.key.kind {
                 DocumentKind::Charge => {
                     let old: Option<ChargeDocument> =
@@ -140,6 +145,17 @@ impl Cashbook {
                 rule(false, "a charge in the place of another", new)
             }
         }
+    }
+
+    /// Only what was never paid goes.
+    fn removed(old: &ChargeDocument, lost: &Lost) -> Result<(), String> {
+        let ChargeDocument::Record(old) = old else {
+            return Ok(());
+        };
+        if let ChargeState::Sent { sent, .. } = &old.state {
+            lost.check(sent.hash, sent.valid_before)?;
+        }
+        rule(!old.is_paid(), "a charge that was paid is removed", old)
     }
 
     /// SECURITY-CASES A25: only what the chain has shown is paid, and stays so.

@@ -1,6 +1,7 @@
 //! Claiming a charge: one write after which nobody else can pay with the same.
 
 use alloy_primitives::{Address, B256};
+use mpp_core::Timestamp;
 
 use super::{
     desk::{self, Found},
@@ -26,6 +27,8 @@ pub(super) struct Shown {
     pub(super) payment: PaymentId,
     pub(super) memo: B256,
     pub(super) asked: Option<Asked>,
+    /// The transaction can not be mined at or after this Unix time, in seconds.
+    pub(super) valid_before: Option<u64>,
 }
 
 /// How a claim went.
@@ -162,7 +165,14 @@ impl<S: ChannelStore> Request<'_, S> {
         }
         let other = context.desk.load(owner.value).await?;
         let Some(Found { version, value }) = other else {
-            return Ok(Noted::Free(vec![note()?]));
+            // It may have been removed since, with its note. One that is still
+            // there belongs to nobody.
+            let again = context.desk.owner(key).await?;
+            let is_left = again.is_some_and(|again| again == owner);
+            return Ok(match is_left {
+                true => Noted::Free(vec![note()?]),
+                false => Noted::Changed,
+            });
         };
         let now = context.clock.now();
         // The other one was paid for the same: nothing more is taken.
@@ -173,7 +183,8 @@ impl<S: ChannelStore> Request<'_, S> {
             }
             Ok(Todo::Serve) => Err(Rejection::ChargeKeyReused.into()),
             // Nothing was sent for it. It ends in the same write: who was slow to
-            // prepare its transaction does not send that any more.
+            // prepare its transaction does not send that any more. If it ended
+            // before, the write is there to fail when it was removed with its note.
             Ok(Todo::Begin) => {
                 let over = ChargeDocument::Record(Box::new(release(&value, now)));
                 let end = desk::write(owner.value.key(), Some(version), &over)?;
@@ -255,6 +266,23 @@ impl<S: ChannelStore> Request<'_, S> {
             refunded: mpp_core::Amount::ZERO,
             refunds: 0,
             state,
+            ends_at: self.ends_at(shown.valid_before, before),
+        }
+    }
+
+    /// When nothing can be paid for the charge any more, by this or an earlier
+    /// transaction.
+    fn ends_at(
+        &self,
+        valid_before: Option<u64>,
+        before: Option<&Found<ChargeRecord>>,
+    ) -> Option<Timestamp> {
+        let valid_before = i64::try_from(valid_before?).ok()?;
+        let expires = self.credential.challenge().expires_at().ok()?;
+        let end = expires.max(Timestamp::from_secs(valid_before));
+        match before {
+            Some(before) => before.value.ends_at.map(|earlier| earlier.max(end)),
+            None => Some(end),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A document with its version.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found<T> {
     pub(crate) version: Version,
     pub(crate) value: T,

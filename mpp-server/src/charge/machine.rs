@@ -248,6 +248,18 @@ pub fn apply(
     Ok(next)
 }
 
+/// Whether a charge was not paid, nobody works on it, and nothing can be paid
+/// for it `now`, as far as the clock tells.
+#[must_use]
+pub fn is_over(record: &ChargeRecord, now: Timestamp) -> bool {
+    let is_left = match record.state {
+        ChargeState::Claimed { until } | ChargeState::Sent { until, .. } => until <= now,
+        ChargeState::Released => true,
+        ChargeState::Paid | ChargeState::Serving { .. } | ChargeState::Served { .. } => false,
+    };
+    is_left && record.ends_at.is_some_and(|end| end <= now)
+}
+
 /// Why a charge can not be sent back up to a total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotRefundable {

@@ -29,10 +29,11 @@ mod proof;
 mod pull;
 mod push;
 pub mod refund;
+mod unpaid;
 
 pub(crate) use self::{
     context::{ChargeContext, ChargeEngine, ChargeParts, keep},
-    forget::forget_responses,
+    forget::forget_ended,
     grant::ChargeGuard,
     method::ChargeMethod,
     offer::ChargeTerms,

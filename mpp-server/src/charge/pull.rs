@@ -54,6 +54,7 @@ impl<S: ChannelStore> Request<'_, S> {
             },
             memo: matched.memo,
             asked: self.asked(payer),
+            valid_before: transaction.valid_before(),
         };
         loop {
             let (todo, found) = self.look(&shown).await?;

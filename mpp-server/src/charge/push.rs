@@ -105,6 +105,7 @@ impl<S: ChannelStore> Request<'_, S> {
             // What was mined is on the books even if another charge answers the
             // request: who is served for it is decided after that.
             asked: None,
+            valid_before: None,
         })
     }
 }

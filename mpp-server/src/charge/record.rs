@@ -2,7 +2,7 @@
 
 use alloy_primitives::{Address, B256, Bytes, Keccak256};
 use mpp_core::{Amount, ChallengeId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     session::record::Idempotency,
@@ -94,6 +94,15 @@ pub struct ChargeRecord {
     pub refunds: u32,
     /// Where it stands.
     pub state: ChargeState,
+    /// From then on nothing can be paid for it: its challenge has ended, and so
+    /// has every transaction for it. `None`: one of them has no end.
+    #[serde(deserialize_with = "or_none")]
+    pub ends_at: Option<Timestamp>,
+}
+
+/// The last member of a document, which older ones lack.
+fn or_none<'de, D: Deserializer<'de>>(document: D) -> Result<Option<Timestamp>, D::Error> {
+    Ok(Option::deserialize(document).unwrap_or_default())
 }
 
 /// What a charge asks for, as the books need it.

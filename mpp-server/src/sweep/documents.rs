@@ -8,7 +8,7 @@
 //! | closed channel | its close, which a reorganization may take back | the window of closed channels |
 //!
 //! And an hour longer, for clocks that differ. Charges and refunds are the books:
-//! they stay. Effects that are under way, positions and leases have no end.
+//! they stay, but for charges that were never paid (`charge/unpaid.rs`). Effects that are under way, positions and leases have no end.
 
 use std::time::Duration;
 

@@ -31,6 +31,7 @@ fn record(state: ChargeState) -> ChargeRecord {
         refunded: Amount::ZERO,
         refunds: 0,
         state,
+        ends_at: None,
     }
 }
 
@@ -163,6 +164,38 @@ fn only_a_claim_that_has_lapsed_makes_room() {
         assert_eq!(release(&before, at(9)), before);
         let is_released = release(&before, at(10)).state == ChargeState::Released;
         assert_eq!(is_released, index == 0 || index == 5, "{before:?}");
+    }
+}
+
+// Its transactions may have no end.
+#[test]
+fn a_record_from_before_ends_were_noted_is_read() {
+    let record = record(ChargeState::Released);
+    let mut older = postcard::to_allocvec(&record).unwrap();
+    assert_eq!(older.pop(), Some(0));
+    let read: ChargeRecord = postcard::from_bytes(&older).unwrap();
+    assert_eq!(read, record);
+    let ended = ChargeRecord {
+        ends_at: Some(at(1)),
+        ..record
+    };
+    let bytes = postcard::to_allocvec(&ended).unwrap();
+    assert_eq!(postcard::from_bytes::<ChargeRecord>(&bytes), Ok(ended));
+}
+
+// What may still be paid, or was, is a line of the books.
+#[test]
+fn only_what_can_not_be_paid_any_more_is_over() {
+    for (index, state) in states().into_iter().enumerate() {
+        let mut record = record(state);
+        assert!(!is_over(&record, at(1_000_000)), "{record:?}");
+        record.ends_at = Some(at(20));
+        assert!(!is_over(&record, at(19)));
+        let was_paid = (2..5).contains(&index);
+        assert_eq!(is_over(&record, at(20)), !was_paid, "{record:?}");
+        record.ends_at = Some(at(5));
+        let is_left = index == 5;
+        assert_eq!(is_over(&record, at(9)), is_left, "{record:?}");
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use mpp_core::{
-    Challenge, Credential, header::idempotency_key::IdempotencyKey, problem::ProblemKind,
-};
+use mpp_core::{Challenge, Credential, problem::ProblemKind};
 use mpp_devnet::{Outage, Times};
 use mpp_tempo::tx::SignedTx;
 
@@ -12,7 +10,7 @@ use super::shop::*;
 use crate::{
     charge::record::ChargeState,
     clock::Clock as _,
-    gate::{Attempt, Decision, Purpose, Repeatable},
+    gate::Decision,
     store::StoredResponse,
     testing::{World, amount, granted, problem},
 };
@@ -105,21 +103,6 @@ async fn a_paid_charge_is_served_after_its_challenge_has_expired() {
     world.advance(24 * 60 * 60);
     served(sale.show().await).await;
     problem(sale.show().await, ProblemKind::InvalidChallenge);
-}
-
-fn repeatable(key: &str, body: &str) -> Repeatable {
-    Repeatable::new(&IdempotencyKey::parse(key).unwrap(), &[body.as_bytes()])
-}
-
-async fn ask(
-    world: &World,
-    route: &crate::Route,
-    credential: &Credential,
-    asked: Repeatable,
-) -> Decision {
-    let attempt = Attempt::from_credential(Some(credential.clone()), Purpose::Content);
-    let attempt = attempt.repeatable(Some(asked));
-    world.server.decide(route, attempt).await
 }
 
 fn response() -> StoredResponse {

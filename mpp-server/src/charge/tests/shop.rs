@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use alloy_primitives::{Address, B256};
 use mpp_core::{
     Challenge, Credential,
+    header::idempotency_key::IdempotencyKey,
     receipt::{ChargeReceipt, Receipt},
 };
 use mpp_tempo::{
@@ -21,7 +22,7 @@ use crate::{
         desk::Desk,
         record::{ChargeId, ChargeRecord, ChargeState},
     },
-    gate::{Attempt, Decision, Purpose},
+    gate::{Attempt, Decision, Purpose, Repeatable},
     testing::{World, granted, paying, route},
 };
 
@@ -183,6 +184,22 @@ pub(crate) async fn show_from(
 ) -> Decision {
     let attempt = Attempt::from_credential(Some(credential.clone()), Purpose::Content);
     let attempt = attempt.peer(Some(IpAddr::from(peer)));
+    world.server.decide(route, attempt).await
+}
+
+pub(crate) fn repeatable(key: &str, body: &str) -> Repeatable {
+    Repeatable::new(&IdempotencyKey::parse(key).unwrap(), &[body.as_bytes()])
+}
+
+/// As [`show`], of an idempotent request.
+pub(crate) async fn ask(
+    world: &World,
+    route: &Route,
+    credential: &Credential,
+    asked: Repeatable,
+) -> Decision {
+    let attempt = Attempt::from_credential(Some(credential.clone()), Purpose::Content);
+    let attempt = attempt.repeatable(Some(asked));
     world.server.decide(route, attempt).await
 }
 
