@@ -26,8 +26,13 @@ const MAX_REST: u32 = 31;
 /// blocks behind the best. A node that fails is asked later than the others until it answers
 /// again.
 ///
+/// What a node does not show counts only when its height is known: one that did not tell its head
+/// when it was looked at may be far behind. It is asked for it before anything is read from it,
+/// and the best head binds even when the node that told it is gone. Before the first look no head
+/// is known, and every node is believed.
+///
 /// A transaction goes to a further node only when the one before was certainly not reached, so
-/// that it never has two outcomes.
+/// that it never has two outcomes. Nodes of unknown height take transactions, too.
 ///
 /// # Examples
 ///
@@ -69,8 +74,21 @@ struct Health {
     failures: u32,
     /// Looks at the head that it is left out of.
     rest: u32,
-    /// Its newest block, when it was asked last.
+    /// Its newest block, when it told that last.
     head: Option<u64>,
+    /// Whether it has told that at the last look.
+    is_current: bool,
+}
+
+/// Whether what a node answers is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is up to date, as far as anything is known.
+    Believed,
+    /// It has to tell its head first.
+    Unknown,
+    /// It is too far behind the best.
+    Behind,
 }
 
 impl<C: ChainClient> FailoverChain<C> {
@@ -104,22 +122,49 @@ impl<C: ChainClient> FailoverChain<C> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The nodes to ask, best first: those that failed least, of these the preferred.
-    fn ranked(&self) -> Vec<usize> {
+    /// The nodes to ask, best first: those of known height before others, then those that failed
+    /// least, of these the preferred. Nodes that are behind are left out.
+    fn ranked(&self) -> Vec<(usize, Standing)> {
         let health = self.health();
-        let best = health.iter().filter_map(|health| health.head).max();
-        let is_believed = |health: &Health| match (health.head, best) {
-            (Some(head), Some(best)) => head.saturating_add(self.max_lag) >= best,
-            // Its head is not known: it failed when it was asked, or nobody was asked yet.
-            (None, _) | (_, None) => true,
-        };
-        let believed = health.iter().enumerate();
-        let mut ranked: Vec<_> = believed
-            .filter(|(_, health)| is_believed(health))
-            .map(|(index, health)| (health.head.is_none(), health.failures, index))
+        let best = best_head(&health);
+        let standings = health.iter().enumerate().map(|(index, health)| {
+            let order = (!health.is_current, health.failures, index);
+            (order, self.standing(health, best))
+        });
+        let mut ranked: Vec<_> = standings
+            .filter(|(_, standing)| *standing != Standing::Behind)
             .collect();
-        ranked.sort_unstable();
-        ranked.into_iter().map(|(_, _, index)| index).collect()
+        ranked.sort_unstable_by_key(|(order, _)| *order);
+        let ranked = ranked.into_iter();
+        ranked
+            .map(|((_, _, index), standing)| (index, standing))
+            .collect()
+    }
+
+    fn standing(&self, health: &Health, best: Option<u64>) -> Standing {
+        match (health.head, best) {
+            // Nobody has told a head yet.
+            (_, None) => Standing::Believed,
+            (Some(head), Some(best)) if health.is_current => {
+                match head.saturating_add(self.max_lag) >= best {
+                    true => Standing::Believed,
+                    false => Standing::Behind,
+                }
+            }
+            (_, Some(_)) => Standing::Unknown,
+        }
+    }
+
+    /// Notes the head that a node has told, and says what that makes of it.
+    fn told(&self, index: usize, head: u64) -> Standing {
+        self.answered(index);
+        let mut health = self.health();
+        if let Some(health) = health.get_mut(index) {
+            (health.head, health.is_current) = (Some(head), true);
+        }
+        let best = best_head(&health);
+        let health = health.get(index);
+        health.map_or(Standing::Behind, |health| self.standing(health, best))
     }
 
     fn answered(&self, index: usize) {
@@ -136,23 +181,59 @@ impl<C: ChainClient> FailoverChain<C> {
         }
     }
 
-    /// Asks one node after the other until one answers, or `passes_on` says that its failure is
-    /// the answer.
-    async fn ask<'a, T, F>(
-        &'a self,
-        passes_on: fn(&ChainError) -> bool,
-        call: impl Fn(&'a C) -> F + Send,
-    ) -> Result<T, ChainError>
+    /// A node that did not tell its head.
+    fn silent(&self, index: usize) {
+        self.failed(index);
+        if let Some(health) = self.health().get_mut(index) {
+            health.is_current = false;
+        }
+    }
+
+    /// Reads from one node after the other until one that is up to date answers. That a node
+    /// refuses is its answer.
+    async fn read<'a, T, F>(&'a self, call: impl Fn(&'a C) -> F + Send) -> Result<T, ChainError>
     where
         F: Future<Output = Result<T, ChainError>> + Send,
     {
-        let mut last = ChainError::unreachable("no node is up to date");
-        for index in self.ranked() {
+        let mut last = not_up_to_date();
+        for (index, standing) in self.ranked() {
             let Some(node) = self.nodes.get(index) else {
                 continue;
             };
+            if standing == Standing::Unknown {
+                match node.block().await {
+                    Ok(head) if self.told(index, head.number) == Standing::Believed => {}
+                    Ok(_) => continue,
+                    Err(error) => {
+                        self.silent(index);
+                        last = error;
+                        continue;
+                    }
+                }
+            }
             match call(node).await {
-                Err(error) if passes_on(&error) => {
+                answer @ (Ok(_) | Err(ChainError::Rejected { .. })) => {
+                    self.answered(index);
+                    return answer;
+                }
+                Err(error) => {
+                    self.failed(index);
+                    last = error;
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Sends to one node after the other until it has certainly reached one, or may have.
+    async fn send(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {
+        let mut last = not_up_to_date();
+        for (index, _) in self.ranked() {
+            let Some(node) = self.nodes.get(index) else {
+                continue;
+            };
+            match node.send_and_wait(raw.clone()).await {
+                Err(error @ ChainError::Unreachable { .. }) => {
                     self.failed(index);
                     last = error;
                 }
@@ -176,6 +257,7 @@ impl<C: ChainClient> FailoverChain<C> {
                     awake.push(index);
                 } else {
                     health.rest = health.rest.saturating_sub(1);
+                    health.is_current = false;
                 }
             }
             awake
@@ -188,14 +270,14 @@ impl<C: ChainClient> FailoverChain<C> {
     }
 }
 
-/// A read that another node may answer.
-fn read_failed(error: &ChainError) -> bool {
-    !matches!(error, ChainError::Rejected { .. })
+/// The highest head that a node has told. It binds while its node is gone, too: it may just have
+/// been answered to somebody who reads on from it.
+fn best_head(health: &[Health]) -> Option<u64> {
+    health.iter().filter_map(|health| health.head).max()
 }
 
-/// A transaction that certainly reached no node.
-fn was_not_sent(error: &ChainError) -> bool {
-    matches!(error, ChainError::Unreachable { .. })
+fn not_up_to_date() -> ChainError {
+    ChainError::unreachable("no node is up to date")
 }
 
 impl<C: ChainClient> ChainClient for FailoverChain<C> {
@@ -209,45 +291,41 @@ impl<C: ChainClient> ChainClient for FailoverChain<C> {
         escrow: Address,
         id: ChannelId,
     ) -> Result<ChannelView, ChainError> {
-        self.ask(read_failed, |node| node.channel(protocol, escrow, id))
-            .await
+        self.read(|node| node.channel(protocol, escrow, id)).await
     }
 
     async fn channels(&self, asked: Vec<ChannelRef>) -> Result<Vec<ChannelView>, ChainError> {
-        self.ask(read_failed, |node| node.channels(asked.clone()))
-            .await
+        self.read(|node| node.channels(asked.clone())).await
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {
-        self.ask(was_not_sent, |node| node.send_and_wait(raw.clone()))
-            .await
+        self.send(raw).await
     }
 
     async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError> {
-        self.ask(read_failed, |node| node.receipt(hash)).await
+        self.read(|node| node.receipt(hash)).await
     }
 
     async fn logs(&self, filter: LogFilter) -> Result<Vec<ChainLog>, ChainError> {
-        self.ask(read_failed, |node| node.logs(filter.clone()))
-            .await
+        self.read(|node| node.logs(filter.clone())).await
     }
 
     /// The head of the node that is asked first from now on.
     ///
-    /// Not the highest head: what is read next must not be older than it.
+    /// Not the highest head: what that node is asked next is not older than it. Another one that
+    /// has to stand in for it is at most as far behind as nodes that are believed may be.
     async fn block(&self) -> Result<BlockInfo, ChainError> {
         let heads = self.heads().await;
         for (index, head) in &heads {
             match head {
-                Ok(_) => self.answered(*index),
-                Err(_) => self.failed(*index),
-            }
-            if let Some(health) = self.health().get_mut(*index) {
-                health.head = head.as_ref().ok().map(|head| head.number);
+                Ok(head) => {
+                    self.told(*index, head.number);
+                }
+                Err(_) => self.silent(*index),
             }
         }
-        let mut error = ChainError::unreachable("no node answers");
-        let first = self.ranked().into_iter().next();
+        let mut error = not_up_to_date();
+        let first = self.ranked().into_iter().next().map(|(index, _)| index);
         for (index, head) in heads {
             match head {
                 Ok(head) if Some(index) == first => return Ok(head),
@@ -259,17 +337,15 @@ impl<C: ChainClient> ChainClient for FailoverChain<C> {
     }
 
     async fn fees(&self) -> Result<FeeQuote, ChainError> {
-        self.ask(read_failed, |node| node.fees()).await
+        self.read(|node| node.fees()).await
     }
 
     async fn simulate(&self, simulation: Simulation) -> Result<Simulated, ChainError> {
-        self.ask(read_failed, |node| node.simulate(simulation.clone()))
-            .await
+        self.read(|node| node.simulate(simulation.clone())).await
     }
 
     async fn token_balance(&self, token: Address, owner: Address) -> Result<Amount, ChainError> {
-        self.ask(read_failed, |node| node.token_balance(token, owner))
-            .await
+        self.read(|node| node.token_balance(token, owner)).await
     }
 }
 

@@ -24,6 +24,8 @@ enum Mood {
 struct Node {
     number: u8,
     mood: Mutex<Mood>,
+    /// What it does when it is asked for its head.
+    looked_at: Mutex<Mood>,
     head: AtomicU64,
     /// Transactions that reached it.
     taken: AtomicU64,
@@ -35,6 +37,7 @@ impl Node {
         Arc::new(Self {
             number: u8::try_from(number).unwrap(),
             mood: Mutex::new(mood),
+            looked_at: Mutex::new(mood),
             head: AtomicU64::new(head),
             taken: AtomicU64::new(0),
             asked: AtomicU64::new(0),
@@ -43,6 +46,12 @@ impl Node {
 
     fn turns(&self, mood: Mood) {
         *self.mood.lock().unwrap() = mood;
+        self.turns_when_looked_at(mood);
+    }
+
+    /// Its head is another matter than all else.
+    fn turns_when_looked_at(&self, mood: Mood) {
+        *self.looked_at.lock().unwrap() = mood;
     }
 
     fn mood(&self) -> Mood {
@@ -54,8 +63,12 @@ impl Node {
     }
 
     fn answer<T>(&self, answer: T) -> Result<T, ChainError> {
+        self.answer_as(self.mood(), answer)
+    }
+
+    fn answer_as<T>(&self, mood: Mood, answer: T) -> Result<T, ChainError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        match self.mood() {
+        match mood {
             Mood::Answers | Mood::Loses => Ok(answer),
             Mood::Unreachable => Err(ChainError::unreachable("down")),
             Mood::Malformed => Err(ChainError::malformed("html")),
@@ -119,11 +132,13 @@ impl ChainClient for Arc<Node> {
     }
 
     async fn block(&self) -> Result<BlockInfo, ChainError> {
-        self.answer(BlockInfo {
+        let head = BlockInfo {
             number: self.height(),
             timestamp: 0,
             hash: self.name(),
-        })
+        };
+        let mood = *self.looked_at.lock().unwrap();
+        self.answer_as(mood, head)
     }
 
     async fn fees(&self) -> Result<FeeQuote, ChainError> {
@@ -216,6 +231,30 @@ proptest! {
         prop_assert_eq!(read, Ok(expected.number));
     }
 
+    // Whatever the nodes do, what is read after a look at the head is not much older than it, and
+    // not much older than any head before.
+    #[test]
+    fn nothing_is_read_that_is_older_than_a_head(
+        looks in prop::collection::vec(prop::collection::vec((mood(), mood(), 0..12_u64), 3), 1..12),
+    ) {
+        let nodes = [0, 1, 2].map(|number| Node::new(number, Mood::Answers, 0));
+        let chain = chain(&nodes);
+        let mut told = 0;
+        for look in looks {
+            for (node, (looked_at, mood, blocks)) in nodes.iter().zip(look) {
+                node.head.fetch_add(blocks, Ordering::SeqCst);
+                node.turns(mood);
+                node.turns_when_looked_at(looked_at);
+            }
+            let (head, read) = block_on(async { (chain.block().await, reader(&chain).await) });
+            told = head.map_or(told, |head| told.max(head.number));
+            if let Ok(reader) = read {
+                let height = nodes[usize::from(reader)].height();
+                prop_assert!(height.saturating_add(MAX_LAG) >= told, "{height} {told}");
+            }
+        }
+    }
+
     // Whatever happened before, a chain whose nodes are well again answers.
     #[test]
     fn nodes_that_are_well_again_are_used_again(
@@ -261,4 +300,88 @@ fn a_failing_node_is_left_alone_for_longer_and_longer() {
 fn nodes_of_different_chains_do_not_go_together() {
     let none: [Arc<Node>; 0] = [];
     assert_eq!(FailoverChain::new(none).err(), Some(FailoverError::Empty));
+}
+
+/// Two nodes, of which only the first has told its head.
+async fn one_of_two(heads: [u64; 2]) -> ([Arc<Node>; 2], FailoverChain<Arc<Node>>) {
+    let [first, second] = heads;
+    let nodes = [
+        Node::new(0, Mood::Answers, first),
+        Node::new(1, Mood::Answers, second),
+    ];
+    nodes[1].turns_when_looked_at(Mood::Unreachable);
+    let chain = chain(&nodes);
+    assert_eq!(chain.block().await.unwrap().number, first);
+    (nodes, chain)
+}
+
+// Case A33: what a node does not show because it is far behind may have happened.
+#[test]
+fn a_node_of_unknown_height_does_not_say_that_nothing_happened() {
+    block_on(async {
+        let (nodes, chain) = one_of_two([1_000, 0]).await;
+        assert_eq!(chain.receipt(B256::ZERO).await, Ok(None));
+        nodes[0].turns(Mood::Unreachable);
+        assert!(chain.receipt(B256::ZERO).await.is_err());
+        assert!(reader(&chain).await.is_err());
+        // It tells its head again, which is too old.
+        nodes[1].turns(Mood::Answers);
+        assert!(chain.receipt(B256::ZERO).await.is_err());
+        assert!(chain.block().await.is_err());
+    });
+}
+
+#[test]
+fn a_node_that_is_well_again_and_up_to_date_stands_in_at_once() {
+    block_on(async {
+        let (nodes, chain) = one_of_two([9, 9]).await;
+        nodes[1].turns(Mood::Answers);
+        nodes[0].turns(Mood::Unreachable);
+        assert_eq!(reader(&chain).await, Ok(1));
+        // It has told its head once, and is believed from then on.
+        let asked = nodes[1].asked.load(Ordering::SeqCst);
+        assert_eq!(reader(&chain).await, Ok(1));
+        assert_eq!(nodes[1].asked.load(Ordering::SeqCst), asked + 1);
+    });
+}
+
+// Somebody may have been answered the head just before its node was lost.
+#[test]
+fn a_head_binds_when_its_node_is_gone() {
+    block_on(async {
+        let nodes = [
+            Node::new(0, Mood::Answers, 1_000),
+            Node::new(1, Mood::Answers, 900),
+        ];
+        let chain = chain(&nodes);
+        assert_eq!(chain.block().await.unwrap().number, 1_000);
+        nodes[0].turns(Mood::Unreachable);
+        assert!(chain.block().await.is_err());
+        assert!(chain.receipt(B256::ZERO).await.is_err());
+        // The other one catches up.
+        nodes[1].head.store(992, Ordering::SeqCst);
+        assert_eq!(chain.block().await.unwrap().number, 992);
+        assert_eq!(chain.receipt(B256::ZERO).await, Ok(None));
+    });
+}
+
+// The nodes agree on the outcome, however far one of them is.
+#[test]
+fn a_node_of_unknown_height_takes_transactions() {
+    block_on(async {
+        let (nodes, chain) = one_of_two([9, 9]).await;
+        nodes[0].turns(Mood::Unreachable);
+        let sent = chain.send_and_wait(Bytes::new()).await;
+        assert_eq!(sent.unwrap().hash, nodes[1].name());
+    });
+}
+
+#[test]
+fn before_the_first_look_every_node_is_believed() {
+    let nodes = [
+        Node::new(0, Mood::Unreachable, 9),
+        Node::new(1, Mood::Answers, 9),
+    ];
+    assert_eq!(block_on(reader(&chain(&nodes))), Ok(1));
+    assert_eq!(nodes[1].asked.load(Ordering::SeqCst), 1);
 }
