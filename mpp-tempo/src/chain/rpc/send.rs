@@ -15,14 +15,20 @@ use crate::chain::{ChainClient, ChainError, TxReceipt};
 const REFUSALS: [i64; 6] = [-32700, -32600, -32601, -32602, -32000, -32003];
 
 /// Parts of refusals that leave open whether the same transaction is already on its way.
-const AMBIGUOUS: [&str; 6] = [
+const AMBIGUOUS: [&str; 5] = [
     "already",
     "known transaction",
-    "nonce",
     "replay",
     "timeout",
     "timed out",
 ];
+
+/// A part of refusals that say that a nonce was used, perhaps by the same transaction.
+const NONCE: &str = "nonce";
+
+/// Parts of refusals that speak of an expiring nonce and mean the end of its validity: too far
+/// ahead, missing, or over. None of these says that it was used.
+const VALIDITY: [&str; 3] = ["valid_before", "validbefore", "invalidexpiringnonceexpiry"];
 
 impl RpcChain {
     pub(super) async fn send(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {
@@ -74,5 +80,7 @@ impl RpcChain {
 
 fn is_refusal(code: i64, message: &str) -> bool {
     let message = message.to_lowercase();
-    REFUSALS.contains(&code) && !AMBIGUOUS.iter().any(|part| message.contains(part))
+    let has = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
+    let may_be_used = has(&[NONCE]) && !has(&VALIDITY);
+    REFUSALS.contains(&code) && !may_be_used && !has(&AMBIGUOUS)
 }

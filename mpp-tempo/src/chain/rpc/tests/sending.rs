@@ -131,6 +131,32 @@ async fn a_refusal_is_a_rejection() {
     );
 }
 
+// The word "nonce" is no doubt when the bound of an expiring one is what is refused. In order: the
+// pools of the first networks, the EVM since, and what they say without words of their own.
+#[tokio::test]
+async fn a_refused_end_of_validity_is_a_rejection() {
+    for message in [
+        "Expiring nonce 'valid_before' 99 exceeds max allowed 30 (must be within 30s)",
+        "nonce manager error: expiring nonce valid_before (99) too far in the future: must be \
+         within 30s of block timestamp (0), max allowed is 30",
+        "nonce manager error: expiring nonce transaction expired: valid_before (9) <= block \
+         timestamp (10)",
+        "expiring nonce transaction requires valid_before to be set",
+        "Tempo Transaction nonce error: InvalidExpiringNonceExpiry(InvalidExpiringNonceExpiry)",
+    ] {
+        for code in [-32000, -32003] {
+            let node = node(move || Reply::Error(code, message), absent).await;
+            let sent = node.chain().send_and_wait(raw()).await;
+            assert_eq!(sent, Err(ChainError::rejected(message)));
+        }
+    }
+    // It may be on its way all the same when that is said, too.
+    let seen = "already known, with valid_before 99";
+    let node = node(move || Reply::Error(-32000, seen), absent).await;
+    let sent = node.chain().send_and_wait(raw()).await;
+    assert_eq!(sent, Err(ChainError::Unknown { hash: hash() }));
+}
+
 #[tokio::test]
 async fn a_refusal_of_a_mined_transaction_is_its_receipt() {
     let node = node(|| Reply::Error(-32000, "validity window has passed"), found).await;
@@ -154,6 +180,7 @@ async fn known_transactions_resolve_to_their_receipt() {
         "already known",
         "ALREADY_EXISTS: already imported",
         "nonce too low",
+        "nonce manager error: Tempo Transaction nonce error: ExpiringNonceReplay",
     ] {
         let node = node(move || Reply::Error(-32000, message), found_later).await;
         assert!(node.chain().send_and_wait(raw()).await.is_ok(), "{message}");
