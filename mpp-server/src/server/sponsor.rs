@@ -11,7 +11,7 @@ use mpp_tempo::{
 use super::{Builder, MIN_LEASE};
 use crate::{
     error::Misuse,
-    sponsor::{Purse, Sponsor, SponsorBudget, SponsorParts},
+    sponsor::{self, Purse, Sponsor, SponsorBudget, SponsorParts, Unsettled},
     store::ChannelStore,
 };
 
@@ -39,20 +39,24 @@ impl Default for Sponsoring {
 }
 
 impl Sponsoring {
-    /// The sponsor, if there is a fee payer.
+    /// The sponsor, if there is a fee payer. It looks after what it has signed.
     pub(super) fn sponsor<S: ChannelStore>(
         self,
         store: Arc<S>,
         parts: SponsorParts,
     ) -> Option<Arc<Sponsor<S>>> {
         let fee_payer = self.fee_payer?;
-        Some(Arc::new(Sponsor {
+        let tasks = parts.tasks.clone();
+        let sponsor = Arc::new(Sponsor {
             purse: Purse::new(store, self.budget),
+            unsettled: Unsettled::default(),
             parts,
             fee_payer,
             policy: self.policy,
             low_balance: self.low_balance,
-        }))
+        });
+        tasks.start(sponsor::run(Arc::clone(&sponsor)));
+        Some(sponsor)
     }
 
     pub(super) fn check(&self) -> Result<(), Misuse> {

@@ -65,10 +65,40 @@ pub(crate) struct Purse<S> {
 #[derive(Debug)]
 #[must_use = "what is set aside must be settled"]
 pub(super) struct Reservation {
+    /// `None`: it was paid before, and nothing is set aside.
+    pub(super) aside: Option<SetAside>,
+    before: Before,
+}
+
+/// What is set aside for a transaction, for as long as nobody else has written
+/// its note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SetAside {
     note: DocumentKey,
-    /// The version of its note; `None`: it was set aside before, and whoever
-    /// did that may have had it signed.
-    fresh: Option<Version>,
+    version: Version,
+}
+
+/// What was set aside for a transaction before. Whoever did that may have had
+/// it signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    InAnotherWindow,
+    InThisWindow,
+}
+
+impl Reservation {
+    /// Whether nobody else can have had the transaction signed since `known`
+    /// was set aside, or at all.
+    pub(super) fn follows(&self, known: Option<SetAside>) -> bool {
+        match (self.before, self.aside, known) {
+            (Before::Nothing, ..) => true,
+            (_, Some(aside), Some(known)) => {
+                aside.note == known.note && aside.version.0.checked_sub(1) == Some(known.version.0)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A transaction whose fee may be paid.
@@ -183,14 +213,17 @@ impl<S: ChannelStore> Purse<S> {
             let found = find::<Note>(&*self.store, note).await?;
             let version = found.as_ref().map(|found| found.version);
             let before = found.map_or(Note::Free, |found| found.value);
-            let (writes, is_fresh) = match &before.clone().parts().1 {
+            let (writes, before) = match &before.clone().parts().1 {
                 // It can not be mined again.
-                Note::Paid => return Ok(Reservation { note, fresh: None }),
+                Note::Paid => {
+                    let (aside, before) = (None, Before::InThisWindow);
+                    return Ok(Reservation { aside, before });
+                }
                 // A new version: who set it aside can not give it back any more.
                 Note::Aside { window: then, .. } if *then == window => {
-                    (vec![write(note, version, &before)?], false)
+                    (vec![write(note, version, &before)?], Before::InThisWindow)
                 }
-                Note::Aside { .. } | Note::Free | Note::Until(..) => {
+                then @ (Note::Aside { .. } | Note::Free | Note::Until(..)) => {
                     let mut writes = self.charge(&subjects, fee, window).await?;
                     let accounts = subjects.iter().map(|(key, _)| key.id).collect();
                     let aside = Note::Aside {
@@ -199,13 +232,18 @@ impl<S: ChannelStore> Purse<S> {
                         accounts,
                     };
                     writes.push(write(note, version, &aside.until(Some(until)))?);
-                    (writes, true)
+                    let before = match then {
+                        Note::Aside { .. } => Before::InAnotherWindow,
+                        _ => Before::Nothing,
+                    };
+                    (writes, before)
                 }
             };
             if self.store.write_documents(writes).await? == Written::Done {
-                let before = version.map_or(0, |version| version.0);
-                let fresh = is_fresh.then_some(Version(before.saturating_add(1)));
-                return Ok(Reservation { note, fresh });
+                let version = version.map_or(0, |version| version.0);
+                let version = Version(version.saturating_add(1));
+                let aside = Some(SetAside { note, version });
+                return Ok(Reservation { aside, before });
             }
         }
     }
@@ -238,22 +276,40 @@ impl<S: ChannelStore> Purse<S> {
     /// # Cancel safety
     /// Dropped, it may stay set aside until the window ends.
     pub(super) async fn release(&self, reserved: Reservation) -> Result<(), Fault> {
-        let Some(version) = reserved.fresh else {
-            return Ok(());
-        };
-        loop {
-            let found = find::<Note>(&*self.store, reserved.note).await?;
-            let Some(found) = found.filter(|found| found.version == version) else {
-                return Ok(());
-            };
-            let freed = (reserved.note, found.version, found.value);
-            if !matches!(freed.2.clone().parts().1, Note::Aside { .. }) {
-                return Ok(());
-            }
+        match (reserved.aside, reserved.before) {
+            (None, _) | (_, Before::InThisWindow) => Ok(()),
+            (Some(aside), _) => self.free(aside).await,
+        }
+    }
+
+    /// Gives back what was set aside, unless somebody has written its note.
+    ///
+    /// # Cancel safety
+    /// Dropped, it may stay set aside until the window ends.
+    pub(super) async fn free(&self, aside: SetAside) -> Result<(), Fault> {
+        while let Some(before) = self.held(aside).await? {
+            let freed = (aside.note, aside.version, before);
             if self.put(freed, U256::ZERO, Note::Free).await? == Written::Done {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// Whether it is still set aside, and by the same.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub(super) async fn holds(&self, aside: SetAside) -> Result<bool, Fault> {
+        Ok(self.held(aside).await?.is_some())
+    }
+
+    /// The note of what is set aside, if nobody else has written it.
+    async fn held(&self, aside: SetAside) -> Result<Option<Note>, Fault> {
+        let found = find::<Note>(&*self.store, aside.note).await?;
+        let found = found.filter(|found| found.version == aside.version);
+        let note = found.map(|found| found.value);
+        Ok(note.filter(|note| matches!(note.clone().parts().1, Note::Aside { .. })))
     }
 
     /// Puts what a transaction has really cost in the place of what was set

@@ -6,6 +6,7 @@
 
 mod budget;
 mod health;
+mod unsettled;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -16,8 +17,11 @@ use mpp_tempo::{
     tx::{CosignError, DynFeePayer, FeePayer, SignedTx, SponsorPolicy},
 };
 
-pub(crate) use self::budget::{Purse, has_ended};
 pub use self::{budget::SponsorBudget, health::SponsorHealth};
+pub(crate) use self::{
+    budget::{Purse, has_ended},
+    unsettled::{Unsettled, run},
+};
 
 use self::budget::{Fee, Sponsored};
 use crate::{
@@ -35,6 +39,8 @@ pub(crate) struct Sponsor<S> {
     pub(crate) fee_payer: DynFeePayer,
     pub(crate) policy: SponsorPolicy,
     pub(crate) purse: Purse<S>,
+    /// What this process has had signed, and nobody has settled.
+    pub(crate) unsettled: Unsettled,
     /// Below this the fee payer is about to run dry, in base units.
     pub(crate) low_balance: Amount,
 }
@@ -65,7 +71,7 @@ impl<S: ChannelStore> Sponsor<S> {
     /// Has the fee payer sign, within policy and budget.
     ///
     /// The caller has checked the calls, and tells [`settle`](Self::settle) what
-    /// became of the transaction.
+    /// became of the transaction. When it never learns that, [`run`] finds out.
     ///
     /// # Cancel safety
     /// Dropped, a part of the budget may stay set aside until its window ends.
@@ -87,6 +93,7 @@ impl<S: ChannelStore> Sponsor<S> {
         match self.fee_payer.cosign(transaction, token).await {
             Ok(cosigned) => {
                 tracing::debug!(fee_payer = ?self.fee_payer, "a transaction was sponsored");
+                self.unsettled.add(asked, cosigned.hash(), &reserved);
                 Ok(cosigned)
             }
             Err(error) => {
@@ -137,7 +144,11 @@ impl<S: ChannelStore> Sponsor<S> {
     /// Dropped, the most that it could cost may count until the window ends.
     pub(crate) async fn settle(self: &Arc<Self>, transaction: B256, receipt: Option<&TxReceipt>) {
         let paid = receipt.map(|receipt| receipt.fee().map_or(Fee::Unknown, Fee::Of));
-        told(self.purse.settle(transaction, paid).await);
+        let settled = self.purse.settle(transaction, paid).await;
+        if settled.is_ok() {
+            self.unsettled.forget(transaction);
+        }
+        told(settled);
         if receipt.is_some() {
             let sponsor = Arc::clone(self);
             self.parts

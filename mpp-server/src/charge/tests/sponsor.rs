@@ -1,7 +1,10 @@
 //! SECURITY-CASES A15: fees are paid within policy, simulation and budget.
 
+use std::time::Duration;
+
 use alloy_primitives::{Address, U256};
 use mpp_core::problem::ProblemKind;
+use mpp_devnet::Times;
 use mpp_tempo::{
     LocalSigner, Signer,
     network::PATH_USD,
@@ -10,7 +13,7 @@ use mpp_tempo::{
 
 use super::shop::*;
 use crate::{
-    ServerEvent, SponsorBudget,
+    Route, ServerEvent, SponsorBudget,
     gate::Decision,
     testing::{World, key, problem},
 };
@@ -139,10 +142,10 @@ async fn many_payers_of_one_network_share_its_budget() {
 async fn parallel_requests_never_exceed_the_total() {
     let world = World::with(|builder| builder.sponsor_budget(budget(100, 100, 3)));
     let route = shop(offer(&world).sponsored());
-    world.node.faults().delay_transactions(
-        std::time::Duration::from_secs(3_600),
-        mpp_devnet::Times::Always,
-    );
+    world
+        .node
+        .faults()
+        .delay_transactions(Duration::from_secs(3_600), Times::Always);
     let signers: Vec<_> = (1..=8_u8)
         .map(|seed| LocalSigner::from_bytes(&[seed; 32]).unwrap())
         .collect();
@@ -162,15 +165,66 @@ async fn parallel_requests_never_exceed_the_total() {
     let all = credentials
         .iter()
         .map(|credential| show(&world, &route, credential));
-    let all = tokio::time::timeout(
-        std::time::Duration::from_secs(60),
-        futures_util::future::join_all(all),
-    );
+    let all = tokio::time::timeout(Duration::from_secs(60), futures_util::future::join_all(all));
     let limited = all.await.unwrap().into_iter().filter(|decision| {
         matches!(decision, Decision::Refuse(refusal) if refusal.problem.kind == ProblemKind::RateLimited)
     });
     assert_eq!(limited.count(), 5);
     assert_eq!(world.node.pending_transactions().len(), 3);
+}
+
+/// Long enough for the sponsor to look after what it has signed.
+const A_WHILE: Duration = Duration::from_secs(60);
+
+/// Shows a sponsored payment of a new challenge.
+async fn pay(world: &World, route: &Route) -> Decision {
+    let challenge = world.challenge(route).await;
+    let credential = Wallet::sponsored(world).pay(&challenge).await;
+    show(world, route, &credential).await
+}
+
+// Nobody shows the payment again: what is set aside for it comes back all the same.
+#[tokio::test(start_paused = true)]
+async fn what_is_set_aside_comes_back_when_a_transaction_is_never_mined() {
+    let world = World::with(|builder| builder.sponsor_budget(budget(1, 1, 1)));
+    let route = shop(offer(&world).sponsored());
+    world.node.faults().drop_transactions(Times::Once);
+    problem(pay(&world, &route).await, ProblemKind::ServiceUnavailable);
+    // It may still be mined, or may have been: the node's last block does not tell.
+    tokio::time::sleep(A_WHILE).await;
+    problem(pay(&world, &route).await, ProblemKind::RateLimited);
+    world.advance(60);
+    tokio::time::sleep(A_WHILE).await;
+    problem(pay(&world, &route).await, ProblemKind::RateLimited);
+    world.node.mine();
+    tokio::time::sleep(A_WHILE).await;
+    served(pay(&world, &route).await).await;
+    assert_eq!(mined(&world), 1);
+}
+
+/// How many payments are mined before the budget is used up, when the answer to
+/// the first of them is lost, or none.
+async fn afforded(is_lost: bool) -> u64 {
+    let world = World::with(|builder| builder.sponsor_budget(budget(2, 2, 2)));
+    let route = shop(offer(&world).sponsored());
+    if is_lost {
+        world.node.faults().lose_responses(Times::Once);
+        problem(pay(&world, &route).await, ProblemKind::ServiceUnavailable);
+        world.advance(60);
+        tokio::time::sleep(A_WHILE).await;
+    }
+    while let Decision::Grant(grant) = pay(&world, &route).await {
+        grant.capture(None).await.unwrap();
+        world.advance(1);
+        assert!(mined(&world) < 100);
+    }
+    mined(&world)
+}
+
+// As much as when the answer has come, and no less: it was paid.
+#[tokio::test(start_paused = true)]
+async fn what_a_transaction_has_cost_is_booked_when_its_answer_is_lost() {
+    assert_eq!(afforded(true).await, afforded(false).await);
 }
 
 /// A fee payer that answers with somebody else's transaction.
@@ -219,7 +273,7 @@ async fn a_fee_payer_that_runs_dry_is_seen() {
     let credential = Wallet::sponsored(&world).pay(&challenge).await;
     served(show(&world, &route, &credential).await).await;
     // Tasks that are under way come to their end before this does.
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let mut low = false;
     while let Ok(event) = events.try_recv() {
         low |= matches!(event, ServerEvent::SponsorLow { balance } if balance < rich);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use alloy_primitives::U256;
 use mpp_core::problem::ProblemKind;
+use mpp_devnet::Times;
 use mpp_tempo::{
     Network, SessionProtocol, Signer,
     network::PATH_USD,
@@ -101,9 +102,35 @@ async fn a_sponsored_transaction_beyond_the_policy_is_refused() {
         };
     })
     .await;
-    check_policy(|context| context.valid_for = Duration::from_secs(901)).await;
+    check_policy(|context| context.valid_for = Duration::from_secs(31)).await;
     check_policy(|context| context.chain_id = Network::MAINNET.chain_id).await;
     check_policy(|context| context.valid_after = Some(1_800_000_020)).await;
+}
+
+// Nobody opens again: what is set aside for the open comes back all the same.
+#[tokio::test(start_paused = true)]
+async fn what_is_set_aside_for_an_open_that_is_never_mined_comes_back() {
+    let once = gas::open(V2).saturating_mul(2_000_000_000);
+    let budget = SponsorBudget {
+        per_payer: U256::from(once),
+        ..SponsorBudget::default()
+    };
+    let world = World::with(|builder| builder.sponsor_budget(budget));
+    let route = world.sponsored_route(V2);
+    let open = async || {
+        let opening = world.sign_open(&world.params(V2), FeeMode::Sponsored).await;
+        assert_eq!(opening.transaction.max_total_fee(), budget.per_payer);
+        let payload = opening.payload(&world.voucher(&opening.terms, PRICE));
+        world.buy(&route, &payload).await
+    };
+    world.node.faults().drop_transactions(Times::Once);
+    problem(open().await, ProblemKind::ServiceUnavailable);
+    world.advance(1);
+    problem(open().await, ProblemKind::RateLimited);
+    world.advance(60);
+    world.node.mine();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    served(open().await).await;
 }
 
 // SECURITY-CASES A15: a sponsored transaction smuggles calls.

@@ -186,6 +186,36 @@ async fn play(events: Vec<(u8, Event)>) {
     }
 }
 
+// Who took a transaction over may have had it signed, and it may be mined.
+#[tokio::test]
+async fn what_was_taken_over_is_not_given_back_by_who_had_it_before() {
+    let (store, limits) = (Arc::new(MemoryStore::new()), limits());
+    let purse = Purse::new(Arc::clone(&store), limits);
+    let total = limits.subjects(who(1), 0)[0].0;
+    let now = Timestamp::from_secs(0);
+    let reserve = async || {
+        let most = U256::from(MOST);
+        let reserved = purse.reserve(transaction(1), who(1), most, now);
+        reserved.await.unwrap()
+    };
+    let (first, second, third) = (reserve().await, reserve().await, reserve().await);
+    assert!(first.follows(None) && !second.follows(None));
+    assert!(second.follows(first.aside) && third.follows(second.aside));
+    assert!(!third.follows(first.aside));
+    for taken_over in [first, second] {
+        let aside = taken_over.aside.unwrap();
+        assert!(!purse.holds(aside).await.unwrap());
+        purse.free(aside).await.unwrap();
+        assert_eq!(stored(&store, total).await, U256::from(MOST));
+    }
+    let aside = third.aside.unwrap();
+    assert!(purse.holds(aside).await.unwrap());
+    purse.free(aside).await.unwrap();
+    assert_eq!(stored(&store, total).await, U256::ZERO);
+    assert!(!purse.holds(aside).await.unwrap());
+    assert!(reserve().await.follows(None), "it was given back");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
