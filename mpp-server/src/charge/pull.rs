@@ -15,7 +15,7 @@ use super::{
     errand::Errand,
     machine::Todo,
     method::{Request, failed, invalid},
-    record::{ChargeState, PaymentId, SentTx},
+    record::{Asked, ChargeState, PaymentId, SentTx},
 };
 use crate::{
     broadcast::Sending,
@@ -53,7 +53,7 @@ impl<S: ChannelStore> Request<'_, S> {
                 hash: (!wants_sponsor).then(|| transaction.hash()),
             },
             memo: matched.memo,
-            asked: self.asked(payer),
+            asked: self.asked_by(&transaction),
             valid_before: transaction.valid_before(),
         };
         loop {
@@ -78,6 +78,20 @@ impl<S: ChannelStore> Request<'_, S> {
                 },
             }
             return self.serve(shown.asked).await;
+        }
+    }
+
+    /// What makes the request idempotent, bound to who has signed: that an
+    /// access key acts for the sender is what it says, until the chain has taken
+    /// the transaction (SECURITY-CASES A16).
+    fn asked_by(&self, transaction: &SignedTx) -> Option<Asked> {
+        let payer = transaction.sender();
+        match transaction.access_key() {
+            None => self.asked(payer),
+            Some(key) => {
+                let repeatable = self.visit.repeatable?;
+                Some(repeatable.of_access_key(key, payer).into())
+            }
         }
     }
 

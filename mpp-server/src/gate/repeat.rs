@@ -59,6 +59,16 @@ impl Repeatable {
             request: self.request,
         }
     }
+
+    /// As [`of_payer`](Self::of_payer), for a key that claims to act for the
+    /// payer: it finds what itself has paid.
+    pub(crate) fn of_access_key(self, key: Address, payer: Address) -> Idempotency {
+        let parts = [self.key.as_slice(), payer.as_slice(), key.as_slice()];
+        Idempotency {
+            key: OutcomeKey(hash(KEY_DOMAIN, &parts)),
+            request: self.request,
+        }
+    }
 }
 
 impl fmt::Debug for Repeatable {
@@ -117,6 +127,12 @@ mod tests {
         assert_ne!(one, outcome("b", "/x", payer));
         assert_ne!(one, outcome("a", "/y", payer));
         assert_ne!(one, outcome("a", "/x", Address::repeat_byte(2)));
+        let claimed = |key| {
+            let asked = repeatable("a", &[]).on_route("/x");
+            asked.of_access_key(Address::repeat_byte(key), payer).key
+        };
+        assert_ne!(one, claimed(3));
+        assert_ne!(claimed(3), claimed(4));
     }
 
     #[test]

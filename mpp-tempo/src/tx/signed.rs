@@ -127,11 +127,23 @@ impl SignedTx {
 
     /// The account whose transaction it is.
     ///
-    /// For a keychain signature it is the account that the access key claims to act for; only
-    /// the chain knows whether it may.
+    /// For a keychain signature it is the account that the [access key](Self::access_key) claims
+    /// to act for; only the chain knows whether it may.
     #[must_use]
     pub const fn sender(&self) -> Address {
         self.sender
+    }
+
+    /// The access key that signed; `None` when the sender has signed itself.
+    ///
+    /// Until the chain has taken the transaction, this key is all that is known of who made it:
+    /// anybody can sign with a key of their own and name any sender.
+    #[must_use]
+    pub fn access_key(&self) -> Option<Address> {
+        let keychain = self.inner.signature().as_keychain()?;
+        // It was recovered when the transaction was read. A key that could not be would be nobody's.
+        let key = keychain.key_id(&self.inner.signature_hash());
+        Some(key.unwrap_or_default())
     }
 
     /// Who pays the fees.

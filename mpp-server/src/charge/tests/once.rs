@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use alloy_primitives::Address;
 use mpp_core::{Challenge, Credential, problem::ProblemKind};
 use mpp_devnet::{Outage, Times};
-use mpp_tempo::tx::SignedTx;
+use mpp_tempo::{Signer, tx::SignedTx, wire::ChargePayload};
 
 use super::shop::*;
 use crate::{
@@ -287,6 +288,55 @@ async fn a_key_whose_payment_was_for_another_offer_is_told_apart() {
     // What was paid is still served for what it was paid for.
     drop(granted(
         ask(world, &sale.route, &sale.credential, key).await,
+    ));
+}
+
+/// A transaction of a signer that claims to be an access key of another account. Only the chain
+/// knows whether it is.
+async fn claimed_for(account: Address, wallet: &Wallet<'_>, challenge: &Challenge) -> Credential {
+    const SIGNATURE: usize = 65;
+    let own = wallet.sign(&honest(challenge)).await.encode();
+    // The type, the header of a list that has two bytes of length, and at its end the signature.
+    let (members, signature) = own[4..].split_at(own.len() - 4 - SIGNATURE - 2);
+    assert_eq!((own[1], &signature[..2]), (0xf9, &[0xb8, 65][..]));
+    let wrapped = [&[0x03], account.as_slice(), &signature[2..]].concat();
+    let length = u8::try_from(wrapped.len()).unwrap();
+    let members = [members, &[0xb8, length], &wrapped].concat();
+    let list = u16::try_from(members.len()).unwrap().to_be_bytes();
+    let transaction = [&[0x76, 0xf9], &list[..], &members].concat().into();
+    credential(challenge, &ChargePayload::Transaction { transaction })
+}
+
+// SECURITY-CASES A16: that a transaction claims to be of a payer buys nothing that was sold to it.
+#[tokio::test]
+async fn a_claimed_sender_finds_no_charge_of_another() {
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    let key = repeatable("order-7", "body");
+    let thief = Wallet {
+        signer: &world.stranger,
+        ..Wallet::new(world)
+    };
+    let steal = async || {
+        let fresh = world.challenge(&sale.route).await;
+        let forged = claimed_for(world.payer.address(), &thief, &fresh).await;
+        problem(
+            ask(world, &sale.route, &forged, key).await,
+            ProblemKind::VerificationFailed,
+        );
+    };
+    // Paid and not served yet, and then served.
+    granted(ask(world, &sale.route, &sale.credential, key).await)
+        .release()
+        .await;
+    steal().await;
+    let grant = granted(ask(world, &sale.route, &sale.credential, key).await);
+    grant.capture(Some(response())).await.unwrap();
+    steal().await;
+    assert_eq!(mined(world), 1);
+    assert!(matches!(
+        ask(world, &sale.route, &sale.credential, key).await,
+        Decision::Replay(_)
     ));
 }
 

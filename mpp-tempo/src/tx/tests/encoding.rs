@@ -64,6 +64,28 @@ async fn spellings_of_the_signature_collapse() {
     assert_eq!(read.encode(), signed.encode());
 }
 
+// Case A16: a keychain signature names a sender, which proves nothing about it.
+#[tokio::test]
+async fn who_signed_for_a_claimed_sender_is_told_apart_from_it() {
+    use tempo_primitives::TempoSignature;
+    use tempo_primitives::transaction::KeychainSignature;
+
+    let claimed = Address::repeat_byte(7);
+    let own = build::open(&self_paid(), &params(SessionProtocol::V2)).unwrap();
+    let own = own.sign(&payer()).await.unwrap();
+    assert_eq!((own.sender(), own.access_key()), (payer().address(), None));
+    let tx = own.tx().clone();
+    let digest = KeychainSignature::signing_hash(tx.signature_hash(), claimed);
+    let inner = envelope::to_alloy(&payer().sign_digest_sync(&digest));
+    let keychain = KeychainSignature::new(claimed, PrimitiveSignature::Secp256k1(inner));
+    let forged = AASigned::new_unhashed(tx, TempoSignature::Keychain(keychain));
+    let mut bytes = Vec::new();
+    forged.eip2718_encode(&mut bytes);
+    let read = SignedTx::decode(&bytes).unwrap();
+    assert_eq!(read.sender(), claimed);
+    assert_eq!(read.access_key(), Some(payer().address()));
+}
+
 #[tokio::test]
 async fn an_envelope_of_another_sender_is_refused() {
     let envelope = request().await.encode().to_vec();
