@@ -28,7 +28,8 @@ async fn a_session_is_lazy_and_ends_with_its_settlement() {
         assert_eq!(receipt.tx_hash, Some(format!("0x{}", "cc".repeat(32))));
         assert_eq!(shop.story().last().unwrap(), "HEAD close");
         let phase = &client.channels().unwrap()[0].phase;
-        assert!(matches!(phase, Phase::Closed { tx_hash: Some(_) }));
+        // The chain here shows no end of it.
+        assert!(matches!(phase, Phase::CloseConfirmed { tx_hash: Some(_) }));
         // The next request opens another channel.
         session.get("/a").send().await.unwrap();
         assert_eq!(client.channels().unwrap().len(), 2);
