@@ -6,7 +6,8 @@
 //! * Nobody works on the charge, and an hour has passed since both its challenge
 //!   and the last transaction for it have ended ([`ChargeRecord::ends_at`]). From
 //!   then on the challenge takes no payment and no node mines the transaction. A
-//!   transaction that does not end is never over, and its record stays.
+//!   transaction that does not end is never over, and its record stays; so does a
+//!   record from before ends were noted.
 //! * The chain, at a head beyond that end, does not show the transaction. If it
 //!   does, by whatever way it came there, the record stays, and whoever shows the
 //!   payment is served for it.

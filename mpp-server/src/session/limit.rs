@@ -10,7 +10,8 @@ use lru::LruCache;
 use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 
-/// How many invalid signatures are checked per channel and sender.
+/// How many invalid signatures are checked per channel and sender, and how many
+/// transactions for charges are tried per payer and sender that pay nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadSignatureLimit {
     /// So many in a row are answered with a curve operation each.
