@@ -93,6 +93,8 @@ impl Call {
 
     /// What the operation is to be done with, by which a retry is told from
     /// another request under the same key.
+    ///
+    /// Metadata is no part of it: a retry has a progress token of its own.
     pub fn with_arguments(mut self, arguments: &impl Serialize) -> Self {
         if self.key.is_some() {
             // Maps of JSON are ordered, so equal arguments are equal text.

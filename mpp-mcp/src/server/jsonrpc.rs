@@ -2,6 +2,7 @@
 
 use std::{future::Future, net::IpAddr};
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{Admission, Call, Catalog, Paid};
@@ -75,7 +76,24 @@ impl Message {
         if let Some(Value::Object(meta)) = nested {
             call = call.take_from(meta);
         }
-        call.with_arguments(&self.params).with_peer(peer)
+        call.with_arguments(&Arguments(self.params.as_ref()))
+            .with_peer(peer)
+    }
+}
+
+/// What an operation is to be done with: its parameters without their
+/// metadata, which tells of one sending of the request and not of the request
+/// (an SDK stamps each with a progress token of its own).
+struct Arguments<'a>(Option<&'a Value>);
+
+impl Serialize for Arguments<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(Value::Object(members)) => {
+                serializer.collect_map(members.iter().filter(|(name, _)| *name != META))
+            }
+            other => other.serialize(serializer),
+        }
     }
 }
 

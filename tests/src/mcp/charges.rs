@@ -9,7 +9,7 @@ use mpp_client::{IntentPolicy, Origin, Payer, Policy, exchange::SendError};
 use mpp_core::{Amount, ChargeReceipt, Receipt};
 use mpp_mcp::{
     RpcError,
-    client::{PayingClient, Reply, Transport},
+    client::{CallOptions, PayingClient, Reply, Transport},
     meta::{self, Members},
     rmcp::{PaidServer, PayingPeer},
     server::Catalog,
@@ -130,6 +130,29 @@ async fn a_charge_that_was_used_buys_nothing_more() {
     let data = &replayed["error"]["data"];
     assert!(data["challenges"][0]["id"].is_string(), "{data}");
     assert!(data["failure"]["reason"].is_string(), "{data}");
+    assert_eq!(pair.balance(pair.payee()), before);
+    assert_eq!(stall.runs.load(Ordering::SeqCst), 1);
+}
+
+// Its answer was lost, and it is sent again, stamped with another token: it was paid for.
+#[tokio::test]
+async fn a_charge_that_is_sent_again_under_its_key_is_answered_again() {
+    let pair = Pair::new().await;
+    let stall = Stall::of(&pair);
+    let client = stall.client(&pair);
+    let params = json!({"name": "add", "arguments": {}, "_meta": {"progressToken": 1}});
+    let options = CallOptions::default().idempotency_key("order 7");
+    let call = client.call_with("tools/call", Some(params), &options);
+    let reply = call.await.unwrap();
+    let mut paid = stall.sent.lock().unwrap().last().cloned().unwrap();
+    assert_eq!(paid["params"]["_meta"]["progressToken"], 1, "{paid}");
+    paid["params"]["_meta"]["progressToken"] = json!(2);
+    let before = pair.balance(pair.payee());
+    let again = stall.ask(paid).await;
+    let answered = &again["result"]["_meta"];
+    assert_eq!(answered[meta::REPLAYED], true, "{again}");
+    let reference = charge(reply.receipt).reference;
+    assert_eq!(answered[meta::RECEIPT]["reference"], reference);
     assert_eq!(pair.balance(pair.payee()), before);
     assert_eq!(stall.runs.load(Ordering::SeqCst), 1);
 }

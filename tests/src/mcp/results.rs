@@ -135,6 +135,36 @@ async fn a_key_is_carried_out_and_charged_once() {
     assert_eq!(counter.runs(), 2);
 }
 
+// What is said of one sending is no part of the request: SDKs stamp each with a token of its own.
+#[tokio::test]
+async fn a_key_is_charged_once_whatever_else_its_metadata_says() {
+    let pair = Pair::new().await;
+    let counter = Counter::of(&pair, BOTH[1]);
+    let wallet = pair.wallet();
+    let (paying, _) = open(&counter, &wallet, "add").await;
+    let credential = paying.voucher(&wallet, 2).await;
+    let sent = |progress: u32| {
+        json!({"name": "add", "arguments": {"a": 1}, "_meta": {
+            meta::CREDENTIAL: credential.clone(), meta::IDEMPOTENCY_KEY: "order 7",
+            "progressToken": progress, "traceparent": format!("00-{progress}"),
+        }})
+    };
+    let first = counter.call("tools/call", sent(1)).await;
+    let again = counter.call("tools/call", sent(2)).await;
+    assert_eq!(first["result"]["content"], again["result"]["content"]);
+    assert_eq!(again["result"]["_meta"][meta::REPLAYED], true, "{again}");
+    // Also when there is no metadata left but that.
+    let bare = json!({"name": "add", "arguments": {"a": 1}});
+    let mut message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": bare});
+    message["_meta"] = json!({
+        meta::CREDENTIAL: credential.clone(), meta::IDEMPOTENCY_KEY: "order 7",
+    });
+    let bare = counter.ask(message).await.unwrap();
+    assert_eq!(bare["result"]["_meta"][meta::REPLAYED], true, "{bare}");
+    assert_eq!(counter.runs(), 2);
+    assert_eq!(spent(&pair, &paying).await, Amount::new(2 * PRICE));
+}
+
 #[tokio::test]
 async fn a_key_that_is_no_text_is_refused() {
     let pair = Pair::new().await;
