@@ -6,11 +6,14 @@ mod wire;
 
 use std::fmt;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use mpp_client::exchange::{Exchange, Patience, Track};
 use mpp_client::session::payment::Payment;
 use mpp_client::{ClientError, Payer, Site, TransportError};
 use mpp_core::SessionReceipt;
 use mpp_tempo::ChannelId;
+use mpp_tempo::wire::NeedVoucher;
 use url::Url;
 
 pub(super) use self::connect::http;
@@ -25,12 +28,25 @@ use super::Client;
 pub struct WsStream {
     payer: Payer,
     site: Site,
-    line: Line,
-    payment: Option<Box<Payment>>,
+    state: State,
     channel: ChannelId,
     receipt: Option<SessionReceipt>,
     patience: Patience,
 }
+
+/// Who has the socket.
+enum State {
+    /// The reader, who pays.
+    Reading(Box<Line>, Box<Payment>),
+    /// A voucher that is being sent. A call that waits for it may be dropped: the next one goes on
+    /// with it, so that every answer is taken for the voucher that it is about.
+    Answering(BoxFuture<'static, Answered>),
+    /// Nobody pays anymore: the stream has ended, or has failed. The socket may be left.
+    Over(Option<Box<Line>>),
+}
+
+/// The socket after a voucher was sent over it.
+type Answered = (Box<Line>, Box<Payment>, Result<(), ClientError>);
 
 impl Client {
     /// Opens a paid WebSocket at an HTTP URL.
@@ -48,9 +64,8 @@ impl Client {
             (Some(line), Some(payment)) => Ok(WsStream {
                 payer: self.payer.clone(),
                 site,
-                line,
                 channel: payment.channel_id(),
-                payment: Some(Box::new(payment)),
+                state: State::Reading(Box::new(line), Box::new(payment)),
                 receipt: None,
                 patience: Patience::default(),
             }),
@@ -68,51 +83,94 @@ impl WsStream {
     /// when it refuses a voucher. Nothing comes after an error.
     ///
     /// # Cancel safety
-    /// Dropped while a voucher is on its way, the next call sends it again, which is harmless.
+    /// Nothing is lost: the next call goes on where this one was dropped, also with a voucher that
+    /// was on its way.
     pub async fn next(&mut self) -> Option<Result<String, ClientError>> {
         loop {
-            if let Some(text) = self.line.ready.pop_front() {
+            if let Some(text) = self.ready() {
                 self.patience.on_content();
                 return Some(Ok(text));
             }
-            let step = self.step().await;
-            match step {
+            match self.step().await {
                 Ok(true) => {}
                 Ok(false) => return None,
                 Err(error) => {
-                    self.payment = None;
+                    drop(self.stop());
                     return Some(Err(error));
                 }
             }
         }
     }
 
+    /// A text that has come already.
+    fn ready(&mut self) -> Option<String> {
+        match &mut self.state {
+            State::Reading(line, _) | State::Over(Some(line)) => line.ready.pop_front(),
+            State::Answering(_) | State::Over(None) => None,
+        }
+    }
+
     /// Reads on, or pays; tells whether the stream goes on.
     async fn step(&mut self) -> Result<bool, ClientError> {
-        if let Some(receipt) = self.line.ended.take() {
-            if let Some(payment) = self.payment.take() {
+        self.answered().await?;
+        let State::Reading(line, payment) = &mut self.state else {
+            return Ok(false);
+        };
+        if let Some(receipt) = line.ended.take() {
+            if let Some(payment) = self.stop() {
                 payment.confirm(&receipt)?;
             }
             self.receipt = Some(receipt);
-        }
-        let Some(payment) = &mut self.payment else {
-            return Ok(false);
-        };
-        let Some(need) = self.line.need else {
-            if let Some(receipt) = self.line.read().await? {
-                payment.observe(&receipt)?;
-            }
-            return Ok(true);
-        };
-        self.patience.on_need()?;
-        self.payer
-            .feed_over(&self.site, &mut self.line, payment, &need)
-            .await?;
-        // Another one may have come meanwhile.
-        if self.line.need.as_ref() == Some(&need) {
-            self.line.need = None;
+        } else if let Some(need) = line.need.take() {
+            self.patience.on_need()?;
+            self.answer(need);
+        } else if let Some(receipt) = line.read().await? {
+            payment.observe(&receipt)?;
         }
         Ok(true)
+    }
+
+    /// Begins to answer a request for a voucher.
+    fn answer(&mut self, need: NeedVoucher) {
+        let (mut line, mut payment) = match std::mem::replace(&mut self.state, State::Over(None)) {
+            State::Reading(line, payment) => (line, payment),
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        let (payer, site) = (self.payer.clone(), self.site.clone());
+        let answer = async move {
+            let answered = payer
+                .feed_over(&site, &mut *line, &mut payment, &need)
+                .await;
+            (line, payment, answered)
+        };
+        self.state = State::Answering(answer.boxed());
+    }
+
+    /// Waits for the voucher that is being sent, if one is.
+    async fn answered(&mut self) -> Result<(), ClientError> {
+        let State::Answering(answer) = &mut self.state else {
+            return Ok(());
+        };
+        let (line, payment, answered) = answer.await;
+        self.state = State::Reading(line, payment);
+        answered
+    }
+
+    /// Stops paying, and gives the payment back if the reader has it.
+    fn stop(&mut self) -> Option<Box<Payment>> {
+        match std::mem::replace(&mut self.state, State::Over(None)) {
+            State::Reading(line, payment) => {
+                self.state = State::Over(Some(line));
+                Some(payment)
+            }
+            other => {
+                self.state = other;
+                None
+            }
+        }
     }
 
     /// The channel that pays.
@@ -136,16 +194,12 @@ impl WsStream {
     /// # Cancel safety
     /// Dropped, the stream may end; it may be asked again.
     pub async fn finish(&mut self) -> Result<(), ClientError> {
-        if self.payment.is_none() {
+        // A voucher on its way goes before. Whether it was accepted does not matter anymore.
+        drop(self.answered().await);
+        let State::Reading(line, _) = &mut self.state else {
             return Ok(());
-        }
-        self.line.need = None;
-        self.line.request_close().await?;
-        while self.line.ended.is_none() {
-            self.line.read().await?;
-            // Nothing more is signed for a stream that is to end.
-            self.line.need = None;
-        }
+        };
+        line.finish().await?;
         self.step().await.map(drop)
     }
 
@@ -159,11 +213,14 @@ impl WsStream {
     /// As [`Session::close`](super::Session::close).
     pub async fn close(mut self) -> Result<SessionReceipt, ClientError> {
         self.finish().await?;
+        let State::Over(Some(mut line)) = self.state else {
+            return Err(ClientError::Misuse("the socket was left"));
+        };
         let closed = self
             .payer
-            .close_over(&self.site, &mut self.line, self.channel)
+            .close_over(&self.site, &mut *line, self.channel)
             .await;
-        self.line.hang_up().await;
+        line.hang_up().await;
         closed
     }
 }

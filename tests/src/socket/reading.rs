@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Router, routing::get};
+use axum::{
+    Router,
+    routing::{MethodRouter, get},
+};
 use mpp_client::{ClientError, ClientEvent, MemoryBook, Policy};
 use mpp_core::Amount;
 use mpp_http::{
@@ -21,8 +24,13 @@ use crate::{
 pub(super) fn app(server: &PaymentServer, protocol: SessionProtocol) -> Router {
     let offer = offer_of(server, protocol).build().unwrap();
     let route = Route::new("/words", [offer]).unwrap();
+    over_socket(server, route, get(words))
+}
+
+/// `/words` as this route, by this handler.
+pub(super) fn over_socket(server: &PaymentServer, route: Route, handler: MethodRouter) -> Router {
     let pay = PaymentLayer::new(server.clone(), route).websocket();
-    Router::new().route("/words", get(words).layer(pay))
+    Router::new().route("/words", handler.layer(pay))
 }
 
 pub(super) async fn open(pair: &Pair, client: &Client) -> WsStream {

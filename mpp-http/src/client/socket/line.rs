@@ -34,6 +34,8 @@ pub(super) struct Line {
     pub(super) need: Option<NeedVoucher>,
     /// The receipt that the stream has ended with.
     pub(super) ended: Option<SessionReceipt>,
+    /// Credentials that were sent and not answered yet. The answers come in the same order.
+    unanswered: u32,
 }
 
 /// What is no content.
@@ -50,24 +52,34 @@ impl Line {
             ready: VecDeque::new(),
             need: None,
             ended: None,
+            unanswered: 0,
         }
     }
 
-    /// Reads one frame. A receipt that nobody has asked for is returned.
+    /// Reads one frame. A receipt that nobody waits for is returned.
     pub(super) async fn read(&mut self) -> Result<Option<SessionReceipt>, ClientError> {
+        let is_late = self.unanswered > 0;
         match self.frame().await.map_err(ClientError::Transport)? {
             None => Ok(None),
             Some(Word::Receipt(receipt)) => Ok(Some(receipt)),
+            // Who has sent what is refused here has given it up.
+            Some(Word::Error(..)) if is_late => Ok(None),
             Some(Word::Error(status, message)) => {
                 Err(refusal(status, problem(&message).map(Box::new)))
             }
         }
     }
 
-    /// Asks for the end of the stream.
-    pub(super) async fn request_close(&mut self) -> Result<(), ClientError> {
-        let sent = self.say(&Frame::CloseRequest).await;
-        sent.map_err(ClientError::Transport)
+    /// Asks for the end of the stream, and reads on to it.
+    pub(super) async fn finish(&mut self) -> Result<(), ClientError> {
+        let asked = self.say(&Frame::CloseRequest).await;
+        asked.map_err(ClientError::Transport)?;
+        while self.ended.is_none() {
+            // Nothing more is signed for a stream that is to end.
+            self.need = None;
+            self.read().await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn hang_up(&mut self) {
@@ -75,14 +87,17 @@ impl Line {
         let _late = tokio::time::timeout(FAREWELL, unheard(self.socket.close(None))).await;
     }
 
-    /// Sends a credential, and reads on to the answer.
+    /// Sends a credential, and reads on to its answer.
     async fn ask(&mut self, field: &CredentialField) -> Result<Word, TransportError> {
         let authorization = field.value.clone();
+        self.unanswered = self.unanswered.saturating_add(1);
         self.say(&Frame::Authorization { authorization }).await?;
         let answer = async {
             loop {
-                if let Some(word) = self.frame().await? {
-                    return Ok(word);
+                match self.frame().await? {
+                    Some(word) if self.unanswered == 0 => return Ok(word),
+                    // The answer to an earlier one, which has come too late.
+                    Some(_) | None => {}
                 }
             }
         };
@@ -123,8 +138,14 @@ impl Line {
                 self.ended = Some(data);
                 Ok(None)
             }
-            Ok(Frame::Receipt { data }) => Ok(Some(Word::Receipt(data))),
-            Ok(Frame::Error { status, message }) => Ok(Some(Word::Error(status, message))),
+            Ok(Frame::Receipt { data }) => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                Ok(Some(Word::Receipt(data)))
+            }
+            Ok(Frame::Error { status, message }) => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                Ok(Some(Word::Error(status, message)))
+            }
             Ok(Frame::Authorization { .. } | Frame::CloseRequest) | Err(_) => {
                 Err(TransportError::new("one of its frames can not be read"))
             }
