@@ -184,3 +184,18 @@ async fn a_stream_that_outlives_its_challenge_can_be_closed() {
     assert_eq!(closed.spent, Amount::new(u128::from(WORDS) * PRICE));
     assert!(closed.tx_hash.is_some());
 }
+
+// Every challenge runs out while the stream runs: the client learns that from a refusal each time.
+#[tokio::test]
+async fn a_stream_outlives_any_number_of_challenges() {
+    let pair = Pair::new().await;
+    pair.socket.serve(app(&pair.server, BOTH[1]));
+    let client = pair.client();
+    let mut stream = open(&pair, &client).await;
+    for _ in 0..=WORDS {
+        stream.next().await.unwrap().unwrap();
+        pair.advance(301);
+    }
+    assert!(stream.next().await.is_none());
+    assert_eq!(stream.receipt().unwrap().units, Some(WORDS));
+}

@@ -21,7 +21,9 @@ use crate::{
 
 /// How long a client may take to its first authorization.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Refusals after which a socket is closed.
+/// Refusals in a row after which a socket is closed. A client learns from a
+/// refusal that its challenge has run out or that its voucher was overtaken,
+/// so a socket that lives long has many of them in all.
 const MAX_REFUSALS: u32 = 16;
 /// RFC 6455, 7.4.1: the message violates the policy.
 const POLICY: u16 = 1008;
@@ -33,6 +35,7 @@ pub(super) struct Reader<S, B> {
     seller: Seller<S, B>,
     orders: mpsc::Sender<Order>,
     stage: Stage,
+    /// In a row.
     refusals: u32,
 }
 
@@ -147,6 +150,7 @@ where
     }
 
     async fn confirm(&mut self, receipt: Receipt) {
+        self.refusals = 0;
         match receipt {
             Receipt::Session(data) => self.say(Frame::Receipt { data }).await,
             // Only sessions have streams, and only they are managed.
