@@ -117,14 +117,12 @@ impl SseStream {
     fn on_need(&mut self, data: &str) -> Result<(), ClientError> {
         let need: NeedVoucher = serde_json::from_str(data)
             .map_err(|_| ClientError::Protocol("it asks for a voucher in no readable way"))?;
-        self.patience.on_need()?;
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Reading(payment) => {
-                let answer = self.beside.clone().answer(payment, need);
-                self.state = State::Answering(answer.boxed());
-            }
+            State::Reading(payment) => self.answer(payment, need)?,
             State::Answering(answer) => {
                 self.state = State::Answering(answer);
+                // Requests beside the stream raise what it needs. A need that is overtaken here
+                // costs no voucher.
                 self.waiting = Some(need);
             }
             State::Done => return Err(ClientError::Protocol("it asks to pay for a free stream")),
@@ -164,13 +162,18 @@ impl SseStream {
             return Ok(());
         }
         result?;
-        self.state = match self.waiting.take() {
-            None => State::Reading(payment),
-            Some(need) => {
-                let answer = self.beside.clone().answer(payment, need);
-                State::Answering(answer.boxed())
-            }
-        };
+        match self.waiting.take() {
+            None => self.state = State::Reading(payment),
+            Some(need) => self.answer(payment, need)?,
+        }
+        Ok(())
+    }
+
+    /// Begins to answer a request for a voucher.
+    fn answer(&mut self, payment: Box<Payment>, need: NeedVoucher) -> Result<(), ClientError> {
+        self.patience.on_need()?;
+        let answer = self.beside.clone().answer(payment, need);
+        self.state = State::Answering(answer.boxed());
         Ok(())
     }
 

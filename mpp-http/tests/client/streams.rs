@@ -1,5 +1,7 @@
 //! Paid event streams.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use mpp_client::{ClientError, ClientEvent, TopUpPolicy};
 use mpp_core::{Problem, ProblemKind};
@@ -116,7 +118,7 @@ async fn a_stream_that_is_not_polled_signs_nothing() {
     let session = client.session(shop.at("/")).unwrap();
     let mut stream = session.sse("/stream/5").await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), "word 0");
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(client.channels().unwrap()[0].signed, units(PRICE));
 }
 
@@ -175,6 +177,38 @@ async fn a_voucher_beside_the_stream_survives_a_lost_answer_and_a_stale_challeng
 
 /// A stream of the test's own making, on a channel that is open.
 async fn scripted(script: impl FnOnce(NeedVoucher) -> Vec<u8>) -> (Shop, SseStream) {
+    let (send, pieces) = mpsc::channel(1);
+    let (shop, need, stream) = supplied(pieces).await;
+    send.try_send(script(need)).unwrap();
+    (shop, stream)
+}
+
+/// A stream that asks for another unit as soon as it has been paid for one.
+async fn asking() -> (Shop, SseStream) {
+    let (send, pieces) = mpsc::channel(1);
+    let (shop, mut need, stream) = supplied(pieces).await;
+    let asker = shop.clone();
+    let asking = async move {
+        loop {
+            let event = encode::need_voucher(&need);
+            if send.send(event.to_vec()).await.is_err() {
+                return;
+            }
+            while asker.account(need.channel_id).accepted < need.required_cumulative {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            need.accepted_cumulative = need.required_cumulative;
+            need.required_cumulative = need.required_cumulative.checked_add(units(100)).unwrap();
+        }
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(asking);
+    tasks.detach_all();
+    (shop, stream)
+}
+
+/// A stream of these pieces on a channel that is open, and what it may ask for first.
+async fn supplied(pieces: mpsc::Receiver<Vec<u8>>) -> (Shop, NeedVoucher, SseStream) {
     let shop = Shop::open().await;
     let client = shop.client();
     let session = client.session(shop.at("/")).unwrap();
@@ -185,16 +219,33 @@ async fn scripted(script: impl FnOnce(NeedVoucher) -> Vec<u8>) -> (Shop, SseStre
         accepted_cumulative: units(2 * PRICE),
         deposit: units(10_000),
     };
-    let script = script(need);
     shop.trick(does("voucher"), |shop, request| async move {
         shop.obey(request).await;
-        let (send, pieces) = mpsc::channel(1);
-        send.try_send(script).unwrap();
         let head = Head::new(200).with("content-type", "text/event-stream");
         Reply::Pieces(head, pieces)
     });
     let stream = session.sse("/a").await.unwrap();
-    (shop, stream)
+    (shop, need, stream)
+}
+
+// Each request beside a stream raises what the stream needs. The needs that are overtaken before
+// they are answered cost no voucher, and are no sign of a server that delivers nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn needs_that_are_overtaken_do_not_end_the_stream() {
+    let (_shop, mut stream) = scripted(|need| {
+        let needs = (0..20).flat_map(|further| {
+            let required = need.required_cumulative.base_units() + further * 100;
+            let need = NeedVoucher {
+                required_cumulative: units(required),
+                ..need
+            };
+            encode::need_voucher(&need).to_vec()
+        });
+        let words = (0..2).flat_map(|number| encode::message(&format!("word {number}")).to_vec());
+        needs.chain(words).collect()
+    })
+    .await;
+    assert_eq!(words(&mut stream).await, expected(2));
 }
 
 async fn ends_with(script: impl FnOnce(NeedVoucher) -> Vec<u8>) -> ClientError {
@@ -224,10 +275,19 @@ async fn hostile_streams_are_ended() {
     assert!(matches!(paid.await, ClientError::Protocol(_)));
     let unreadable = ends_with(|_| b"event: payment-need-voucher\ndata: {}\n\n".to_vec());
     assert!(matches!(unreadable.await, ClientError::Protocol(_)));
-    let endless = ends_with(|need| encode::need_voucher(&need).repeat(100));
-    assert!(matches!(endless.await, ClientError::Protocol(_)));
     let receipt = ends_with(|_| b"event: payment-receipt\ndata: {}\n\n".to_vec());
     assert!(matches!(receipt.await, ClientError::Protocol(_)));
+}
+
+// SECURITY-CASES A27: a server that takes voucher after voucher and delivers nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_only_asks_is_ended() {
+    let (shop, mut stream) = asking().await;
+    let error = stream.next().await.unwrap().unwrap_err();
+    assert!(matches!(error, ClientError::Protocol(_)), "{error:?}");
+    assert!(stream.next().await.is_none());
+    let beside = shop.log().iter().filter(|r| r.method == "HEAD").count();
+    assert_eq!(beside, 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]
