@@ -58,12 +58,11 @@ impl Order {
     /// without knowing what became of it.
     ///
     /// A server that knows the key serves and charges it once in any case; one that does not might
-    /// carry a `POST` out twice (RFC 9110, 9.2.2), so that takes the caller's own key.
+    /// carry a `POST` out twice (RFC 9110, 9.2.2), so that takes the caller's own key. A request
+    /// that is never sent again gets none: a server would keep its whole body for nothing, and
+    /// refuse a large one.
     pub(super) fn prepare_repeats(&mut self) -> (Repeats, CallKey) {
         let chosen = self.headers.contains_key(names::IDEMPOTENCY_KEY);
-        if !chosen && let Ok(key) = HeaderValue::from_str(&new_idempotency_key()) {
-            self.headers.insert(names::IDEMPOTENCY_KEY, key);
-        }
         let repeats = if self.repeating == Repeating::Never || self.goes_once() {
             Repeats::Never
         } else if chosen || self.method.is_idempotent() {
@@ -71,6 +70,12 @@ impl Order {
         } else {
             Repeats::WhenPaidOnce
         };
+        if !chosen
+            && repeats != Repeats::Never
+            && let Ok(key) = HeaderValue::from_str(&new_idempotency_key())
+        {
+            self.headers.insert(names::IDEMPOTENCY_KEY, key);
+        }
         let key = match (self.key(), chosen) {
             (None, _) => CallKey::None,
             (Some(key), true) => CallKey::OfPurchase(key.to_owned()),

@@ -69,6 +69,11 @@ impl RequestBuilder {
 
     /// Sets the body. It is kept until the answer is there, since the request may have to be sent
     /// again.
+    ///
+    /// For the same reason it goes out with a key (see [`RequestBuilder::idempotency_key`]), and
+    /// servers bound how much they keep of such a request: ours takes 1 MiB unless it is told
+    /// otherwise, and answers more with `413`. A larger body goes by
+    /// [`RequestBuilder::body_stream`] or [`RequestBuilder::without_repeats`].
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         if let Ok(order) = &mut self.order {
             order.body = OrderBody::Bytes(body.into());
@@ -103,7 +108,7 @@ impl RequestBuilder {
     /// Names this purchase: however often it is sent under this key, within the time and number
     /// that the server remembers, it is served and charged once.
     ///
-    /// Every request has a random key of its own. Choose one to repeat a request after
+    /// Every request that may be sent again has a random key of its own. Choose one to repeat a request after
     /// [`ClientError::Indeterminate`] or a restart, and to let the client repeat a `POST` whose
     /// answer was lost.
     pub fn idempotency_key(mut self, key: &str) -> Self {

@@ -171,6 +171,30 @@ async fn a_streamed_body_goes_out_once_and_paid() {
     let response = client.post(shop.at("/echo")).body_stream(body).send().await;
     assert_eq!(response.unwrap().text().await.unwrap(), "/echoone two");
     assert_eq!(shop.story(), ["HEAD", "POST open"]);
+    // A key would be of no use, and have the server keep the whole body.
+    let log = shop.log();
+    assert!(log.iter().all(|r| r.header("idempotency-key").is_none()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_request_that_may_be_repeated_gets_a_key() {
+    let shop = Shop::open().await;
+    let client = shop.client();
+    let key = || {
+        shop.log()
+            .pop()
+            .unwrap()
+            .header("idempotency-key")
+            .map(str::to_owned)
+    };
+    client.post(shop.at("/a")).body("x").send().await.unwrap();
+    assert!(key().is_some());
+    let once = client.post(shop.at("/a")).body("x").without_repeats();
+    once.send().await.unwrap();
+    assert_eq!(key(), None);
+    let chosen = client.post(shop.at("/a")).idempotency_key("order 7");
+    chosen.without_repeats().send().await.unwrap();
+    assert_eq!(key().as_deref(), Some("\"order 7\""));
 }
 
 #[tokio::test(flavor = "multi_thread")]

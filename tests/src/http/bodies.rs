@@ -1,6 +1,10 @@
 //! Payments that are bound to the body of their request (PROTOCOL 1.1).
 
-use axum::{Router, routing::any};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{any, post},
+};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use mpp_client::{ClientError, offer::Unpayable};
@@ -10,6 +14,7 @@ use mpp_server::Route;
 
 use crate::{
     pair::{BOTH, PRICE, Pair},
+    shop::sell,
     wallet::{Ask, Wallet, authorization},
 };
 
@@ -21,6 +26,10 @@ async fn echo(_: Paid, body: Bytes) -> Bytes {
     body
 }
 
+async fn size(_: Paid, body: Bytes) -> String {
+    body.len().to_string()
+}
+
 fn binding(pair: &Pair) -> Router {
     let offer = pair.offer(BOTH[1]).build().unwrap();
     let route = Route::new("/echo", [offer]).unwrap().bind_body();
@@ -28,7 +37,7 @@ fn binding(pair: &Pair) -> Router {
     Router::new().route("/echo", any(echo).layer(pay))
 }
 
-fn post(body: &'static str) -> Ask {
+fn posted(body: &'static str) -> Ask {
     Ask::new(Method::POST, "/echo").body(body)
 }
 
@@ -47,13 +56,13 @@ fn bare(challenge: &Challenge) -> String {
 async fn the_challenge_of_a_request_with_a_body_carries_its_digest() {
     let pair = Pair::new().await;
     let app = binding(&pair);
-    let bound = asked(&app, post("mine")).await;
+    let bound = asked(&app, posted("mine")).await;
     assert_eq!(bound.digest, Some(BodyDigest::of(b"mine").to_string()));
     // Without a body, or with one of no bytes, there is nothing to bind.
     for ask in [
         Ask::get("/echo"),
         Ask::new(Method::POST, "/echo?q"),
-        post(""),
+        posted(""),
     ] {
         assert_eq!(asked(&app, ask).await.digest, None);
     }
@@ -73,13 +82,13 @@ async fn a_credential_pays_for_the_body_of_its_challenge_only() {
     let wallet = pair.wallet();
     let opened = wallet.open(&app, "/echo", 0).await;
     let payload = wallet.pay(&opened.terms, PRICE).await;
-    let bound = asked(&app, post("mine")).await;
+    let bound = asked(&app, posted("mine")).await;
     for (challenge, ask) in [
-        (&bound, post("theirs")),
-        (&bound, post("")),
+        (&bound, posted("theirs")),
+        (&bound, posted("")),
         (&bound, Ask::get("/echo")),
         // Had for the asking without a body, it would pay for any.
-        (&opened.challenge, post("mine")),
+        (&opened.challenge, posted("mine")),
     ] {
         let answer = ask.pay(challenge, &payload).send(&app).await;
         assert_eq!(answer.status, StatusCode::PAYMENT_REQUIRED, "{answer:?}");
@@ -87,7 +96,7 @@ async fn a_credential_pays_for_the_body_of_its_challenge_only() {
         assert_eq!(answer.challenges().len(), 1, "a fresh one comes along");
     }
     assert!(pair.record(opened.terms.id()).await.spent.is_zero());
-    let answer = post("mine").pay(&bound, &payload).send(&app).await;
+    let answer = posted("mine").pay(&bound, &payload).send(&app).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
     assert_eq!(
         answer.body, "mine",
@@ -105,12 +114,12 @@ async fn both_forms_of_the_digest_verify() {
     let wallet: Wallet = pair.wallet();
     let opened = wallet.open(&app, "/echo", 0).await;
     let payload = wallet.pay(&opened.terms, PRICE).await;
-    let mut challenge = asked(&app, post("mine")).await;
+    let mut challenge = asked(&app, posted("mine")).await;
     challenge.digest = Some(bare(&challenge));
     challenge.id = crate::pair::mac(&challenge);
-    let other = post("theirs").pay(&challenge, &payload).send(&app).await;
+    let other = posted("theirs").pay(&challenge, &payload).send(&app).await;
     assert_eq!(other.problem().kind, ProblemKind::InvalidChallenge);
-    let answer = post("mine").pay(&challenge, &payload).send(&app).await;
+    let answer = posted("mine").pay(&challenge, &payload).send(&app).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
 }
 
@@ -120,7 +129,7 @@ async fn a_body_above_the_limit_is_not_read_and_not_charged() {
     let app = binding(&pair);
     let long: &'static str = "x".repeat(LIMIT + 1).leak();
     assert_eq!(
-        post(long).send(&app).await.status,
+        posted(long).send(&app).await.status,
         StatusCode::PAYLOAD_TOO_LARGE
     );
     let wallet = pair.wallet();
@@ -145,12 +154,12 @@ async fn a_route_that_does_not_bind_leaves_bodies_alone() {
     let route = Route::new("/echo", [offer]).unwrap();
     let pay = PaymentLayer::new(pair.server.clone(), route).max_bound_body(0);
     let app = Router::new().route("/echo", any(echo).layer(pay));
-    let free = asked(&app, post("mine")).await;
+    let free = asked(&app, posted("mine")).await;
     assert_eq!(free.digest, None);
     let wallet = pair.wallet();
     let opened = wallet.open(&app, "/echo", 0).await;
     let payload = wallet.pay(&opened.terms, PRICE).await;
-    let answer = post("mine").pay(&free, &payload).send(&app).await;
+    let answer = posted("mine").pay(&free, &payload).send(&app).await;
     assert_eq!((answer.status, &*answer.body), (StatusCode::OK, "mine"));
 }
 
@@ -195,4 +204,23 @@ async fn a_streamed_body_can_not_be_bound_and_costs_nothing() {
     let record = pair.record(pair.only_channel()).await;
     assert_eq!(record.spent.base_units(), 2 * PRICE);
     assert_eq!(record.accepted().base_units(), 2 * PRICE);
+}
+
+// A key would have the server keep the body, up to a limit; nobody could use it.
+#[tokio::test]
+async fn a_streamed_body_may_be_larger_than_a_server_keeps() {
+    let pair = Pair::new().await;
+    let offer = pair.offer(BOTH[1]).build().unwrap();
+    let size = post(size).layer(DefaultBodyLimit::disable());
+    pair.socket
+        .serve(sell(&pair.server, "/size", [offer], size));
+    let piece = Bytes::from(vec![b'x'; 64 * 1024]);
+    let pieces = (0..32).map(move |_| Ok::<_, std::io::Error>(piece.clone()));
+    let body = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+    let request = pair.client().post(pair.url("/size")).body_stream(body);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.text().await.unwrap(), "2097152");
+    let record = pair.record(pair.only_channel()).await;
+    assert_eq!(record.spent.base_units(), PRICE);
 }
