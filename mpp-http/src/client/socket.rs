@@ -20,6 +20,7 @@ pub(super) use self::connect::http;
 use self::line::Line;
 use self::wire::SocketWire;
 use super::Client;
+use super::wire::Resource;
 
 /// A paid stream over a WebSocket: yields the texts of its messages.
 ///
@@ -28,6 +29,8 @@ use super::Client;
 pub struct WsStream {
     payer: Payer,
     site: Site,
+    /// Where the channel can be managed without the socket.
+    resource: Resource,
     state: State,
     channel: ChannelId,
     receipt: Option<SessionReceipt>,
@@ -56,7 +59,8 @@ impl Client {
         track: &Track<Url>,
     ) -> Result<WsStream, ClientError> {
         let site = Site::of(&url)?;
-        let mut wire = SocketWire::new(self.resource(url), track);
+        let resource = self.resource(url);
+        let mut wire = SocketWire::new(resource.clone(), track);
         let begun = Exchange::new(&self.payer, site.clone(), &mut wire)
             .run()
             .await?;
@@ -64,6 +68,7 @@ impl Client {
             (Some(line), Some(payment)) => Ok(WsStream {
                 payer: self.payer.clone(),
                 site,
+                resource,
                 channel: payment.channel_id(),
                 state: State::Reading(Box::new(line), Box::new(payment)),
                 receipt: None,
@@ -105,7 +110,7 @@ impl WsStream {
     /// A text that has come already.
     fn ready(&mut self) -> Option<String> {
         match &mut self.state {
-            State::Reading(line, _) | State::Over(Some(line)) => line.ready.pop_front(),
+            State::Reading(line, _) | State::Over(Some(line)) => line.ready(),
             State::Answering(_) | State::Over(None) => None,
         }
     }
@@ -203,8 +208,8 @@ impl WsStream {
         self.step().await.map(drop)
     }
 
-    /// Ends the stream and closes the channel over the same socket: the server settles what was
-    /// spent, and the rest comes back.
+    /// Ends the stream and closes the channel over the same socket, or over HTTP when the stream
+    /// does not end: the server settles what was spent, and the rest comes back.
     ///
     /// # Errors
     /// As [`WsStream::finish`] and [`Session::close`](super::Session::close).
@@ -212,14 +217,17 @@ impl WsStream {
     /// # Cancel safety
     /// As [`Session::close`](super::Session::close).
     pub async fn close(mut self) -> Result<SessionReceipt, ClientError> {
-        self.finish().await?;
-        let State::Over(Some(mut line)) = self.state else {
-            return Err(ClientError::Misuse("the socket was left"));
+        match self.finish().await {
+            // A socket that broke or stands still is left, and with it the stream ends.
+            Err(ClientError::Transport(_)) => self.state = State::Over(None),
+            finished => finished?,
+        }
+        let (payer, site) = (&self.payer, &self.site);
+        let State::Over(Some(line)) = &mut self.state else {
+            let mut resource = self.resource;
+            return payer.close_over(site, &mut resource, self.channel).await;
         };
-        let closed = self
-            .payer
-            .close_over(&self.site, &mut *line, self.channel)
-            .await;
+        let closed = payer.close_over(site, &mut **line, self.channel).await;
         line.hang_up().await;
         closed
     }

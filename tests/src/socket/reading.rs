@@ -1,6 +1,6 @@
 //! The paying client on a socket.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use mpp_client::{ClientError, ClientEvent, MemoryBook, Policy};
 use mpp_core::Amount;
 use mpp_http::{
     client::{Client, WsStream},
-    server::PaymentLayer,
+    server::{Metered, PaidSession, PaymentLayer},
 };
 use mpp_server::{PaymentServer, Route};
 use mpp_tempo::SessionProtocol;
@@ -198,4 +198,57 @@ async fn a_stream_outlives_any_number_of_challenges() {
     }
     assert!(stream.next().await.is_none());
     assert_eq!(stream.receipt().unwrap().units, Some(WORDS));
+}
+
+/// Words that cost a base unit each, many of which are paid for in advance.
+async fn many(session: PaidSession) -> Metered {
+    session.stream(|mut stream| async move {
+        for _ in 0..MANY {
+            stream.charge().await?;
+            stream.send("word").await;
+        }
+        Ok(())
+    })
+}
+
+const MANY: u64 = 3_000;
+
+async fn behind(pair: &Pair) -> WsStream {
+    let offer = pair.server.session().amount("0.000001");
+    let offer = offer.suggested_deposit("0.01").build().unwrap();
+    let route = Route::new("/words", [offer]).unwrap();
+    pair.socket
+        .serve(over_socket(&pair.server, route, get(many)));
+    let policy = Policy::new(Amount::new(1_000_000)).max_voucher_step(Amount::new(10_000));
+    let client = pair.client_with(policy.authorize_ahead(4_000));
+    let mut stream = open(pair, &client).await;
+    for _ in 0..3 {
+        stream.next().await.unwrap().unwrap();
+    }
+    let written = async {
+        while pair.record(stream.channel_id()).await.spent < Amount::new(2_000) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), written)
+        .await
+        .unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn a_reader_that_is_far_behind_can_close() {
+    let pair = Pair::new().await;
+    let stream = behind(&pair).await;
+    let closed = stream.close().await.unwrap();
+    assert!(closed.tx_hash.is_some());
+}
+
+#[tokio::test]
+async fn what_was_paid_for_before_the_end_can_still_be_read() {
+    let pair = Pair::new().await;
+    let mut stream = behind(&pair).await;
+    stream.finish().await.unwrap();
+    let unread = u64::try_from(texts(&mut stream).await.len()).unwrap();
+    assert_eq!(stream.receipt().unwrap().units, Some(3 + unread));
 }

@@ -17,8 +17,11 @@ use super::connect::Socket;
 use crate::client::wire::Resource;
 use crate::ws::{Frame, unheard};
 
-/// Texts that may wait while something else is read.
-const MAX_READY: usize = 1024;
+/// Memory for texts that wait while something else is read, in bytes. What was authorized ahead
+/// of need comes as fast as the socket takes it, so their number says nothing.
+const MAX_WAITING: usize = 16 * 1024 * 1024;
+/// What keeping a text takes beside its bytes.
+const TEXT_OVERHEAD: usize = 64;
 /// How long an answer may take: a top-up or a close waits for the chain.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long saying goodbye may take.
@@ -29,7 +32,9 @@ pub(super) struct Line {
     resource: Resource,
     socket: Socket,
     /// Content that nobody has read yet.
-    pub(super) ready: VecDeque<String>,
+    ready: VecDeque<String>,
+    /// The memory that it takes, in bytes.
+    waiting: usize,
     /// The voucher that the stream waits for.
     pub(super) need: Option<NeedVoucher>,
     /// The receipt that the stream has ended with.
@@ -50,10 +55,18 @@ impl Line {
             resource,
             socket,
             ready: VecDeque::new(),
+            waiting: 0,
             need: None,
             ended: None,
             unanswered: 0,
         }
+    }
+
+    /// A text that has come already.
+    pub(super) fn ready(&mut self) -> Option<String> {
+        let text = self.ready.pop_front()?;
+        self.waiting = self.waiting.saturating_sub(memory(&text));
+        Some(text)
     }
 
     /// Reads one frame. A receipt that nobody waits for is returned.
@@ -113,6 +126,12 @@ impl Line {
 
     /// Reads one frame, and keeps it unless it is an answer.
     async fn frame(&mut self) -> Result<Option<Word>, TransportError> {
+        // Before a frame is taken in, so that no text is lost.
+        if self.waiting >= MAX_WAITING {
+            return Err(TransportError::new(
+                "more of its content waits than can be kept",
+            ));
+        }
         let text = match unheard(self.socket.next()).await {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Close(_))) | None => {
@@ -123,9 +142,7 @@ impl Line {
         };
         match Frame::from_json(text.as_bytes()) {
             Ok(Frame::Message { data }) => {
-                if self.ready.len() >= MAX_READY {
-                    return Err(TransportError::new("it sends more than was paid for"));
-                }
+                self.waiting = self.waiting.saturating_add(memory(&data));
                 self.ready.push_back(data);
                 Ok(None)
             }
@@ -181,6 +198,11 @@ impl ManageWire for Line {
             },
         })
     }
+}
+
+/// What keeping a text takes, in bytes.
+const fn memory(text: &str) -> usize {
+    text.len().saturating_add(TEXT_OVERHEAD)
 }
 
 /// Servers write the problem; some only a sentence.
