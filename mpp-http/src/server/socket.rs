@@ -9,6 +9,7 @@ mod reader;
 mod writer;
 
 use std::{
+    future::poll_fn,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -16,14 +17,14 @@ use std::{
 use axum::extract::{FromRequestParts as _, WebSocketUpgrade, ws::WebSocket};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body;
-use mpp_server::session::meter::MeteredStream;
+use mpp_server::{gate::Access, session::meter::MeteredStream};
 use tokio::sync::mpsc;
 use tower_service::Service;
 
 use self::{reader::Reader, writer::Writer};
-use super::{PaymentBody, PaymentLayer, body, render, request::Presented};
+use super::{PaymentBody, PaymentLayer, body, extract::PaidBy, render, request::Presented};
 use crate::ws::MAX_INBOUND;
 
 /// Answers that wait until the client has taken what is before them. While
@@ -92,7 +93,8 @@ where
     let seller = Seller {
         layer,
         inner,
-        request: Some(Request::from_parts(parts, PaymentBody::Left(body))),
+        parts,
+        body: Some(body),
         peer: presented.peer_ip(),
     };
     let response = upgrade
@@ -109,9 +111,27 @@ where
 struct Seller<S, B> {
     layer: PaymentLayer,
     inner: S,
-    /// Gone once the handler has run.
-    request: Option<Request<PaymentBody<B>>>,
+    /// The head of the upgrade's request. The handler runs again when it has
+    /// asked for more than was paid and that has come.
+    parts: Parts,
+    /// Its body, which only the first run sees: a request to upgrade has none.
+    body: Option<B>,
     peer: Option<IpAddr>,
+}
+
+impl<S, B, R> Seller<S, B>
+where
+    S: Service<Request<PaymentBody<B>>, Response = Response<R>>,
+{
+    /// Runs the handler for a request that was paid.
+    async fn serve(&mut self, access: Access) -> Result<Response<R>, S::Error> {
+        poll_fn(|cx| self.inner.poll_ready(cx)).await?;
+        let body = self.body.take();
+        let body = body.map_or_else(|| body::text(Bytes::new()), PaymentBody::Left);
+        let mut request = Request::from_parts(self.parts.clone(), body);
+        request.extensions_mut().insert(PaidBy(access));
+        self.inner.call(request).await
+    }
 }
 
 /// Serves a socket until either side closes it. Then charging has stopped.

@@ -1,15 +1,21 @@
 //! What goes over a socket, frame by frame.
 
+use axum::{Router, routing::get};
 use futures_util::{SinkExt as _, StreamExt as _};
 use mpp_core::{Amount, Problem, ProblemKind, SessionReceipt};
-use mpp_http::ws::Frame;
+use mpp_http::{
+    server::{Paid, PaidSession, Unaffordable},
+    ws::Frame,
+};
+use mpp_server::Route;
 use mpp_tempo::wire::{NeedVoucher, SessionPayload};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{WebSocketStream, tungstenite::Message};
 
-use super::reading::app;
+use super::reading::{app, over_socket};
 use crate::{
     pair::{BOTH, PRICE, Pair},
+    shop::words,
     wallet::{Opened, Wallet, authorization, challenge_of},
 };
 
@@ -22,7 +28,10 @@ struct Raw {
 
 impl Raw {
     async fn to(pair: &Pair) -> Self {
-        let app = app(&pair.server, BOTH[1]);
+        Self::at(pair, app(&pair.server, BOTH[1])).await
+    }
+
+    async fn at(pair: &Pair, app: Router) -> Self {
         pair.socket.serve(app.clone());
         let wallet = pair.wallet();
         let opened = wallet.open(&app, "/words", 0).await;
@@ -151,6 +160,27 @@ async fn a_credential_that_is_no_good_can_be_replaced() {
         .await;
     assert_eq!(raw.refusal().await, (402, ProblemKind::PaymentRequired));
     raw.pay(1).await;
+    raw.receipt().await;
+    assert_eq!(raw.word().await, "title");
+}
+
+// The same as over SSE: the client pays what is missing, and asks again.
+#[tokio::test]
+async fn a_handler_that_reserves_runs_again_once_it_is_affordable() {
+    let pair = Pair::new().await;
+    let offer = pair.offer(BOTH[1]).build().unwrap();
+    let route = Route::new("/words", [offer]).unwrap();
+    let handler = get(|paid: Paid, session: PaidSession| async move {
+        drop(paid.reserve(Amount::new(3 * PRICE)).await?);
+        Ok::<_, Unaffordable>(words(session).await)
+    });
+    let mut raw = Raw::at(&pair, over_socket(&pair.server, route, handler)).await;
+    for _ in 0..2 {
+        raw.pay(1).await;
+        let refused = raw.refusal().await;
+        assert_eq!(refused, (402, ProblemKind::InsufficientBalance));
+    }
+    raw.pay(3).await;
     raw.receipt().await;
     assert_eq!(raw.word().await, "title");
 }

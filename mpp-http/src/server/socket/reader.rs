@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{Handed, Seller, writer::Order};
 use crate::{
-    server::{PaymentBody, extract::PaidBy, reserve::Unaffordable},
+    server::{PaymentBody, reserve::Unaffordable},
     ws::{Frame, unheard},
 };
 
@@ -115,14 +115,10 @@ where
         }
     }
 
-    /// Runs the handler, and starts the stream that it answers with.
+    /// Runs the handler, and starts the stream that it answers with. One that
+    /// was not paid enough runs again when the client has paid what is missing.
     async fn start(&mut self, grant: Grant) {
-        let Some(mut request) = self.seller.request.take() else {
-            grant.release().await;
-            return self.fail("the handler has run already").await;
-        };
-        request.extensions_mut().insert(PaidBy(grant.access()));
-        let answer = self.seller.inner.call(request).await;
+        let answer = self.seller.serve(grant.access()).await;
         let Ok(mut response) = answer else {
             grant.release().await;
             return self.fail("the handler failed").await;
