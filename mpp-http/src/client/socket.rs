@@ -190,8 +190,8 @@ impl WsStream {
         self.receipt.as_ref()
     }
 
-    /// Asks the server to end the stream, and waits for its receipt. What was charged by then can
-    /// still be read with [`WsStream::next`].
+    /// Asks the server to end the stream, and waits a minute at most for its receipt. What was
+    /// charged by then can still be read with [`WsStream::next`].
     ///
     /// # Errors
     /// As [`WsStream::next`].

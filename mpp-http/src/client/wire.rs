@@ -17,8 +17,9 @@ use super::answer::{Content, read, snapshot};
 use super::order::{Order, add_credential};
 use super::transport::Transport;
 
-/// How long one management request may take: a top-up or a close waits for the chain.
-const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one management request may take: a top-up or a close waits for the chain. What goes
+/// over a socket may take as long.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 /// Who takes charges only, and buys nothing, asks to be recognized.
 const ACCEPT_PROOF: HeaderValue = HeaderValue::from_static("tempo/charge");
 
@@ -59,7 +60,8 @@ impl Resource {
     /// Gets the challenges of a socket, by a plain `GET` of the same URL (PROTOCOL 5.7).
     #[cfg(feature = "ws")]
     pub(super) async fn get(&self) -> Result<Answer, SendError> {
-        let request = Request::new(Method::GET, self.url.clone());
+        let mut request = Request::new(Method::GET, self.url.clone());
+        *request.timeout_mut() = Some(TIMEOUT);
         let response = self.transport.send(request).await?;
         Ok(read(response).await.0)
     }

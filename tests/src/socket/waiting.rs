@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, extract::Request, response::IntoResponse as _, routing::get};
+use mpp_client::ClientError;
 use mpp_core::Amount;
 use mpp_http::ws::Frame;
 use mpp_server::{Route, StreamOptions};
@@ -24,6 +25,8 @@ use crate::{
 };
 
 const NOW: Fate = Fate::After(Duration::ZERO);
+/// Nothing takes longer.
+const LONG: Duration = Duration::from_secs(90);
 
 /// Words of a server that waits long for a voucher.
 fn patient(pair: &Pair) -> Router {
@@ -123,4 +126,55 @@ async fn an_answer_that_comes_too_late_is_not_taken_for_the_next() {
     let (texts, ()) = tokio::join!(texts(&mut stream), a_minute_passes(&receipts, 2));
     assert_eq!(u64::try_from(texts.len()).unwrap(), WORDS + 1);
     assert_eq!(stream.receipt().unwrap().units, Some(WORDS));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_end_the_stream_does_not_keep_the_deposit() {
+    let pair = Pair::new().await;
+    let asked = Arc::new(AtomicU32::new(0));
+    let heard = Arc::clone(&asked);
+    let _shop = serve_through(&pair, patient(&pair), move |frame| match frame {
+        Frame::CloseRequest => {
+            heard.fetch_add(1, Ordering::SeqCst);
+            Fate::Never
+        }
+        _ => NOW,
+    })
+    .await;
+    let mut stream = open(&pair, &pair.client()).await;
+    for _ in 0..3 {
+        stream.next().await.unwrap().unwrap();
+    }
+    let close = timeout(LONG, stream.close());
+    let (closed, ()) = tokio::join!(close, a_minute_passes(&asked, 1));
+    // Over HTTP instead.
+    let closed = closed.unwrap().unwrap();
+    assert!(closed.tx_hash.is_some());
+    assert_eq!(closed.spent, Amount::new(2 * PRICE));
+}
+
+#[tokio::test]
+async fn a_server_that_opens_no_socket_is_not_waited_for() {
+    for answered in 0..=1 {
+        let pair = Pair::new().await;
+        let shop = app(&pair.server, BOTH[0]);
+        let asked = Arc::new(AtomicU32::new(0));
+        let heard = Arc::clone(&asked);
+        pair.socket
+            .serve(Router::new().fallback(move |request: Request| {
+                let (shop, before) = (shop.clone(), heard.fetch_add(1, Ordering::SeqCst));
+                async move {
+                    if before >= answered {
+                        std::future::pending::<()>().await;
+                    }
+                    let answer = tower::ServiceExt::oneshot(shop, request).await;
+                    answer.into_response()
+                }
+            }));
+        let session = pair.client().session(pair.url("/words")).unwrap();
+        let open = timeout(LONG, session.ws("/words"));
+        let (opened, ()) = tokio::join!(open, a_minute_passes(&asked, answered + 1));
+        let refused = opened.unwrap().unwrap_err();
+        assert!(matches!(refused, ClientError::Transport(_)), "{refused:?}");
+    }
 }

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::broken;
 use super::connect::Socket;
-use crate::client::wire::Resource;
+use crate::client::wire::{Resource, TIMEOUT};
 use crate::ws::{Frame, unheard};
 
 /// Memory for texts that wait while something else is read, in bytes. What was authorized ahead
@@ -22,8 +22,6 @@ use crate::ws::{Frame, unheard};
 const MAX_WAITING: usize = 16 * 1024 * 1024;
 /// What keeping a text takes beside its bytes.
 const TEXT_OVERHEAD: usize = 64;
-/// How long an answer may take: a top-up or a close waits for the chain.
-const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long saying goodbye may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -85,14 +83,22 @@ impl Line {
 
     /// Asks for the end of the stream, and reads on to it.
     pub(super) async fn finish(&mut self) -> Result<(), ClientError> {
-        let asked = self.say(&Frame::CloseRequest).await;
-        asked.map_err(ClientError::Transport)?;
-        while self.ended.is_none() {
-            // Nothing more is signed for a stream that is to end.
-            self.need = None;
-            self.read().await?;
-        }
-        Ok(())
+        let end = async {
+            let asked = self.say(&Frame::CloseRequest).await;
+            asked.map_err(ClientError::Transport)?;
+            while self.ended.is_none() {
+                // Nothing more is signed for a stream that is to end.
+                self.need = None;
+                self.read().await?;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(TIMEOUT, end)
+            .await
+            .unwrap_or_else(|_| {
+                let late = TransportError::new("the stream did not end in time");
+                Err(ClientError::Transport(late))
+            })
     }
 
     pub(super) async fn hang_up(&mut self) {
@@ -104,8 +110,8 @@ impl Line {
     async fn ask(&mut self, field: &CredentialField) -> Result<Word, TransportError> {
         let authorization = field.value.clone();
         self.unanswered = self.unanswered.saturating_add(1);
-        self.say(&Frame::Authorization { authorization }).await?;
         let answer = async {
+            self.say(&Frame::Authorization { authorization }).await?;
             loop {
                 match self.frame().await? {
                     Some(word) if self.unanswered == 0 => return Ok(word),

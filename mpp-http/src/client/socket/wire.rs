@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mpp_client::TransportError;
 use mpp_client::credential::CredentialField;
 use mpp_client::exchange::{Acquaintance, ManageWire, SendError, Track, Wire};
 use mpp_client::flow::{Answer, Probe};
@@ -10,7 +11,7 @@ use url::Url;
 
 use super::connect;
 use super::line::Line;
-use crate::client::wire::Resource;
+use crate::client::wire::{Resource, TIMEOUT};
 
 /// A socket that may not be open yet.
 pub(super) struct SocketWire<'a> {
@@ -37,7 +38,12 @@ impl<'a> SocketWire<'a> {
         let line = match self.line.take() {
             Some(line) => line,
             None => {
-                let socket = connect::open(&self.resource).await?;
+                let opened = tokio::time::timeout(TIMEOUT, connect::open(&self.resource)).await;
+                // The handshake carries nothing that pays.
+                let socket = opened.unwrap_or_else(|_| {
+                    let late = TransportError::new("the socket was not opened in time");
+                    Err(SendError::NotSent(late))
+                })?;
                 Line::new(self.resource.clone(), socket)
             }
         };
