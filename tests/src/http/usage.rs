@@ -169,6 +169,24 @@ async fn a_reader_that_leaves_pays_for_what_it_took() {
     assert_eq!(model.spent().await, 20);
 }
 
+// What nobody took was not delivered: the same purchase can still be made.
+#[tokio::test]
+async fn a_reader_that_takes_nothing_can_ask_again_under_its_key() {
+    let model = Model::of(|| events(vec![HI, LAST])).await;
+    let keyed = || async {
+        let ask = model.ask(2_000).await;
+        ask.header("idempotency-key", "\"order 7\"")
+    };
+    let response = keyed().await.start(&model.app).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    drop(response);
+    assert_eq!(model.spent().await, 0);
+    let again = keyed().await.send(&model.app).await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    assert!(again.body.contains("\"spent\":\"90\""), "{}", again.body);
+    assert_eq!(model.spent().await, 90);
+}
+
 #[tokio::test]
 async fn an_upstream_that_breaks_off_is_charged_as_far_as_it_came() {
     let broken = || {

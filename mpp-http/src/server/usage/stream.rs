@@ -107,8 +107,15 @@ impl<S> Passing<S> {
 
 impl<S> Drop for Passing<S> {
     fn drop(&mut self) {
-        if let Some((cost, units)) = self.due()
-            && let Some((_, reservation)) = self.open.take()
+        let Some((cost, units)) = self.due() else {
+            return;
+        };
+        if cost.is_zero() && units == 0 {
+            // Nothing was delivered, so that a repeat under the same key must be able to get it:
+            // the reservation is dropped, not captured.
+            return;
+        }
+        if let Some((_, reservation)) = self.open.take()
             && let Err(over) = reservation.capture(cost, units)
         {
             tracing::error!(error = %over, "a stream could not be charged");
