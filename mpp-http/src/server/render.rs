@@ -14,6 +14,7 @@ use super::{PaymentBody, body, idempotency};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
+const PRIVATE_AND_CHECKED: HeaderValue = HeaderValue::from_static("private, no-cache");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const VARY_ON: HeaderValue = HeaderValue::from_static("Authorization, Payment-Authorization");
 const SOON: HeaderValue = HeaderValue::from_static("1");
@@ -137,14 +138,45 @@ fn add_receipt(headers: &mut HeaderMap, paid: &Receipt) {
 /// What was paid for must not be served to others from a shared cache, errors
 /// included (SECURITY-CASES A17). A stricter policy of the handler stays.
 fn keep_private(headers: &mut HeaderMap) {
-    let stricter = headers
-        .get_all(header::CACHE_CONTROL)
-        .iter()
-        .any(|value| value.to_str().is_ok_and(|text| text.contains("no-store")));
-    if !stricter {
-        headers.insert(header::CACHE_CONTROL, PRIVATE);
+    let policy = match strictness(headers) {
+        Some(Strictness::Unstored) => None,
+        Some(Strictness::Checked) => Some(PRIVATE_AND_CHECKED),
+        None => Some(PRIVATE),
+    };
+    if let Some(policy) = policy {
+        headers.insert(header::CACHE_CONTROL, policy);
     }
     headers.append(header::VARY, VARY_ON);
+}
+
+/// How much stricter than `private` a handler is with caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Strictness {
+    /// What they keep they have to ask for again before each use.
+    Checked,
+    /// They must not keep anything.
+    Unstored,
+}
+
+/// What the handler's `Cache-Control` asks for (RFC 9111, 5.2).
+fn strictness(headers: &HeaderMap) -> Option<Strictness> {
+    let values = headers.get_all(header::CACHE_CONTROL).iter();
+    let texts = values.filter_map(|value| value.to_str().ok());
+    let directives = texts.flat_map(|text| text.split(','));
+    directives.filter_map(directive).max()
+}
+
+fn directive(text: &str) -> Option<Strictness> {
+    let (name, argument) = text.split_once('=').unwrap_or((text, ""));
+    let is = |expected| name.trim().eq_ignore_ascii_case(expected);
+    let is_zero = argument.trim().trim_matches('"') == "0";
+    if is("no-store") {
+        Some(Strictness::Unstored)
+    } else if is("no-cache") || (is("max-age") && is_zero) {
+        Some(Strictness::Checked)
+    } else {
+        None
+    }
 }
 
 /// The encoders write visible ASCII only, so this does not fail.

@@ -3,6 +3,7 @@
 use axum::{response::IntoResponse as _, routing::get};
 use http::{StatusCode, header};
 use mpp_core::header::names;
+use mpp_http::server::Paid;
 
 use crate::{
     pair::{BOTH, PRICE, Pair},
@@ -90,12 +91,24 @@ async fn buy_from(handler: axum::routing::MethodRouter) -> Answer {
 
 #[tokio::test]
 async fn a_stricter_cache_policy_of_the_handler_stays_and_a_laxer_one_does_not() {
-    let strict = || ([("cache-control", "no-store")], "once").into_response();
-    let bought = buy_from(answer(strict)).await;
-    assert_eq!(bought.list(header::CACHE_CONTROL), "no-store");
-    let lax = || ([("cache-control", "public, max-age=60")], "all").into_response();
-    let bought = buy_from(answer(lax)).await;
-    assert_eq!(bought.list(header::CACHE_CONTROL), "private");
+    async fn becomes(policy: fn() -> &'static str, expected: &str) {
+        let handler = get(move |_: Paid| async move { ([("cache-control", policy())], "text") });
+        let bought = buy_from(handler).await;
+        assert_eq!(bought.list(header::CACHE_CONTROL), expected, "{}", policy());
+    }
+    becomes(|| "no-store", "no-store").await;
+    becomes(|| "private, No-Store", "private, no-store").await;
+    becomes(|| "no-cache", "private, no-cache").await;
+    becomes(|| "private, No-Cache", "private, no-cache").await;
+    becomes(|| "public, No-Cache=\"set-cookie\"", "private, no-cache").await;
+    becomes(|| "max-age=0, must-revalidate", "private, no-cache").await;
+    becomes(|| "Max-Age = \"0\"", "private, no-cache").await;
+    becomes(|| "public, max-age=60", "private").await;
+    becomes(
+        || "public, x-no-store, community=\"UCI, no-store\"",
+        "private",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -159,7 +172,7 @@ async fn a_receipt_of_another_server_does_not_pass_for_ours() {
 // A handler without a layer must not serve for free.
 #[tokio::test]
 async fn a_paid_handler_without_a_layer_serves_nothing() {
-    async fn careless(_: mpp_http::server::Paid) -> &'static str {
+    async fn careless(_: Paid) -> &'static str {
         "for free"
     }
     let app = axum::Router::new().route("/photo", get(careless));
