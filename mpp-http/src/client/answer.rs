@@ -23,8 +23,19 @@ const PROBLEM_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) enum Content {
     /// Not read yet.
     Live(Response),
-    /// Read, because it may be a problem: what there is of it, and the answer without.
-    Read(Response, Bytes),
+    /// Begun to be read, because it may be a problem: the answer, what was read, and what is behind.
+    Begun(Response, Bytes, Rest),
+}
+
+/// What is behind the part of a body that was read.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// Nothing: that was all.
+    Nothing,
+    /// It was not read: a problem is not that long, or comes sooner.
+    Unread,
+    /// The connection broke.
+    Broken(reqwest::Error),
 }
 
 /// Reads head and, for a refusal, body.
@@ -45,9 +56,11 @@ pub(super) async fn read(mut response: Response) -> (Answer, Content) {
     if !matches!(answer.status, 402 | 409 | 410 | 503) {
         return (answer, Content::Live(response));
     }
-    let body = problem_body(&mut response).await;
-    answer.problem = Problem::from_json(&body).ok();
-    (answer, Content::Read(response, body))
+    let (body, rest) = problem_body(&mut response).await;
+    if body.len() <= MAX_PROBLEM {
+        answer.problem = Problem::from_json(&body).ok();
+    }
+    (answer, Content::Begun(response, body, rest))
 }
 
 /// The challenges that can be read. A malformed one spoils no other.
@@ -113,20 +126,23 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case("text/event-stream")
 }
 
-/// As much of the body as a problem may have, as far as it comes in time.
-async fn problem_body(response: &mut Response) -> Bytes {
+/// As much of the body as a problem may have, as far as it comes in time. The answer may be one of
+/// a route that is not about payment, so what is behind stays to be read.
+async fn problem_body(response: &mut Response) -> (Bytes, Rest) {
     let mut body = BytesMut::new();
     let reading = async {
-        while let Ok(Some(chunk)) = response.chunk().await {
-            if body.len().saturating_add(chunk.len()) > MAX_PROBLEM {
-                break;
+        while body.len() <= MAX_PROBLEM {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return Rest::Nothing,
+                Err(error) => return Rest::Broken(error),
             }
-            body.extend_from_slice(&chunk);
         }
+        Rest::Unread
     };
     // A refusal without a readable reason is a refusal all the same.
-    let _late = tokio::time::timeout(PROBLEM_TIMEOUT, reading).await;
-    body.freeze()
+    let read = tokio::time::timeout(PROBLEM_TIMEOUT, reading).await;
+    (body.freeze(), read.unwrap_or(Rest::Unread))
 }
 
 #[cfg(test)]

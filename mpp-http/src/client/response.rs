@@ -9,10 +9,10 @@ use mpp_client::exchange::Delivered;
 use mpp_client::session::payment::Payment;
 use mpp_client::{ClientError, TransportError};
 use mpp_core::Receipt;
-use reqwest::Response;
+use reqwest::{Body, Response};
 use serde::de::DeserializeOwned;
 
-use super::answer::Content;
+use super::answer::{Content, Rest};
 
 /// An answer to a request, paid or not.
 pub struct PaidResponse {
@@ -60,8 +60,12 @@ impl PaidResponse {
     /// Dropped, the body is lost.
     pub async fn bytes(self) -> Result<Bytes, ClientError> {
         match self.content {
-            Content::Read(_, body) => Ok(body),
             Content::Live(response) => response.bytes().await.map_err(broken),
+            Content::Begun(_, body, Rest::Nothing) => Ok(body),
+            content => {
+                let pieces: Vec<_> = pieces(content).try_collect().await?;
+                Ok(pieces.concat().into())
+            }
         }
     }
 
@@ -99,15 +103,16 @@ impl PaidResponse {
     /// The answer as reqwest gives it, without payment.
     #[must_use]
     pub fn into_inner(self) -> Response {
-        match self.content {
-            Content::Live(response) => response,
-            Content::Read(head, body) => {
-                let mut response = http::Response::new(body);
-                *response.status_mut() = head.status();
-                *response.headers_mut() = head.headers().clone();
-                Response::from(response)
-            }
-        }
+        let (status, headers) = (self.status(), self.headers().clone());
+        let body = match self.content {
+            Content::Live(response) => return response,
+            Content::Begun(_, body, Rest::Nothing) => Body::from(body),
+            content => Body::wrap_stream(pieces(content)),
+        };
+        let mut response = http::Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Response::from(response)
     }
 
     /// The parts that a paid stream goes on with: what is to be read, and how it was paid.
@@ -123,7 +128,7 @@ impl PaidResponse {
 
     const fn head(&self) -> &Response {
         match &self.content {
-            Content::Live(response) | Content::Read(response, _) => response,
+            Content::Live(response) | Content::Begun(response, ..) => response,
         }
     }
 }
@@ -137,11 +142,16 @@ impl fmt::Debug for PaidResponse {
     }
 }
 
+/// The body as it comes, after what was read of it.
 fn pieces(content: Content) -> impl Stream<Item = Result<Bytes, ClientError>> + Send {
-    match content {
-        Content::Read(_, body) => stream::iter([Ok(body)]).left_stream(),
-        Content::Live(response) => response.bytes_stream().map_err(broken).right_stream(),
-    }
+    let (begun, unread) = match content {
+        Content::Live(response) => (Vec::new(), Some(response)),
+        Content::Begun(response, body, Rest::Unread) => (vec![Ok(body)], Some(response)),
+        Content::Begun(_, body, Rest::Nothing) => (vec![Ok(body)], None),
+        Content::Begun(_, body, Rest::Broken(error)) => (vec![Ok(body), Err(broken(error))], None),
+    };
+    let unread = unread.map(|response| response.bytes_stream().map_err(broken));
+    stream::iter(begun).chain(stream::iter(unread).flatten())
 }
 
 /// A connection that broke while a body was read.

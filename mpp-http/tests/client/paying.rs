@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
-use mpp_client::{MemoryBook, Phase};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mpp_client::{ClientError, MemoryBook, Phase};
 use mpp_core::{Receipt, SessionReceipt};
 use mpp_http::client::PaidResponse;
 use mpp_tempo::SessionProtocol;
@@ -60,6 +60,58 @@ async fn what_is_free_costs_nothing() {
     assert!(response.receipt().is_none());
     assert_eq!(response.text().await.unwrap(), "free");
     assert!(client.channels().unwrap().is_empty());
+}
+
+// An answer that may be a refusal is read ahead, and the rest of it comes behind that.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_an_error_is_read_to_its_end() {
+    let shop = Shop::open().await;
+    let client = shop.client();
+    let long: Vec<u8> = (0..200_000_u32).flat_map(u32::to_be_bytes).collect();
+    for (status, length) in [
+        (410, long.len()),
+        (409, 64 * 1024),
+        (410, 64 * 1024 + 1),
+        (410, 0),
+    ] {
+        let body = &long[..length];
+        let answer = || async {
+            let full = Reply::Full(Head::new(status), body.to_vec());
+            shop.trick(|_| true, |_, _| async { full });
+            let answer = client.get(shop.at("/free")).send().await.unwrap();
+            assert_eq!(answer.status(), status);
+            answer
+        };
+        assert!(answer().await.bytes().await.unwrap() == body, "{length}");
+        let pieces: Vec<_> = answer().await.bytes_stream().try_collect().await.unwrap();
+        assert!(pieces.concat() == body, "{length}");
+        let inner = answer().await.into_inner();
+        assert_eq!(inner.status(), status);
+        assert!(inner.bytes().await.unwrap() == body, "{length}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_an_error_that_breaks_off_is_no_whole_one() {
+    let shop = Shop::open().await;
+    let client = shop.client();
+    let answer = || async {
+        shop.trick(|_| true, |_, _| async { Reply::BreakOff(Head::new(410)) });
+        client.get(shop.at("/free")).send().await.unwrap()
+    };
+    let broken = answer().await.bytes().await;
+    assert!(
+        matches!(broken, Err(ClientError::Transport(_))),
+        "{broken:?}"
+    );
+    let broken = answer().await.text().await;
+    assert!(
+        matches!(broken, Err(ClientError::Transport(_))),
+        "{broken:?}"
+    );
+    let pieces: Vec<_> = answer().await.bytes_stream().collect().await;
+    assert!(matches!(pieces[..], [.., Err(_)]), "{pieces:?}");
+    answer().await.into_inner().bytes().await.unwrap_err();
 }
 
 // Concurrent requests on one channel, no head-of-line lock, exact totals.
@@ -258,7 +310,7 @@ async fn a_dollar_buys_a_hundred_cents_and_not_one_more() {
     }
     let requests = shop.log().len();
     let refused = client.get(shop.at("/photo")).send().await;
-    assert!(matches!(refused, Err(mpp_client::ClientError::Policy(_))));
+    assert!(matches!(refused, Err(ClientError::Policy(_))));
     assert_eq!(shop.log().len(), requests);
     let account = shop.only();
     assert_eq!(account.spent, units(1_000_000));
