@@ -294,10 +294,9 @@ async fn a_key_whose_payment_was_for_another_offer_is_told_apart() {
 /// A transaction of a signer that claims to be an access key of another account. Only the chain
 /// knows whether it is.
 async fn claimed_for(account: Address, wallet: &Wallet<'_>, challenge: &Challenge) -> Credential {
-    const SIGNATURE: usize = 65;
     let own = wallet.sign(&honest(challenge)).await.encode();
     // The type, the header of a list that has two bytes of length, and at its end the signature.
-    let (members, signature) = own[4..].split_at(own.len() - 4 - SIGNATURE - 2);
+    let (members, signature) = own[4..].split_last_chunk::<67>().unwrap();
     assert_eq!((own[1], &signature[..2]), (0xf9, &[0xb8, 65][..]));
     let wrapped = [&[0x03], account.as_slice(), &signature[2..]].concat();
     let length = u8::try_from(wrapped.len()).unwrap();
