@@ -7,8 +7,9 @@ use mpp_core::Amount;
 use mpp_server::Collected;
 use mpp_server::gate::{Access, Purpose};
 use mpp_server::session::meter::Frame;
+use mpp_server::session::record::Phase;
 use mpp_tempo::wire::SessionPayload;
-use mpp_tempo::{ChannelTerms, SessionProtocol, VoucherSignature};
+use mpp_tempo::{ChannelId, ChannelTerms, SessionProtocol, VoucherSignature};
 
 use super::request::{self, Done, Kind};
 use super::world::{Channel, PRICE, Serving, Streaming, World};
@@ -61,6 +62,7 @@ impl World {
             25 => self.reorg(one, two),
             26..=29 => self.work(what, one, two, how).await,
             30 => self.stream(one, two).await,
+            31 if two >> 4 == 5 => self.open_late(one, two, how).await,
             32 => self.back_up(),
             33 => self.restore(),
             _ => (0..=one % 4).for_each(|_| self.site.node.mine()),
@@ -160,7 +162,44 @@ impl World {
             opening: opening.encode(),
             signed: first.min(deposit),
         });
+        if one & 32 != 0 {
+            // The payer sends it itself, and the server may hear of it or not.
+            drop(self.site.node.submit(&opening.encode()));
+            return;
+        }
         self.show_open(&terms, &payload, one, how).await;
+    }
+
+    /// SECURITY-CASES A1: an open that may have been mined long ago, and its
+    /// channel may have ended since.
+    async fn open_late(&mut self, which: u8, two: u8, how: u8) {
+        let Some(place) = self.pick(which) else {
+            return;
+        };
+        let channel = &self.channels[place];
+        let signed = self.payers[channel.payer].voucher(&channel.terms, PRICE);
+        let payload = request::open(&channel.terms, channel.opening.clone(), &signed);
+        let terms = channel.terms;
+        let is_over = self.has_ended(&terms) && !self.is_in_service(terms.id());
+        self.show_open(&terms, &payload, two, how).await;
+        assert!(
+            !is_over || self.site.lags() || !self.is_in_service(terms.id()),
+            "a channel that has ended is sold on: {:#?}",
+            self.record(terms.id())
+        );
+    }
+
+    /// Whether the chain shows the end of a channel now.
+    fn has_ended(&self, terms: &ChannelTerms) -> bool {
+        let there = self.site.node.channel(terms.protocol, terms.id());
+        let is_empty = there.is_none_or(|there| there.finalized);
+        is_empty && lock(&self.site.audit).books.shown(terms.id()).is_finalized
+    }
+
+    /// Whether the channel is in service.
+    fn is_in_service(&self, id: ChannelId) -> bool {
+        self.record(id)
+            .is_some_and(|record| record.phase == Phase::Open)
     }
 
     /// PROTOCOL 5.3: another transaction for the same channel.
