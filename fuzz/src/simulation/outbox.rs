@@ -142,8 +142,23 @@ fn begun(new: &Effect) -> Result<(), String> {
     Err(format!("an effect begins in the middle: {new:?}"))
 }
 
+/// Only the newest attempt is sent again: what came before it is remembered
+/// without its bytes.
+fn keeps(old: &[Attempt], new: &[Attempt]) -> bool {
+    let same = |(old, new): (&Attempt, &Attempt)| {
+        let terms = |one: &Attempt| (one.hash, one.valid_before, one.max_fee_per_gas);
+        terms(old) == terms(new)
+    };
+    let bytes = |attempts: &[Attempt]| attempts.last().and_then(|newest| newest.raw.clone());
+    let can_be_sent = match new.len() > old.len() {
+        true => bytes(new).is_some(),
+        false => bytes(new) == bytes(old),
+    };
+    old.len() <= new.len() && can_be_sent && old.iter().zip(new).all(same)
+}
+
 fn moved(old: &Effect, new: &Effect, lost: &Lost) -> Result<(), String> {
-    let is_kept = new.attempts.starts_with(&old.attempts) && old.id == new.id;
+    let is_kept = keeps(&old.attempts, &new.attempts) && old.id == new.id;
     let is_new = new.attempts.len() > old.attempts.len();
     let begins_again = new.state == State::Prepared && old.state != State::Prepared;
     if !is_kept || !old.state.may_become(new.state) || is_new != begins_again {
