@@ -21,9 +21,9 @@ pub struct SponsorPolicy {
     pub max_total_fee: U256,
     /// Furthest end of validity from now.
     ///
-    /// No more than what the chain takes for an expiring nonce: a transaction that is valid for
-    /// longer can not be mined yet, and would only hold a part of the budget. That is 30 s on the
-    /// networks of today, and 300 s from the upgrade on that brings TIP-1093.
+    /// No more than what a chain takes for an expiring nonce: a transaction that is valid for longer
+    /// can not be mined yet, and would only hold a part of the budget until it is refused. That is
+    /// 30 s on networks without TIP-1093, and 300 s with it; deployed clients sign for up to 60 s.
     pub max_validity: Duration,
 }
 
@@ -64,13 +64,13 @@ pub enum PolicyViolation {
 }
 
 impl Default for SponsorPolicy {
-    /// 2,000,000 gas, 100 gwei, 0.05 dollars in total, 30 s.
+    /// 2,000,000 gas, 100 gwei, 0.05 dollars in total, 300 s.
     fn default() -> Self {
         Self {
             max_gas: 2_000_000,
             max_fee_per_gas: 100_000_000_000,
             max_total_fee: U256::from(50_000_000_000_000_000_u64),
-            max_validity: Duration::from_secs(30),
+            max_validity: Duration::from_secs(300),
         }
     }
 }

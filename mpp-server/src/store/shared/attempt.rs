@@ -35,6 +35,7 @@ impl Trouble {
     }
 
     /// No connection could be had in time, so that nothing was sent.
+    #[cfg(feature = "redis")]
     pub(in crate::store) fn unreachable() -> Self {
         Self::timeout().before_sending()
     }
