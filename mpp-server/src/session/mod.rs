@@ -36,6 +36,7 @@ pub(crate) use self::{
     limit::BadSignatures,
     method::SessionMethod,
     offer::SessionTerms,
+    open::OpenFate,
 };
 pub use self::{
     limit::BadSignatureLimit,

@@ -371,16 +371,17 @@ impl<S: ChannelStore> SessionContext<S> {
         if self.is_on_chain(record).await? {
             return Ok(());
         }
-        if self.give_up_open(record, other).await? {
-            return Err(refused(
+        match self.give_up_open(record, other).await? {
+            OpenFate::Failed => Err(refused(
                 "the earlier open transaction has failed; send a new one",
-            ));
+            )),
+            OpenFate::Opened if self.note_vanished(record.id).await? => Ok(()),
+            OpenFate::Opened | OpenFate::Unknown => Err(Fault::OutcomeUnknown.into()),
         }
-        Err(Fault::OutcomeUnknown.into())
     }
 
     /// Ends an attempt to open a channel that the chain does not show, if its
-    /// transaction has changed nothing and never will. Says whether it ended.
+    /// transaction has changed nothing and never will. Says what became of it.
     ///
     /// A transaction that is valid for long may still be mined after an hour.
     /// Nothing was sold until then, and the channel is in service as soon as the
@@ -396,27 +397,37 @@ impl<S: ChannelStore> SessionContext<S> {
         &self,
         record: &ChannelRecord,
         open: PendingTx,
-    ) -> Result<bool, Failure> {
+    ) -> Result<OpenFate, Failure> {
         let channel_id = record.id;
         let head = self.chain.block().await.map_err(Fault::from)?;
         let begun = u64::try_from(record.opened_at.as_secs()).unwrap_or_default();
         let given_up = begun.saturating_add(LONGEST_ATTEMPT_SECS);
         let valid_before = Some(open.valid_before.min(given_up));
         let seen = look_up(&self.chain, open.hash, valid_before, self.clock.now()).await?;
-        let has_failed = match seen {
-            Sighting::Never => true,
-            Sighting::Mined(receipt) => !receipt.success,
-            Sighting::NotYet => false,
-        };
-        if !has_failed {
-            return Ok(false);
+        match seen {
+            Sighting::Never => {}
+            Sighting::Mined(receipt) if !receipt.success => {}
+            Sighting::Mined(_) => return Ok(OpenFate::Opened),
+            Sighting::NotYet => return Ok(OpenFate::Unknown),
         }
         self.require_caught_up(head).await?;
         let transaction = open.hash;
         self.run(channel_id, Command::OpenFailed { transaction })
             .await?;
-        Ok(true)
+        Ok(OpenFate::Failed)
     }
+}
+
+/// What became of an open transaction whose channel the chain does not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenFate {
+    /// It has changed nothing and never will.
+    Failed,
+    /// It has opened the channel, which has ended since: the chain's history
+    /// tells how.
+    Opened,
+    /// It may still be mined.
+    Unknown,
 }
 
 /// Whether the chain may have to be brought to know the channel.

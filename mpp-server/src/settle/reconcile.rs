@@ -12,7 +12,7 @@ use super::watch::{find_ends, place_of};
 use crate::{
     error::{Failure, Fault},
     session::{
-        SessionContext,
+        OpenFate, SessionContext,
         command::Command,
         record::{ChannelRecord, Phase},
     },
@@ -135,6 +135,7 @@ async fn compare<S: ChannelStore>(
         }
         Existence::Unknown if let Phase::Opening(open) = record.phase => {
             match context.give_up_open(&record, open).await {
+                Ok(OpenFate::Opened) => Verdict::Vanished,
                 Ok(_) | Err(Failure::Rejected(_)) => Verdict::Agrees,
                 Err(Failure::Fault(fault)) => return Err(fault),
             }

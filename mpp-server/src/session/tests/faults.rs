@@ -217,6 +217,44 @@ async fn an_open_that_was_mined_and_taken_back_is_given_up_by_the_next_server() 
     assert_eq!(world.record(id).await.phase, Phase::Failed);
 }
 
+// SECURITY-CASES A34: the payer had sent it long before, and has ended the channel, when a server
+// died between recording and asking.
+#[tokio::test(start_paused = true)]
+async fn an_open_whose_channel_has_ended_ends_with_it() {
+    for protocol in BOTH {
+        let world = World::with(|builder| builder.watch_every(Duration::from_secs(86_400)));
+        world.route(protocol);
+        let opening = world.opening(protocol).await;
+        let id = opening.terms.id();
+        world.node.submit(&opening.transaction.encode()).unwrap();
+        world.request_close(&opening.terms).await;
+        world.advance(1_000);
+        world.withdraw(&opening.terms).await;
+        // What happened is read, and so long ago that it is not read again.
+        for _ in 0..2 {
+            world.server.catch_up().await.unwrap();
+            (0..100).for_each(|_| world.node.mine());
+        }
+        let pending = PendingTx {
+            hash: opening.transaction.hash(),
+            valid_before: opening.transaction.valid_before().unwrap(),
+        };
+        let first = world.voucher(&opening.terms, PRICE);
+        let now = world.clock.now();
+        let write = Write {
+            expected: None,
+            next: Arc::new(ChannelRecord::opening(opening.terms, pending, first, now)),
+            entry: None,
+            outcome: None,
+        };
+        world.store.commit(write).await.unwrap();
+        let next = world.again(|builder| builder);
+        next.ready().await.unwrap();
+        let record = world.record(id).await;
+        assert!(matches!(record.phase, Phase::Closed { .. }), "{record:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unreachable_node_is_a_fault_and_leaves_no_debt() {
     let world = World::new();
