@@ -75,8 +75,8 @@ impl Metered {
 
 impl IntoResponse for Metered {
     fn into_response(self) -> Response {
-        let body = match self.0 {
-            Framed::Events(body) => body,
+        match self.0 {
+            Framed::Events(body) => events(body),
             // The layer takes it from here.
             #[cfg(feature = "ws")]
             Framed::Socket(stream) => {
@@ -84,23 +84,26 @@ impl IntoResponse for Metered {
                 response
                     .extensions_mut()
                     .insert(socket::Handed::new(stream));
-                return response;
+                response
             }
-        };
-        // PROTOCOL 5.7.
-        let headers = [
-            (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
-            (header::CACHE_CONTROL, "no-store, no-transform"),
-            (HeaderName::from_static("x-accel-buffering"), "no"),
-        ];
-        let mut response = Response::new(axum::body::Body::new(body));
-        for (name, value) in headers {
-            response
-                .headers_mut()
-                .insert(name, HeaderValue::from_static(value));
         }
-        response
     }
+}
+
+/// A response of events (PROTOCOL 5.7).
+fn events(body: SseBody) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store, no-transform"),
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let mut response = Response::new(axum::body::Body::new(body));
+    for (name, value) in headers {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// Frames as events, with a sign of life when there are none.
