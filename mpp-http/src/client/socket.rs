@@ -229,7 +229,15 @@ impl WsStream {
         };
         let closed = payer.close_over(site, &mut **line, self.channel).await;
         line.hang_up().await;
-        closed
+        match closed {
+            // The server has hung up meanwhile, as it may once a stream is over. Asked again, it
+            // says whether it has closed the channel.
+            Err(ClientError::Indeterminate { .. } | ClientError::Transport(_)) => {
+                let mut resource = self.resource;
+                payer.close_over(site, &mut resource, self.channel).await
+            }
+            closed => closed,
+        }
     }
 }
 
