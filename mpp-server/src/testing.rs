@@ -1,9 +1,8 @@
 //! What the tests of this crate share: keys, channels and their vouchers.
 
 mod doctored;
-mod faltering;
 mod flawed;
-mod slow;
+mod unsteady;
 mod world;
 
 use alloy_primitives::{Address, B256};
@@ -14,7 +13,7 @@ use mpp_tempo::{
     network::PATH_USD,
 };
 
-pub(crate) use self::{doctored::*, faltering::*, flawed::*, slow::*, world::*};
+pub(crate) use self::{doctored::*, flawed::*, unsteady::*, world::*};
 use crate::{
     session::record::{ChannelRecord, LedgerEntry, PendingTx, Phase},
     store::{ChannelStore, LedgerPage},

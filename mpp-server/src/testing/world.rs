@@ -22,7 +22,7 @@ use mpp_tempo::{
     wire::SessionPayload,
 };
 
-use super::{NOW_SECS, Slow, amount, now, sign};
+use super::{NOW_SECS, Unsteady, amount, now, sign};
 use crate::{
     MemoryStore, Offer, PaymentServer, Route, SessionOffer,
     clock::{Clock, ManualClock},
@@ -93,8 +93,8 @@ impl World {
     }
 
     /// A world whose server has a store that takes its time.
-    pub(crate) fn on_slow_store() -> (Self, Slow) {
-        let (mut world, store) = (Self::new(), Slow::default());
+    pub(crate) fn on_slow_store() -> (Self, Unsteady) {
+        let (mut world, store) = (Self::new(), Unsteady::default());
         world.store = store.inner.clone();
         let builder = builder(&world.node, &world.clock, world.store.clone());
         world.server = builder.store(store.clone()).build().unwrap();

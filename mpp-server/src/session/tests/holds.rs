@@ -19,7 +19,7 @@ use crate::{
     },
     store::{ChannelStore as _, Scan, Which, Write},
     testing::{
-        BOTH, PRICE, Slow, World, amount, granted, managed, paying, problem, served,
+        BOTH, PRICE, Unsteady, World, amount, granted, managed, paying, problem, served,
         voucher_payload,
     },
 };
@@ -109,7 +109,7 @@ async fn a_hold_counts_from_when_it_is_made() {
 }
 
 /// A request with a reservation, on a store whose commits take a while.
-async fn reserved() -> (World, Slow, Grant, Reservation) {
+async fn reserved() -> (World, Unsteady, Grant, Reservation) {
     let (world, store) = World::on_slow_store();
     let route = world.route(V2);
     let terms = world.open(&route, V2, 0).await;

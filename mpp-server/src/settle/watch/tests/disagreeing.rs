@@ -4,7 +4,7 @@
 use mpp_devnet::Times;
 
 use super::*;
-use crate::testing::{Faltering, Flawed, top_up_payload, view};
+use crate::testing::{Flawed, Unsteady, top_up_payload, view};
 
 /// A world that sees the chain through nodes that need not agree.
 async fn flawed() -> (World, Flawed) {
@@ -77,9 +77,9 @@ async fn the_last_block_before_a_gap_is_read_again() {
 }
 
 /// A world over a store that may fail.
-async fn faltering() -> (World, Faltering) {
+async fn faltering() -> (World, Unsteady) {
     let mut world = asked().await;
-    let store = Faltering::new(world.store.clone());
+    let store = Unsteady::over(world.store.clone());
     let builder = world.configure(world.store.clone()).store(store.clone());
     world.server = builder.watch_every(NEVER).build().unwrap();
     world.server.ready().await.unwrap();

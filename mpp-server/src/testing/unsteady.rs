@@ -1,48 +1,63 @@
-//! A store that fails for a moment.
+//! A store in memory that takes its time, or fails for a moment.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use alloy_primitives::B256;
 use mpp_core::Timestamp;
 use mpp_tempo::ChannelId;
 
-use crate::{
-    Durability, MemoryStore,
-    store::{
-        ChannelStore, Claim, ClaimKey, Commit, Document, DocumentKey, DocumentPage, DocumentWrite,
-        LedgerPage, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome, Version, Versioned,
-        Write, Written,
-    },
+use crate::store::{
+    ChannelStore, Claim, ClaimKey, Commit, Document, DocumentKey, DocumentPage, DocumentWrite,
+    Durability, LedgerPage, MemoryStore, Numbered, OutcomeKey, Scan, StoreFault, StoredOutcome,
+    Version, Versioned, Write, Written,
 };
 
-/// The store behind it, but for a commit that fails. Clones share all of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Faltering {
-    inner: MemoryStore,
+/// Commits come through after a pause, or not at all. Clones are the same
+/// store.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unsteady {
+    pub(crate) inner: MemoryStore,
+    pause_ms: Arc<AtomicU64>,
     fails: Arc<AtomicBool>,
 }
 
-impl Faltering {
-    pub(crate) fn new(inner: MemoryStore) -> Self {
-        let fails = Arc::new(AtomicBool::new(false));
-        Self { inner, fails }
+impl Unsteady {
+    /// This store, which is steady until it is told otherwise.
+    pub(crate) fn over(inner: MemoryStore) -> Self {
+        Self {
+            inner,
+            ..Self::default()
+        }
     }
 
     /// The next commit of a record fails.
     pub(crate) fn fail_next_commit(&self) {
         self.fails.store(true, Ordering::SeqCst);
     }
+
+    /// From now on each commit takes so long.
+    pub(crate) fn take(&self, pause: Duration) {
+        let pause = u64::try_from(pause.as_millis()).unwrap();
+        self.pause_ms.store(pause, Ordering::SeqCst);
+    }
 }
 
-impl ChannelStore for Faltering {
+impl ChannelStore for Unsteady {
     async fn load(&self, id: ChannelId) -> Result<Option<Versioned>, StoreFault> {
         self.inner.load(id).await
     }
 
     async fn commit(&self, write: Write) -> Result<Commit, StoreFault> {
+        match self.pause_ms.load(Ordering::SeqCst) {
+            0 => {}
+            pause => tokio::time::sleep(Duration::from_millis(pause)).await,
+        }
         if self.fails.swap(false, Ordering::SeqCst) {
             return Err(StoreFault::transient("down", None));
         }
@@ -59,6 +74,10 @@ impl ChannelStore for Faltering {
         self.inner.claim(key, value, expires, now).await
     }
 
+    async fn oldest_outcome(&self, id: ChannelId) -> Result<Option<StoredOutcome>, StoreFault> {
+        self.inner.oldest_outcome(id).await
+    }
+
     async fn changed(&self, id: ChannelId, since: Version) -> Result<(), StoreFault> {
         self.inner.changed(id, since).await
     }
@@ -69,10 +88,6 @@ impl ChannelStore for Faltering {
         now: Timestamp,
     ) -> Result<Option<StoredOutcome>, StoreFault> {
         self.inner.outcome(key, now).await
-    }
-
-    async fn oldest_outcome(&self, id: ChannelId) -> Result<Option<StoredOutcome>, StoreFault> {
-        self.inner.oldest_outcome(id).await
     }
 
     async fn scan(&self, scan: Scan) -> Result<Vec<Versioned>, StoreFault> {
