@@ -63,7 +63,7 @@ impl Nginx {
     /// Starts it in front of the server at `upstream`.
     pub(super) async fn start(upstream: &str) -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
-        let ports = free_ports()?;
+        let ports = free_ports();
         let folder = scratch.path().to_str().context("the temporary folder")?;
         let file = scratch.path().join("nginx.conf");
         tokio::fs::write(&file, configuration(folder, ports, upstream)).await?;
@@ -137,12 +137,15 @@ fn configuration(folder: &str, ports: [u16; 3], upstream: &str) -> String {
     )
 }
 
-/// Ports that were free a moment ago.
-fn free_ports() -> anyhow::Result<[u16; 3]> {
-    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0"));
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(listeners) {
-        *port = listener?.local_addr()?.port();
+/// Ports that nobody listens on, and that the system gives to nobody who asks
+/// for any port, before nginx listens on them.
+fn free_ports() -> [u16; 3] {
+    loop {
+        let ports = [(); 3].map(|()| rand::random_range(20_000..30_000));
+        // Held all at once, so that they differ.
+        let listeners = ports.map(|port| TcpListener::bind(("127.0.0.1", port)));
+        if listeners.iter().all(Result::is_ok) {
+            return ports;
+        }
     }
-    Ok(ports)
 }

@@ -59,10 +59,12 @@ impl Drop for Authority {
     }
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, and that the system gives to nobody who asks
+/// for any port, before it is listened on.
 pub(in crate::store) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut chosen = std::iter::repeat_with(|| rand::random_range(20_000..30_000));
+    chosen.find(is_free).unwrap()
 }
 
 /// A path as it stands in settings that are split at spaces.
