@@ -36,7 +36,7 @@ const PARTNER: Address = address!("00000000000000000000000000000000000a11ce");
 /// A header whose request is served so slowly that nobody waits for it.
 const SLOWLY: &str = "x-slowly";
 /// How long the client of a slow request waits.
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The routes that are bought from here, under `/{protocol}/once`.
 pub(super) fn router(server: &PaymentServer, protocol: SessionProtocol) -> anyhow::Result<Router> {

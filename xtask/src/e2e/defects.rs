@@ -81,6 +81,8 @@ const DEFECTS: &[Defect] = &[
 ];
 
 /// Long enough for any answer of a node on this machine.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Longer than an answer takes, when none is expected.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// The node, with an account that has money.
@@ -132,11 +134,16 @@ impl Anvil<'_> {
         account::sign_raw(&self.bank, transaction)
     }
 
-    /// Sends and waits for the receipt; `None` stands for no answer at all.
-    async fn send(&self, transaction: TempoTransaction) -> anyhow::Result<Option<Value>> {
+    /// Sends and waits so long for the receipt; `None` stands for no answer at
+    /// all.
+    async fn send(
+        &self,
+        transaction: TempoTransaction,
+        limit: Duration,
+    ) -> anyhow::Result<Option<Value>> {
         let raw = json!([self.sign(transaction)]);
         let sent = self.rpc.answer("eth_sendRawTransactionSync", raw);
-        timeout(SILENCE, sent).await.ok().transpose()
+        timeout(limit, sent).await.ok().transpose()
     }
 
     /// No answer comes, and a client with a limit says that it does not know.
@@ -153,7 +160,8 @@ impl Anvil<'_> {
         };
         let raw = self.sign(another);
         let hash = keccak256(&raw);
-        let (answer, sent) = tokio::join!(self.send(transaction), client.send_and_wait(raw));
+        let silent = self.send(transaction, SILENCE);
+        let (answer, sent) = tokio::join!(silent, client.send_and_wait(raw));
         let answer = answer?;
         ensure!(answer.is_none(), "{answer:?}");
         ensure!(sent == Err(ChainError::Unknown { hash }), "{sent:?}");
@@ -201,7 +209,7 @@ async fn silent_used_lane(anvil: &Anvil<'_>) -> anyhow::Result<()> {
             ..anvil.draft(25)?
         })
     };
-    let first = anvil.send(lane()?).await?;
+    let first = anvil.send(lane()?, ANSWER).await?;
     let status = first
         .as_ref()
         .and_then(|answer| answer.pointer("/result/status"));
@@ -214,7 +222,7 @@ async fn silent_used_lane(anvil: &Anvil<'_>) -> anyhow::Result<()> {
 }
 
 async fn near_end(anvil: &Anvil<'_>) -> anyhow::Result<()> {
-    let answer = anvil.send(anvil.draft(3)?).await?;
+    let answer = anvil.send(anvil.draft(3)?, ANSWER).await?;
     let refused = answer
         .as_ref()
         .is_some_and(|answer| answer.get("error").is_some());

@@ -172,7 +172,7 @@ pub(super) async fn by_itself(case: &Case<'_>) -> anyhow::Result<()> {
 
 pub(super) async fn idle(case: &Case<'_>) -> anyhow::Result<()> {
     let policy = SettlePolicy {
-        idle_close: Some(Duration::from_secs(2)),
+        idle_close: Some(Duration::from_secs(6)),
         ..SettlePolicy::on_demand()
     };
     let stall = Stall::open(case, policy).await?;

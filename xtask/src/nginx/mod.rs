@@ -31,8 +31,9 @@ use crate::{
 
 /// The longest way of a first word: request, payment, proxy and back.
 const FIRST_WORD: Duration = Duration::from_millis(300);
-/// On a busy machine one of so many is not held up by something else.
-const TRIES: u32 = 3;
+/// On a busy machine one of so many is not held up by something else. A proxy
+/// that buffers holds up all of them.
+const TRIES: u32 = 20;
 /// A pause of a stream between two words.
 const PAUSE: Duration = Duration::from_secs(35);
 /// Nothing arrives within this time through a proxy that does buffer.
@@ -125,6 +126,9 @@ impl Checks<'_> {
             let word = stream.next().await.context("no word")??;
             ensure!(word == "before", "{word}");
             best = best.min(start.elapsed());
+            if best < FIRST_WORD {
+                break;
+            }
         }
         ensure!(best < FIRST_WORD, "the first word took {best:?}");
         println!(

@@ -80,21 +80,25 @@ async fn the_rpc_client_of_mpp_tempo_opens_reads_and_closes() {
 #[tokio::test]
 async fn faults_reach_rpc_clients() {
     let (node, server) = default_node().await;
-    let short = Duration::from_millis(100);
-    let timeouts = RpcTimeouts {
-        request: short,
-        send: short,
-        resolve: short,
-        poll: short,
+    // Only what never answers is waited for briefly.
+    let connect = async |request: u64, resolve: u64| {
+        let timeouts = RpcTimeouts {
+            request: Duration::from_millis(request),
+            send: Duration::from_millis(request),
+            resolve: Duration::from_millis(resolve),
+            poll: Duration::from_millis(20),
+        };
+        RpcChain::connect_with(&server.url(), timeouts)
+            .await
+            .unwrap()
     };
-    let chain = RpcChain::connect_with(&server.url(), timeouts)
-        .await
-        .unwrap();
+    let chain = connect(30_000, 100).await;
     node.faults().drop_transactions(Times::Once);
     let dropped = chain.send_and_wait(open(&node)).await.unwrap_err();
     assert!(matches!(dropped, ChainError::Unknown { .. }), "{dropped:?}");
+    let patient = connect(30_000, 30_000).await;
     node.faults().lose_responses(Times::Once);
-    let lost = chain.send_and_wait(open(&node)).await.unwrap();
+    let lost = patient.send_and_wait(open(&node)).await.unwrap();
     assert!(
         lost.success,
         "the receipt is found after the answer got lost"

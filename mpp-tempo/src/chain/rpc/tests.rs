@@ -19,6 +19,11 @@ mod sending;
 mod sending_for;
 mod simulating;
 
+/// Longer than an answer takes that does come.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For what never comes.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What a scripted node does with a request.
 enum Reply {
     /// Answers with a result.
@@ -60,12 +65,21 @@ impl Node {
         Self { url, methods }
     }
 
-    /// A chain client of this node with short timeouts.
+    /// A chain client of this node that waits for answers that do come.
     fn chain(&self) -> RpcChain {
+        self.chain_within(PATIENCE, PATIENCE)
+    }
+
+    /// A chain client of this node that soon gives up.
+    fn hasty(&self) -> RpcChain {
+        self.chain_within(SOON, SOON)
+    }
+
+    fn chain_within(&self, answer: Duration, resolve: Duration) -> RpcChain {
         let timeouts = RpcTimeouts {
-            request: Duration::from_secs(1),
-            send: Duration::from_secs(1),
-            resolve: Duration::from_secs(1),
+            request: answer,
+            send: answer,
+            resolve,
             poll: Duration::from_millis(20),
         };
         let url = Url::parse(&self.url).unwrap();

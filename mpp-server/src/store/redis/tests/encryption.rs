@@ -23,7 +23,7 @@ async fn encrypted(authority: &Authority, host: &str) -> Option<(Private, u16)> 
 
 fn config(address: &str) -> RedisConfig {
     let config = RedisConfig::new(&ConnectionString::new(address)).unwrap();
-    config.patience(Duration::from_secs(2))
+    config.patience(Duration::from_secs(30))
 }
 
 async fn refused(config: RedisConfig) -> ConnectError {

@@ -48,7 +48,7 @@ async fn service(answer: Value) -> Node {
 
 fn fee_payer(node: &Node) -> RemoteFeePayer {
     let timeouts = RpcTimeouts {
-        request: Duration::from_secs(1),
+        request: PATIENCE,
         ..RpcTimeouts::default()
     };
     RemoteFeePayer::new(&node.url)

@@ -71,7 +71,7 @@ async fn an_absent_receipt_is_none_and_a_broken_one_malformed() {
 #[tokio::test]
 async fn failures_of_reads_are_typed() {
     let check = |reply: fn() -> Reply, transient: bool| async move {
-        let error = answering(reply).await.chain().block().await.unwrap_err();
+        let error = answering(reply).await.hasty().block().await.unwrap_err();
         assert_eq!(error.is_transient(), transient, "{error:?}");
         assert!(!alloc::format!("{error:?}").contains("SECRET"));
     };

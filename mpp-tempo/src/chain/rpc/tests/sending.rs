@@ -63,7 +63,7 @@ async fn a_reverted_transaction_is_a_receipt_without_success() {
 #[tokio::test]
 async fn silence_is_unknown_and_never_a_failure() {
     let node = node(|| Reply::Silence, absent).await;
-    let sent = node.chain().send_and_wait(raw()).await;
+    let sent = node.hasty().send_and_wait(raw()).await;
     assert_eq!(sent, Err(ChainError::Unknown { hash: hash() }));
     assert!(!sent.unwrap_err().is_transient());
     assert_eq!(node.calls(SYNC), 1);
@@ -73,10 +73,8 @@ async fn silence_is_unknown_and_never_a_failure() {
 #[tokio::test]
 async fn silence_ends_with_the_receipt_when_one_appears() {
     let node = node(|| Reply::Silence, found_later).await;
-    assert_eq!(
-        node.chain().send_and_wait(raw()).await.unwrap().hash,
-        hash()
-    );
+    let chain = node.chain_within(SOON, PATIENCE);
+    assert_eq!(chain.send_and_wait(raw()).await.unwrap().hash, hash());
 }
 
 #[tokio::test]
@@ -87,7 +85,7 @@ async fn lost_connections_and_gateway_errors_are_unknown() {
         || Reply::Status(500),
     ] {
         let node = node(send, absent).await;
-        let sent = node.chain().send_and_wait(raw()).await;
+        let sent = node.hasty().send_and_wait(raw()).await;
         assert_eq!(sent, Err(ChainError::Unknown { hash: hash() }));
         let node = self::node(send, found_later).await;
         assert!(node.chain().send_and_wait(raw()).await.is_ok());
@@ -153,7 +151,7 @@ async fn a_refused_end_of_validity_is_a_rejection() {
     // It may be on its way all the same when that is said, too.
     let seen = "already known, with valid_before 99";
     let node = node(move || Reply::Error(-32000, seen), absent).await;
-    let sent = node.chain().send_and_wait(raw()).await;
+    let sent = node.hasty().send_and_wait(raw()).await;
     assert_eq!(sent, Err(ChainError::Unknown { hash: hash() }));
 }
 
@@ -185,7 +183,7 @@ async fn known_transactions_resolve_to_their_receipt() {
         let node = node(move || Reply::Error(-32000, message), found_later).await;
         assert!(node.chain().send_and_wait(raw()).await.is_ok(), "{message}");
         let node = self::node(move || Reply::Error(-32000, message), absent).await;
-        let sent = node.chain().send_and_wait(raw()).await;
+        let sent = node.hasty().send_and_wait(raw()).await;
         assert_eq!(sent, Err(ChainError::Unknown { hash: hash() }), "{message}");
     }
 }
@@ -195,7 +193,7 @@ async fn known_transactions_resolve_to_their_receipt() {
 async fn other_error_codes_leave_the_outcome_open() {
     for code in [4, 5, -32603] {
         let node = node(move || Reply::Error(code, "not processed in time"), absent).await;
-        let sent = node.chain().send_and_wait(raw()).await;
+        let sent = node.hasty().send_and_wait(raw()).await;
         assert_eq!(sent, Err(ChainError::Unknown { hash: hash() }));
     }
 }

@@ -57,10 +57,14 @@ async fn endpoint(script: impl Fn(&str, &Value) -> Option<Reply> + Send + Sync +
 }
 
 async fn pay(node: &Node, count: usize) -> Result<B256, SendError> {
+    pay_within(node, count, PATIENCE).await
+}
+
+async fn pay_within(node: &Node, count: usize, resolve: Duration) -> Result<B256, SendError> {
     let timeouts = RpcTimeouts {
-        request: Duration::from_secs(5),
-        send: Duration::from_secs(5),
-        resolve: Duration::from_millis(200),
+        request: PATIENCE,
+        send: PATIENCE,
+        resolve,
         poll: Duration::from_millis(5),
     };
     let sender = RpcAccount::new(&node.url, account()).unwrap();
@@ -126,7 +130,7 @@ async fn said(
     reply: impl Fn() -> Reply + Send + Sync + 'static,
 ) -> SendError {
     let node = endpoint(move |asked, _| (asked == method).then(&reply)).await;
-    pay(&node, 1).await.unwrap_err()
+    pay_within(&node, 1, SOON).await.unwrap_err()
 }
 
 #[tokio::test]
