@@ -1,5 +1,7 @@
 //! What goes over a socket, frame by frame.
 
+use std::time::Duration;
+
 use axum::{Router, routing::get};
 use futures_util::{SinkExt as _, StreamExt as _};
 use mpp_core::{Amount, Problem, ProblemKind, SessionReceipt};
@@ -179,6 +181,10 @@ async fn a_handler_that_reserves_runs_again_once_it_is_affordable() {
         raw.pay(1).await;
         let refused = raw.refusal().await;
         assert_eq!(refused, (402, ProblemKind::InsufficientBalance));
+        // Each time the client has as long as for the first payment.
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(20)).await;
+        tokio::time::resume();
     }
     raw.pay(3).await;
     raw.receipt().await;

@@ -10,7 +10,10 @@ use mpp_server::{
     Failure,
     gate::{Attempt, Decision, Grant, Purpose, Refusal, RequestBody},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tower_service::Service;
 
 use super::{Handed, Seller, writer::Order};
@@ -19,7 +22,8 @@ use crate::{
     ws::{Frame, unheard},
 };
 
-/// How long a client may take to its first authorization.
+/// How long a client may take to its first authorization, and to the next one
+/// when the handler asks for more than was paid.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Refusals in a row after which a socket is closed. A client learns from a
 /// refusal that its challenge has run out or that its voucher was overtaken,
@@ -37,6 +41,12 @@ pub(super) struct Reader<S, B> {
     stage: Stage,
     /// In a row.
     refusals: u32,
+    /// When a client that has not paid for a stream is shown out.
+    deadline: Instant,
+}
+
+fn later() -> Instant {
+    Instant::now() + PATIENCE
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,23 +61,23 @@ impl<S, B, R> Reader<S, B>
 where
     S: Service<Request<PaymentBody<B>>, Response = Response<R>>,
 {
-    pub(super) const fn new(seller: Seller<S, B>, orders: mpsc::Sender<Order>) -> Self {
+    pub(super) fn new(seller: Seller<S, B>, orders: mpsc::Sender<Order>) -> Self {
         Self {
             seller,
             orders,
             stage: Stage::Waiting,
             refusals: 0,
+            deadline: later(),
         }
     }
 
     /// Reads until the client is gone.
     pub(super) async fn run(&mut self, mut source: SplitStream<WebSocket>) {
-        // No sign of life extends it.
-        let mut patience = std::pin::pin!(tokio::time::sleep(PATIENCE));
         loop {
             let next = tokio::select! {
                 next = unheard(source.next()) => next,
-                () = &mut patience, if self.stage == Stage::Waiting => {
+                // No sign of life extends it.
+                () = sleep_until(self.deadline), if self.stage == Stage::Waiting => {
                     return self.close(POLICY).await;
                 }
             };
@@ -125,6 +135,8 @@ where
         };
         if let Some(unaffordable) = response.extensions_mut().remove::<Unaffordable>() {
             grant.release().await;
+            // The chain and the handler have had their time, and not the client's.
+            self.deadline = later();
             return self.decline(unaffordable.failure()).await;
         }
         let handed = response.extensions_mut().remove::<Handed>();
