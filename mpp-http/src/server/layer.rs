@@ -32,8 +32,10 @@ use super::{
 /// Lets a request through to the handler only when it is paid.
 ///
 /// The price is held while the handler runs, and charged when it has
-/// succeeded, before its response leaves. A handler that fails (`4xx`, `5xx`,
-/// an error, a panic) or whose client has gone charges nothing.
+/// succeeded (`2xx`, or `101` to another protocol), before its response leaves.
+/// A handler that answers with anything else, that fails (an error, a panic) or
+/// whose client has gone charges nothing. Its own `402` without a challenge
+/// becomes `502`.
 ///
 /// A retry with the same `Idempotency-Key` is answered with the response of
 /// the first request and charged nothing. Responses that are streams, or
@@ -219,7 +221,8 @@ impl PaymentLayer {
             return refuse(unaffordable.failure());
         }
         let status = response.status();
-        if status.is_client_error() || status.is_server_error() {
+        // Switching protocols delivers, too: what is paid for comes over the new one.
+        if !status.is_success() && status != StatusCode::SWITCHING_PROTOCOLS {
             grant.release().await;
             return render::failed(response);
         }
@@ -229,7 +232,10 @@ impl PaymentLayer {
                 Err(_) => {
                     tracing::warn!("the body of a paid response broke off; it was not charged");
                     grant.release().await;
-                    return render::plain(StatusCode::INTERNAL_SERVER_ERROR, "");
+                    return render::unpayable(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "the answer broke off; it was not charged",
+                    );
                 }
             }
         } else {
@@ -248,12 +254,12 @@ impl PaymentLayer {
     fn unprepared<R>(&self, why: Unprepared) -> Response<PaymentBody<R>> {
         match why {
             Unprepared::Key(rejection) => self.refuse(&rejection.into(), RequestBody::Unread),
-            Unprepared::Body(Unreadable::TooLarge) => render::plain(
+            Unprepared::Body(Unreadable::TooLarge) => render::unpayable(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "the body is too large to be kept until it is paid",
             ),
             Unprepared::Body(Unreadable::Broken) => {
-                render::plain(StatusCode::BAD_REQUEST, "the body broke off")
+                render::unpayable(StatusCode::BAD_REQUEST, "the body broke off")
             }
         }
     }
@@ -302,7 +308,7 @@ where
         let layer = self.layer.clone();
         Box::pin(async move {
             if !layer.admits(&request) {
-                return Ok(render::plain(
+                return Ok(render::unpayable(
                     StatusCode::FORBIDDEN,
                     "payments are taken over encrypted connections only",
                 ));

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use mpp_core::{
+    ForeignProblem, Problem, ProblemKind,
     header::{names, receipt, session::encode_snapshot},
     receipt::Receipt,
 };
@@ -78,7 +79,7 @@ pub(super) fn recognized<B>(payer: &Recognized) -> Response<PaymentBody<B>> {
             (names::PAYMENT_SESSION_SNAPSHOT, encode_snapshot(&json)),
         ];
         for (name, text) in texts {
-            if let Some(value) = header_value(&text) {
+            if let Some(value) = secret_value(&text) {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }
@@ -95,12 +96,17 @@ pub(super) fn served<B>(
     response
 }
 
-/// The handler's failure, which was not charged.
+/// The handler's answer that delivers nothing, and was not charged.
 ///
 /// A receipt that the handler brought along, as one that passes on another
-/// server's answer may, is not ours.
+/// server's answer may, is not ours. Neither is a `402` that asks for nothing:
+/// to the payer the handler is a server behind this one, which has failed.
 pub(super) fn failed<B>(response: Response<B>) -> Response<PaymentBody<B>> {
     let mut response = response.map(PaymentBody::Left);
+    let asks = response.headers().contains_key(header::WWW_AUTHENTICATE);
+    if response.status() == StatusCode::PAYMENT_REQUIRED && !asks {
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+    }
     let headers = response.headers_mut();
     headers.remove(names::PAYMENT_RECEIPT);
     keep_private(headers);
@@ -111,25 +117,44 @@ pub(super) fn failed<B>(response: Response<B>) -> Response<PaymentBody<B>> {
 /// that was not kept is `204`: it was delivered already.
 pub(super) fn replayed<B>(outcome: Replay) -> Response<PaymentBody<B>> {
     let restored = outcome.response.and_then(idempotency::restore);
-    let mut response = restored.unwrap_or_else(|| plain(StatusCode::NO_CONTENT, ""));
+    let mut response = restored.unwrap_or_else(delivered);
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static(names::IDEMPOTENT_REPLAYED), TRUE);
     add_receipt(headers, &outcome.receipt);
     response
 }
 
-/// A status of the layer's own, with a sentence for people.
-pub(super) fn plain<B>(status: StatusCode, text: &'static str) -> Response<PaymentBody<B>> {
-    let mut response = Response::new(body::text(text));
-    *response.status_mut() = status;
+fn delivered<B>() -> Response<PaymentBody<B>> {
+    let mut response = Response::new(body::text(Vec::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 
+/// A failure that has nothing to do with a payment: a problem without a type
+/// of its own (RFC 9457, 4.2.1), with a sentence for people.
+pub(super) fn unpayable<B>(status: StatusCode, detail: &'static str) -> Response<PaymentBody<B>> {
+    let title = status.canonical_reason().map(String::from);
+    let problem = Problem {
+        foreign: Some(ForeignProblem {
+            type_uri: "about:blank".into(),
+            title,
+            status: Some(status.as_u16()),
+        }),
+        ..Problem::new(ProblemKind::Unknown, detail)
+    };
+    let mut response = Response::new(body::text(problem.to_json()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
 fn add_receipt(headers: &mut HeaderMap, paid: &Receipt) {
-    if let Some(value) = header_value(&receipt::encode(paid)) {
+    if let Some(value) = secret_value(&receipt::encode(paid)) {
         headers.insert(HeaderName::from_static(names::PAYMENT_RECEIPT), value);
     }
     keep_private(headers);
@@ -179,7 +204,12 @@ fn directive(text: &str) -> Option<Strictness> {
     }
 }
 
+/// A value that says who paid what, or that holds a signature: it is not for
+/// logs, nor for the tables of header compression.
+///
 /// The encoders write visible ASCII only, so this does not fail.
-fn header_value(text: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(text).ok()
+fn secret_value(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }

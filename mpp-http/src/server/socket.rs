@@ -83,7 +83,7 @@ where
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,
         Err(_) => {
-            return render::plain(
+            return render::unpayable(
                 StatusCode::BAD_REQUEST,
                 "this is no handshake of a WebSocket",
             );

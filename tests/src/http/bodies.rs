@@ -128,10 +128,9 @@ async fn a_body_above_the_limit_is_not_read_and_not_charged() {
     let pair = Pair::new().await;
     let app = binding(&pair);
     let long: &'static str = "x".repeat(LIMIT + 1).leak();
-    assert_eq!(
-        posted(long).send(&app).await.status,
-        StatusCode::PAYLOAD_TOO_LARGE
-    );
+    let refused = posted(long).send(&app).await;
+    assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(refused.problem().status(), 413);
     let wallet = pair.wallet();
     let opened = wallet.open(&app, "/echo", 0).await;
     let payload = wallet.pay(&opened.terms, PRICE).await;

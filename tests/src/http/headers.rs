@@ -64,6 +64,8 @@ async fn paid_content_is_private_and_its_receipt_agrees_with_the_store() {
             assert_eq!(answer.body, "a photo");
             assert_eq!(answer.list(header::CACHE_CONTROL), "private");
             assert_varies(&answer);
+            // Neither logs nor tables of header compression have a use for it.
+            assert!(answer.headers[names::PAYMENT_RECEIPT].is_sensitive());
             let (receipt, record) = (answer.receipt(), pair.record(id).await);
             assert_eq!(receipt.spent, record.spent);
             assert_eq!(receipt.spent.base_units(), total);
@@ -77,16 +79,21 @@ async fn paid_content_is_private_and_its_receipt_agrees_with_the_store() {
 }
 
 async fn buy_from(handler: axum::routing::MethodRouter) -> Answer {
+    buy_and_look(handler).await.0
+}
+
+/// The answer, and what the channel was charged for it.
+async fn buy_and_look(handler: axum::routing::MethodRouter) -> (Answer, u128) {
     let pair = Pair::new().await;
     let offer = pair.offer(BOTH[1]).build().unwrap();
     let app = sell(&pair.server, "/photo", [offer], handler);
     let wallet = pair.wallet();
     let opened = wallet.open(&app, "/photo", PRICE).await;
     let payload = wallet.pay(&opened.terms, PRICE).await;
-    Ask::get("/photo")
-        .pay(&opened.challenge, &payload)
-        .send(&app)
-        .await
+    let ask = Ask::get("/photo").pay(&opened.challenge, &payload);
+    let answer = ask.send(&app).await;
+    let record = pair.record(opened.terms.id()).await;
+    (answer, record.spent.base_units())
 }
 
 #[tokio::test]
@@ -123,7 +130,11 @@ async fn what_the_handler_varies_on_stays() {
 // is not for others, errors included.
 #[tokio::test]
 async fn an_error_of_the_handler_carries_no_receipt_and_is_not_shared() {
-    let failing: [(fn() -> axum::response::Response, u16); 4] = [
+    let failing: [(fn() -> axum::response::Response, u16); 7] = [
+        (|| StatusCode::SEE_OTHER.into_response(), 303),
+        (|| StatusCode::NOT_MODIFIED.into_response(), 304),
+        // Asks for a payment, and does not say for which.
+        (|| StatusCode::PAYMENT_REQUIRED.into_response(), 502),
         (|| StatusCode::NOT_FOUND.into_response(), 404),
         (|| StatusCode::INTERNAL_SERVER_ERROR.into_response(), 500),
         (
@@ -146,9 +157,10 @@ async fn an_error_of_the_handler_carries_no_receipt_and_is_not_shared() {
         ),
     ];
     for (make, status) in failing {
-        let answer = buy_from(answer(make)).await;
+        let (answer, spent) = buy_and_look(answer(make)).await;
         assert_eq!(answer.status, status);
         assert!(!answer.has_receipt(), "{answer:?}");
+        assert_eq!(spent, 0, "{status} was charged");
         assert_eq!(answer.list(header::CACHE_CONTROL), "private");
         assert_varies(&answer);
     }

@@ -50,6 +50,7 @@ fn ask(peer: Option<&str>, said: &[&str]) -> Ask {
 #[track_caller]
 fn assert_refused(answer: &Answer) {
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "{answer:?}");
+    assert_eq!(answer.problem().status(), 403);
     // A challenge would call for a credential.
     assert!(answer.challenges().is_empty());
     assert!(!answer.has_receipt());
