@@ -26,6 +26,7 @@ pub struct ChargeRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
     /// How it is paid.
+    #[serde(default)]
     pub method_details: ChargeDetails,
 }
 
@@ -48,6 +49,19 @@ pub struct ChargeDetails {
     /// How the client may pay; all ways if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supported_modes: Option<Vec<ChargeMode>>,
+}
+
+impl Default for ChargeDetails {
+    /// What a request without details means.
+    fn default() -> Self {
+        Self {
+            chain_id: default_chain_id(),
+            fee_payer: None,
+            memo: None,
+            splits: None,
+            supported_modes: None,
+        }
+    }
 }
 
 /// A part of a charge that goes to another recipient.
@@ -123,6 +137,27 @@ mod tests {
         });
         let read: ChargeRequest = serde_json::from_value(request.clone()).unwrap();
         assert_eq!(serde_json::to_value(&read).unwrap(), request);
+        // What is not known yet is passed over, in each object.
+        let mut newer = request;
+        newer["later"] = json!(1);
+        newer["methodDetails"]["later"] = json!(1);
+        newer["methodDetails"]["splits"][0]["later"] = json!(1);
+        assert_eq!(
+            serde_json::from_value::<ChargeRequest>(newer).unwrap(),
+            read
+        );
+    }
+
+    #[test]
+    fn details_may_be_absent() {
+        let read: ChargeRequest = serde_json::from_value(json!({
+            "amount": "1",
+            "currency": "0x20c0000000000000000000000000000000000000",
+            "recipient": "0x70997970c51812dc3a010c7d01b50e0d17dc79c8"
+        }))
+        .unwrap();
+        assert_eq!(read.method_details, ChargeDetails::default());
+        assert_eq!(read.method_details.chain_id, 4217);
     }
 
     // PROTOCOL 4: the three payload types.
