@@ -1,5 +1,6 @@
 //! Where credentials stand, and that no handler sees them.
 
+use axum::response::IntoResponse as _;
 use http::{Method, StatusCode};
 use mpp_core::{Credential, ProblemKind, header::names};
 use mpp_tempo::wire::SessionPayload;
@@ -104,9 +105,49 @@ async fn two_credentials_are_a_bad_request_wherever_they_stand() {
         let answer = ask.send(&app).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
         assert_eq!(answer.problem().kind, ProblemKind::BadRequest);
+        assert_eq!(answer.challenges().len(), 1);
     }
     assert_eq!(visits.count(), 0);
     assert!(pair.record(opened.terms.id()).await.spent.is_zero());
+}
+
+// PROTOCOL 1.3: whoever can not go on with a channel is told what else to pay by.
+#[tokio::test]
+async fn a_channel_that_is_gone_is_told_with_a_challenge() {
+    let Stall { pair, app, .. } = Stall::new().await;
+    let wallet = pair.wallet();
+    let opened = wallet.open(&app, "/photo", PRICE).await;
+    let mut elsewhere = opened.terms.clone();
+    elsewhere.descriptor.salt = [7; 32].into();
+    let payload = wallet.pay(&elsewhere, PRICE).await;
+    let ask = Ask::get("/photo").pay(&opened.challenge, &payload);
+    let answer = ask.send(&app).await;
+    assert_eq!(answer.status, StatusCode::GONE, "{answer:?}");
+    assert_eq!(answer.problem().kind, ProblemKind::ChannelNotFound);
+    assert_eq!(answer.challenges().len(), 1);
+}
+
+// Whoever is not let in is not asked for money.
+#[tokio::test]
+async fn a_layer_that_knows_its_users_stands_before_the_payment() {
+    let Stall { app, .. } = Stall::new().await;
+    let known = axum::middleware::from_fn(
+        |request: axum::extract::Request, next: axum::middleware::Next| async move {
+            let shown = request.headers().get_all("authorization").iter();
+            match shown.into_iter().any(|value| value == "Bearer of-the-user") {
+                true => next.run(request).await,
+                false => StatusCode::UNAUTHORIZED.into_response(),
+            }
+        },
+    );
+    let app = app.layer(known);
+    let stranger = Ask::get("/photo").send(&app).await;
+    assert_eq!(stranger.status, StatusCode::UNAUTHORIZED);
+    assert!(stranger.challenges().is_empty());
+    let user = Ask::get("/photo").header("authorization", "Bearer of-the-user");
+    let user = user.send(&app).await;
+    assert_eq!(user.status, StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(user.challenges().len(), 1);
 }
 
 // PROTOCOL 1.3: everything that does not pay is refused before the handler.

@@ -30,6 +30,7 @@ async fn an_open_deposits_what_was_suggested_and_signs_one_unit() {
         assert_eq!(open.deposit, units(10_000));
         assert_eq!(open.terms.id(), *channel_id);
         assert_eq!(open.terms.descriptor.payee, PAYEE);
+        assert!(open.terms.descriptor.operator.is_zero());
         assert_eq!(*authorized_signer, Some(bench.payer.address()));
         let is_v2 = offer.protocol() == SessionProtocol::V2;
         assert_eq!(*descriptor, is_v2.then_some(open.terms.descriptor));

@@ -179,6 +179,7 @@ fn ordinary_authorization_may_be_named() {
 // PROTOCOL.md section 1: `request` at most 16 KiB, checked before decoding.
 #[test]
 fn oversized_requests_are_refused() {
+    assert_eq!(MAX_REQUEST, 16 * 1024);
     let fits = MINIMAL.replacen("e30", &"A".repeat(MAX_REQUEST), 1);
     assert!(parse_one(&fits).is_ok());
     let long = MINIMAL.replacen("e30", &"A".repeat(MAX_REQUEST + 1), 1);

@@ -4,6 +4,7 @@ use mpp_core::{Amount, problem::ProblemKind};
 use mpp_tempo::{
     SessionProtocol,
     tx::{build, gas},
+    wire::SessionPayload,
 };
 
 use crate::{
@@ -103,6 +104,21 @@ async fn a_top_up_that_is_not_what_it_claims_is_refused() {
         // Another amount, another channel, another action, nothing at all.
         let lie = top_up_payload(&terms, signed.clone(), 501);
         problem(world.manage(&route, &lie).await, verification);
+        // The channel's id with another channel's descriptor, and without one.
+        if protocol == V2 {
+            let mut forged = top_up_payload(&terms, signed.clone(), 500);
+            let SessionPayload::TopUp { descriptor, .. } = &mut forged else {
+                unreachable!("it is a top-up");
+            };
+            *descriptor = Some(other.descriptor);
+            problem(world.manage(&route, &forged).await, verification);
+            let SessionPayload::TopUp { descriptor, .. } = &mut forged else {
+                unreachable!("it is a top-up");
+            };
+            *descriptor = None;
+            let decision = world.manage(&route, &forged).await;
+            problem(decision, ProblemKind::InvalidPayload);
+        }
         let foreign = top_up_payload(&other, signed, 500);
         problem(world.manage(&route, &foreign).await, verification);
         let opening = world.opening(protocol).await.transaction.encode();

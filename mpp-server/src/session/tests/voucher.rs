@@ -13,8 +13,8 @@ use crate::{
     BadSignatureLimit, Route, SessionOffer,
     gate::{Attempt, Purpose},
     testing::{
-        BOTH, DEPOSIT, PRICE, World, amount, managed, payer, paying, problem, route, served, sign,
-        terms, voucher_payload,
+        BOTH, DEPOSIT, PRICE, World, amount, managed, payer, paying, problem, refused, route,
+        served, sign, terms, voucher_payload,
     },
 };
 
@@ -275,6 +275,25 @@ async fn an_unknown_channel_is_gone() {
         let decision = world.buy(&world.route(protocol), &payload).await;
         let problem = problem(decision, ProblemKind::ChannelNotFound);
         assert_eq!(problem.status(), 410);
+    }
+}
+
+// PROTOCOL 5.6: nothing is delivered that is not persisted.
+#[tokio::test(start_paused = true)]
+async fn a_voucher_that_could_not_be_kept_buys_nothing() {
+    for protocol in BOTH {
+        let (world, store) = World::on_slow_store();
+        let route = world.route(protocol);
+        let terms = world.open(&route, protocol, 0).await;
+        let before = world.record(terms.id()).await;
+        let payload = voucher_payload(&terms, &world.voucher(&terms, PRICE));
+        store.fail_next_commit();
+        let refused = refused(world.buy(&route, &payload).await);
+        assert_eq!(refused.problem.status(), 503);
+        assert_eq!(world.record(terms.id()).await, before);
+        // Nothing of it is left in memory that would keep the same voucher from being taken.
+        let receipt = served(world.buy(&route, &payload).await).await;
+        assert_eq!(receipt.spent, amount(PRICE));
     }
 }
 

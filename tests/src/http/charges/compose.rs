@@ -106,6 +106,8 @@ async fn an_unknown_method_or_intent_is_unsupported() {
         let answer = ask.send(&app).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
         assert_eq!(answer.problem().kind, ProblemKind::MethodUnsupported);
+        // What would do is said beside it.
+        assert_eq!(answer.challenges().len(), 1);
     }
     assert_eq!(visits.count(), 0);
 }
