@@ -33,6 +33,7 @@ mod sweep;
 mod tasks;
 #[cfg(test)]
 mod testing;
+mod trial;
 
 #[cfg(feature = "embedded")]
 pub use self::store::embedded::{EmbeddedStore, SyncMode};

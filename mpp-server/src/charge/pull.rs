@@ -1,10 +1,7 @@
 //! Pull: the client signs the transaction, the server sends it.
 
-use std::sync::Arc;
-
-use alloy_primitives::{Address, B256};
+use alloy_primitives::Address;
 use mpp_tempo::{
-    chain::ChainClient,
     charge::{self, Transfers},
     tx::{SignedTx, TxError},
     wire::ChargeMode,
@@ -22,6 +19,7 @@ use crate::{
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
     store::ChannelStore,
+    trial::Trial,
 };
 
 impl<S: ChannelStore> Request<'_, S> {
@@ -67,12 +65,12 @@ impl<S: ChannelStore> Request<'_, S> {
                     Err(over) => self.find_late(&errand, &shown.payment, found, over).await?,
                     Ok(()) => {
                         self.check_sponsored(&transaction)?;
-                        self.check_rate(payer).await?;
+                        let trial = self.admit(&transaction).await?;
                         let state = self.first_state(&transaction);
                         match self.claim(&shown, found, state.clone()).await? {
                             Claimed::Conflict => continue,
                             Claimed::Elsewhere(redeemed) => return Ok(*redeemed),
-                            Claimed::Now => self.send(errand, transaction, state).await?,
+                            Claimed::Now => self.send(errand, transaction, state, trial).await?,
                         }
                     }
                 },
@@ -122,28 +120,14 @@ impl<S: ChannelStore> Request<'_, S> {
         Ok(())
     }
 
-    /// Whoever shows many transactions that pay nothing has to wait: each leaves
-    /// a record, and costs calls to the node (SECURITY-CASES A8).
-    ///
-    /// Accounts are made for nothing, so those of one address count together.
-    /// It may be that of a proxy, with others behind it: who holds what is asked
-    /// for waits only for itself.
-    async fn check_rate(&self, payer: Address) -> Result<(), Failure> {
-        let (limit, peer) = (&self.context.bad_signatures, self.visit.peer);
-        let now = self.context.clock.now();
-        if !limit.admits(pulls_of(payer), peer, now) {
-            return Err(Rejection::TooManyProofs.into());
-        }
-        if limit.admits(ALL_PULLS, peer, now) {
-            return Ok(());
-        }
-        let request = &self.terms.request;
-        let chain = &self.context.chain;
-        let held = chain.token_balance(request.currency, payer).await;
-        match held.map_err(Fault::from)? >= request.amount {
-            true => Ok(()),
-            false => Err(Rejection::TooManyProofs.into()),
-        }
+    /// Lets a transaction be tried that may pay nothing, and counts then.
+    async fn admit(&self, transaction: &SignedTx) -> Result<Trial, Failure> {
+        let (context, request) = (self.context, &self.terms.request);
+        let (limit, clock) = (&context.bad_signatures, &context.clock);
+        let trial = Trial::new(limit, clock, transaction, self.visit.peer);
+        let price = (request.currency, request.amount);
+        trial.check(&context.chain, price).await?;
+        Ok(trial)
     }
 
     /// A complete transaction is recorded in the same write that claims the
@@ -165,10 +149,9 @@ impl<S: ChannelStore> Request<'_, S> {
         errand: Errand<S>,
         transaction: SignedTx,
         claimed: ChargeState,
+        trial: Trial,
     ) -> Result<(), Failure> {
         let peer = self.visit.peer;
-        let payer = transaction.sender();
-        let context = Arc::clone(self.context);
         let work = async move {
             let ended = match claimed {
                 ChargeState::Claimed { until } => errand.sponsor(transaction, until, peer).await,
@@ -179,12 +162,7 @@ impl<S: ChannelStore> Request<'_, S> {
                 }
             };
             // Counted here, since a client that has gone counts, too.
-            if ended.as_ref().is_err_and(is_worthless) {
-                let (limit, now) = (&context.bad_signatures, context.clock.now());
-                limit.failed(pulls_of(payer), peer, now);
-                limit.failed(ALL_PULLS, peer, now);
-            }
-            ended
+            trial.counted(ended)
         };
         let tasks = &self.context.tasks;
         tasks.run(work).await.map_err(Fault::from)??;
@@ -209,24 +187,6 @@ impl SentTx {
             raw: transaction.encode(),
         }
     }
-}
-
-/// Counts for all pulls of one address.
-const ALL_PULLS: B256 = B256::ZERO;
-
-/// Counts for the pulls of one payer. Bad proofs count for its word as it is,
-/// and anybody can send those.
-fn pulls_of(payer: Address) -> B256 {
-    alloy_primitives::keccak256(payer)
-}
-
-/// Whether a pull has come to nothing, and so has cost its payer nothing; its
-/// end may not be known.
-fn is_worthless(failure: &Failure) -> bool {
-    matches!(
-        failure,
-        Failure::Rejected(Rejection::VerificationFailed(_)) | Failure::Fault(Fault::OutcomeUnknown)
-    )
 }
 
 fn unreadable(error: TxError) -> Rejection {

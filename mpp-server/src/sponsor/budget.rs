@@ -34,7 +34,7 @@ const DOMAIN: &[u8] = b"mpp sponsor budget v1";
 pub struct SponsorBudget {
     /// Length of a window.
     pub window: Duration,
-    /// For the transactions of one account.
+    /// For the transactions that one account, or one access key, has signed.
     pub per_payer: U256,
     /// For the requests of one address range: /24 for IPv4, /48 for IPv6.
     pub per_range: U256,

@@ -88,7 +88,7 @@ impl<S: ChannelStore> Sponsor<S> {
             id: transaction.replay_id(),
             valid_before: transaction.valid_before().unwrap_or(u64::MAX),
         };
-        let (most, who) = (transaction.max_total_fee(), (transaction.sender(), peer));
+        let (most, who) = (transaction.max_total_fee(), (transaction.signer(), peer));
         let reserved = self.purse.reserve(asked, who, most, now).await?;
         match self.fee_payer.cosign(transaction, token).await {
             Ok(cosigned) => {

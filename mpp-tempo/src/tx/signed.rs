@@ -146,6 +146,14 @@ impl SignedTx {
         Some(key.unwrap_or_default())
     }
 
+    /// Who has signed: the [access key](Self::access_key), or else the [sender](Self::sender).
+    ///
+    /// Nobody can make this one up, so it is what limits and budgets count by.
+    #[must_use]
+    pub fn signer(&self) -> Address {
+        self.access_key().unwrap_or(self.sender)
+    }
+
     /// Who pays the fees.
     #[must_use]
     pub const fn sponsorship(&self) -> Sponsorship {

@@ -1,6 +1,7 @@
 //! Charges through the whole server, on an in-process chain.
 
 mod books;
+mod claimed;
 mod faults;
 mod once;
 mod paying;

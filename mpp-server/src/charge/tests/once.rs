@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use alloy_primitives::Address;
 use mpp_core::{Challenge, Credential, problem::ProblemKind};
 use mpp_devnet::{Outage, Times};
-use mpp_tempo::{Signer, tx::SignedTx, wire::ChargePayload};
+use mpp_tempo::{Signer, tx::SignedTx};
 
 use super::shop::*;
 use crate::{
@@ -289,21 +288,6 @@ async fn a_key_whose_payment_was_for_another_offer_is_told_apart() {
     drop(granted(
         ask(world, &sale.route, &sale.credential, key).await,
     ));
-}
-
-/// A transaction of a signer that claims to be an access key of another account. Only the chain
-/// knows whether it is.
-async fn claimed_for(account: Address, wallet: &Wallet<'_>, challenge: &Challenge) -> Credential {
-    let own = wallet.sign(&honest(challenge)).await.encode();
-    // The type, the header of a list that has two bytes of length, and at its end the signature.
-    let (members, signature) = own[4..].split_last_chunk::<67>().unwrap();
-    assert_eq!((own[1], &signature[..2]), (0xf9, &[0xb8, 65][..]));
-    let wrapped = [&[0x03], account.as_slice(), &signature[2..]].concat();
-    let length = u8::try_from(wrapped.len()).unwrap();
-    let members = [members, &[0xb8, length], &wrapped].concat();
-    let list = u16::try_from(members.len()).unwrap().to_be_bytes();
-    let transaction = [&[0x76, 0xf9], &list[..], &members].concat().into();
-    credential(challenge, &ChargePayload::Transaction { transaction })
 }
 
 // SECURITY-CASES A16: that a transaction claims to be of a payer buys nothing that was sold to it.

@@ -74,6 +74,7 @@ async fn who_signed_for_a_claimed_sender_is_told_apart_from_it() {
     let own = build::open(&self_paid(), &params(SessionProtocol::V2)).unwrap();
     let own = own.sign(&payer()).await.unwrap();
     assert_eq!((own.sender(), own.access_key()), (payer().address(), None));
+    assert_eq!(own.signer(), payer().address());
     let tx = own.tx().clone();
     let digest = KeychainSignature::signing_hash(tx.signature_hash(), claimed);
     let inner = envelope::to_alloy(&payer().sign_digest_sync(&digest));
@@ -84,6 +85,7 @@ async fn who_signed_for_a_claimed_sender_is_told_apart_from_it() {
     let read = SignedTx::decode(&bytes).unwrap();
     assert_eq!(read.sender(), claimed);
     assert_eq!(read.access_key(), Some(payer().address()));
+    assert_eq!(read.signer(), payer().address());
 }
 
 #[tokio::test]
