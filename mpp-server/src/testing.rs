@@ -5,12 +5,12 @@ mod flawed;
 mod unsteady;
 mod world;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 use mpp_core::{Amount, ChallengeId, Timestamp};
 use mpp_tempo::{
     ChannelDescriptor, ChannelId, ChannelTerms, ChannelView, Existence, LocalSigner,
     SessionProtocol, SignedVoucher, Signer, VerifiedVoucher, Voucher, VoucherVerifier,
-    network::PATH_USD,
+    network::PATH_USD, tx::SignedTx,
 };
 
 pub(crate) use self::{doctored::*, flawed::*, unsteady::*, world::*};
@@ -77,6 +77,27 @@ pub(crate) fn sign(signer: &LocalSigner, terms: &ChannelTerms, units: u128) -> S
 pub(crate) fn verified(terms: &ChannelTerms, units: u128) -> VerifiedVoucher {
     let signed = sign(&payer(), terms, units);
     VoucherVerifier::new(terms).verify(&signed).unwrap()
+}
+
+/// The same transaction with a signature that claims to be one of an access key of another account.
+pub(crate) fn claim_sender(signed: &SignedTx, account: Address) -> Bytes {
+    let own = signed.encode();
+    // The type, the header of a list that has two bytes of length, and at its end the signature.
+    let (members, signature) = own[4..].split_last_chunk::<67>().unwrap();
+    assert_eq!((own[1], &signature[..2]), (0xf9, &[0xb8, 65][..]));
+    let mut members = members.to_vec();
+    if signed.needs_fee_payer() {
+        // It names its sender, too.
+        let member = |address: Address| [&[0x94], address.as_slice()].concat();
+        let named = member(signed.sender());
+        let at = members.windows(21).position(|bytes| bytes == named);
+        members[at.unwrap()..][..21].copy_from_slice(&member(account));
+    }
+    let wrapped = [&[0x03], account.as_slice(), &signature[2..]].concat();
+    let length = u8::try_from(wrapped.len()).unwrap();
+    let members = [&members[..], &[0xb8, length], &wrapped].concat();
+    let list = u16::try_from(members.len()).unwrap().to_be_bytes();
+    [&[own[0], 0xf9], &list[..], &members].concat().into()
 }
 
 /// The pending open transaction of [`opening`].

@@ -26,8 +26,8 @@ impl<S: ChannelStore> Request<'_, S> {
     /// verified before (SECURITY-CASES A15, A35).
     ///
     /// # Cancel safety
-    /// Dropped, the challenge's one cosignature may be used up for this very
-    /// transaction, which may still be presented again.
+    /// Dropped, the one cosignature that the challenge is good for to its signer may be
+    /// used up for this very transaction, which may still be presented again.
     pub(super) async fn prepare(
         &self,
         transaction: SignedTx,
@@ -53,7 +53,7 @@ impl<S: ChannelStore> Request<'_, S> {
             return Err(refused("the payer does not hold the deposit"));
         }
         let replay_id = transaction.replay_id();
-        self.claim_cosignature(replay_id).await?;
+        self.claim_cosignature(&transaction).await?;
         let peer = self.visit.peer;
         let transaction = sponsor.sign(transaction, terms.currency, peer).await?;
         Ok(Prepared {
@@ -62,13 +62,16 @@ impl<S: ChannelStore> Request<'_, S> {
         })
     }
 
-    /// One transaction is sponsored per challenge (SECURITY-CASES A15).
-    async fn claim_cosignature(&self, replay_id: B256) -> Result<(), Failure> {
+    /// One transaction is sponsored per challenge and signer (SECURITY-CASES A15):
+    /// whoever asks in the same moment is given the same challenge, and what one
+    /// has signed takes nothing from the others.
+    async fn claim_cosignature(&self, transaction: &SignedTx) -> Result<(), Failure> {
+        let replay_id = transaction.replay_id();
         let challenge = self.credential.challenge();
         let expires = challenge
             .expires_at()
             .map_err(|_| Rejection::ChallengeExpired)?;
-        let key = ClaimKey::Cosign(challenge.id.clone());
+        let key = ClaimKey::CosignFor(challenge.id.clone(), transaction.signer());
         let store = self.context.driver.store();
         match store.claim(key, replay_id, expires, self.visit.now).await? {
             Claim::New => Ok(()),

@@ -20,7 +20,7 @@ mod shared;
 
 use std::{future::Future, sync::Arc};
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 
@@ -283,8 +283,13 @@ pub enum Commit {
 /// What is claimed: one key space for everything that may happen only once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClaimKey {
-    /// The fee payer's signature for a challenge (SECURITY-CASES A15).
+    /// The fee payer's signature for a challenge, whoever was given that. Nothing
+    /// is claimed so any more; beside servers of before, which still do, a challenge
+    /// may be answered once at them and once here, within the same budgets.
     Cosign(mpp_core::ChallengeId),
+    /// The fee payer's signature for a challenge and who has signed in answer to it
+    /// (SECURITY-CASES A15): several clients may be given the same challenge.
+    CosignFor(mpp_core::ChallengeId, Address),
     /// The proof of identity that answers a challenge (PROTOCOL 4).
     Proof(mpp_core::ChallengeId),
 }

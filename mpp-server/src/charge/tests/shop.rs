@@ -23,7 +23,7 @@ use crate::{
         record::{ChargeId, ChargeRecord, ChargeState},
     },
     gate::{Attempt, Decision, Purpose, Repeatable},
-    testing::{World, granted, paying, route},
+    testing::{World, claim_sender, granted, paying, route},
 };
 
 /// Price of the routes, in base units.
@@ -148,25 +148,8 @@ pub(crate) async fn claimed_for(
     wallet: &Wallet<'_>,
     challenge: &Challenge,
 ) -> Credential {
-    let own = wallet.sign(&honest(challenge)).await.encode();
-    // The type, the header of a list that has two bytes of length, and at its end the signature.
-    let (members, signature) = own[4..].split_last_chunk::<67>().unwrap();
-    assert_eq!((own[1], &signature[..2]), (0xf9, &[0xb8, 65][..]));
-    // A transaction that wants a fee payer names its sender, too.
-    let own_address = wallet.signer.address();
-    let member = |address: &Address| [&[0x94], address.as_slice()].concat();
-    let named = members
-        .windows(21)
-        .position(|bytes| own[0] == 0x78 && bytes == member(&own_address));
-    let mut members = members.to_vec();
-    if let Some(at) = named {
-        members[at..at + 21].copy_from_slice(&member(&account));
-    }
-    let wrapped = [&[0x03], account.as_slice(), &signature[2..]].concat();
-    let length = u8::try_from(wrapped.len()).unwrap();
-    let members = [&members, &[0xb8, length][..], &wrapped].concat();
-    let list = u16::try_from(members.len()).unwrap().to_be_bytes();
-    let transaction = [&[own[0], 0xf9], &list[..], &members].concat().into();
+    let own = wallet.sign(&honest(challenge)).await;
+    let transaction = claim_sender(&own, account);
     credential(challenge, &ChargePayload::Transaction { transaction })
 }
 

@@ -6,16 +6,23 @@ use alloy_primitives::U256;
 use mpp_core::problem::ProblemKind;
 use mpp_devnet::Times;
 use mpp_tempo::{
-    Network, SessionProtocol, Signer,
+    LocalSigner, Network, SessionProtocol, Signer,
     network::PATH_USD,
-    tx::{FeeMode, TxContext, TxFees, build, build::Transfer, gas},
+    tx::{
+        FeeMode, SignedTx, TxContext, TxFees, build,
+        build::{OpenParams, Transfer},
+        gas,
+    },
     wire::SessionPayload,
 };
 
 use crate::{
     SponsorBudget,
     gate::{Decision, Purpose},
-    testing::{BOTH, PRICE, World, amount, managed, problem, served, top_up_payload},
+    testing::{
+        BOTH, Opening, PRICE, World, amount, claim_sender, managed, problem, served, sign,
+        top_up_payload,
+    },
 };
 
 const V2: SessionProtocol = SessionProtocol::V2;
@@ -80,7 +87,7 @@ async fn check_policy(change: impl FnOnce(&mut TxContext)) {
     let unsigned = build::open(&context, &params).unwrap();
     let terms = unsigned.open_terms(&params, world.payer.address());
     let transaction = unsigned.sign(&world.payer).await.unwrap();
-    let opening = crate::testing::Opening { terms, transaction };
+    let opening = Opening { terms, transaction };
     let payload = opening.payload(&world.voucher(&terms, PRICE));
     let before = world.balance(world.sponsor());
     let decision = world.buy(&world.sponsored_route(V2), &payload).await;
@@ -168,7 +175,7 @@ async fn a_sponsored_transaction_with_other_calls_is_refused() {
     assert_eq!(world.node.transactions_mined(), mined);
 }
 
-// SECURITY-CASES A15: one cosign per challenge.
+// SECURITY-CASES A15: one cosign per challenge, for each who was given it.
 #[tokio::test(start_paused = true)]
 async fn one_transaction_is_sponsored_per_challenge() {
     for protocol in BOTH {
@@ -195,6 +202,64 @@ async fn one_transaction_is_sponsored_per_challenge() {
         }
         assert_eq!(world.node.transactions_mined(), 1);
     }
+}
+
+/// A sponsored open of a channel, by whoever signs.
+async fn sponsored_open(world: &World, protocol: SessionProtocol, signer: &LocalSigner) -> Opening {
+    let params = world.params(protocol);
+    let context = world.context(gas::open(protocol), FeeMode::Sponsored);
+    let unsigned = build::open(&context, &params).unwrap();
+    let terms = unsigned.open_terms(&params, signer.address());
+    let transaction = unsigned.sign(signer).await.unwrap();
+    Opening { terms, transaction }
+}
+
+// Challenges of one moment are equal: whoever asks then is given the same one.
+#[tokio::test(start_paused = true)]
+async fn everybody_who_was_given_a_challenge_is_sponsored_for_it() {
+    for protocol in BOTH {
+        let world = World::new();
+        let route = world.sponsored_route(protocol);
+        let (one, other) = (world.challenge(&route).await, world.challenge(&route).await);
+        assert_eq!(one.id, other.id);
+        for signer in [&world.payer, &world.stranger] {
+            let opening = sponsored_open(&world, protocol, signer).await;
+            let payload = opening.payload(&sign(signer, &opening.terms, PRICE));
+            served(world.buy(&route, &payload).await).await;
+        }
+        assert_eq!(world.node.transactions_mined(), 2);
+    }
+}
+
+// What an access key does for an account that it names takes nothing from that account.
+#[tokio::test(start_paused = true)]
+async fn a_forgery_does_not_use_up_the_challenge_of_the_account_that_it_names() {
+    let world = World::new();
+    let route = world.sponsored_route(V2);
+    let (thief, victim) = (&world.stranger, world.payer.address());
+    let params = OpenParams {
+        authorized_signer: thief.address(),
+        ..world.params(V2)
+    };
+    let context = world.context(gas::open(V2), FeeMode::Sponsored);
+    let unsigned = build::open(&context, &params).unwrap();
+    let terms = unsigned.open_terms(&params, victim);
+    let signed = unsigned.sign(thief).await.unwrap();
+    let transaction = SignedTx::decode(&claim_sender(&signed, victim)).unwrap();
+    let forged = Opening { terms, transaction };
+    let payload = forged.payload(&sign(thief, &terms, PRICE));
+    let refused = problem(
+        world.buy(&route, &payload).await,
+        ProblemKind::VerificationFailed,
+    );
+    assert!(
+        refused.detail.contains("node refused"),
+        "{}",
+        refused.detail
+    );
+    let own = sponsored_open(&world, V2, &world.payer).await;
+    let payload = own.payload(&world.voucher(&own.terms, PRICE));
+    served(world.buy(&route, &payload).await).await;
 }
 
 // The same transaction may be presented again for its challenge.

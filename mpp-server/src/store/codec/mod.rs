@@ -38,6 +38,8 @@ const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// Before the challenge id of a cosigning claim.
 const COSIGN: u8 = 1;
 const PROOF: u8 = 2;
+/// Before the signer and the challenge id of a cosigning claim.
+const COSIGN_FOR: u8 = 3;
 /// Room for most values. They are written on the stack first: what is kept
 /// then has exactly the size that it needs, and one allocation.
 const USUAL_BYTES: usize = 1_024;
@@ -199,14 +201,17 @@ pub fn check_document(kind: DocumentKind, bytes: &[u8]) -> Result<(), CodecError
     }
 }
 
-/// The stored form of a claim's key: what it is about, then the key's text.
+/// The stored form of a claim's key: what it is about and of whom, then the
+/// challenge's id.
 #[must_use]
 pub fn encode_claim_key(key: &ClaimKey) -> Bytes {
-    let (about, challenge) = match key {
-        ClaimKey::Cosign(challenge) => (COSIGN, challenge),
-        ClaimKey::Proof(challenge) => (PROOF, challenge),
+    let (about, signer, challenge) = match key {
+        ClaimKey::Cosign(challenge) => (COSIGN, &[][..], challenge),
+        ClaimKey::CosignFor(challenge, signer) => (COSIGN_FOR, signer.as_slice(), challenge),
+        ClaimKey::Proof(challenge) => (PROOF, &[][..], challenge),
     };
-    [&[about], challenge.as_str().as_bytes()].concat().into()
+    let challenge = challenge.as_str().as_bytes();
+    [&[about], signer, challenge].concat().into()
 }
 
 /// Reads the key of a claim.
@@ -214,13 +219,19 @@ pub fn encode_claim_key(key: &ClaimKey) -> Bytes {
 /// # Errors
 /// [`CodecError`].
 pub fn decode_claim_key(bytes: &[u8]) -> Result<ClaimKey, CodecError> {
-    let (about, text) = bytes.split_first().ok_or(CodecError::Length(0))?;
-    let text = String::from_utf8(text.to_vec()).map_err(|_| CodecError::Value("claim key"))?;
-    let challenge = ChallengeId::new(text).map_err(|_| CodecError::Value("claim key"))?;
-    match *about {
-        COSIGN => Ok(ClaimKey::Cosign(challenge)),
-        PROOF => Ok(ClaimKey::Proof(challenge)),
-        _ => Err(CodecError::Value("claim key")),
+    let bad = || CodecError::Value("claim key");
+    let challenge = |text: &[u8]| {
+        let text = String::from_utf8(text.to_vec()).map_err(|_| bad())?;
+        ChallengeId::new(text).map_err(|_| bad())
+    };
+    match bytes.split_first().ok_or(CodecError::Length(0))? {
+        (&COSIGN, text) => challenge(text).map(ClaimKey::Cosign),
+        (&PROOF, text) => challenge(text).map(ClaimKey::Proof),
+        (&COSIGN_FOR, rest) => {
+            let (signer, text) = rest.split_first_chunk::<20>().ok_or_else(bad)?;
+            Ok(ClaimKey::CosignFor(challenge(text)?, signer.into()))
+        }
+        _ => Err(bad()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use mpp_core::{Amount, Timestamp};
 use proptest::prelude::*;
 
@@ -166,10 +166,26 @@ fn every_damaged_byte_and_every_cut_is_noticed() {
 
 #[test]
 fn claim_keys_are_read_as_they_were_written() {
-    let key = ClaimKey::Cosign(sample::challenge_id());
-    let stored = encode_claim_key(&key);
-    assert_eq!(decode_claim_key(&stored), Ok(key));
-    for bad in [&b""[..], b"\x01", b"\x07abc", b"\x01\xff"] {
+    let (id, signer) = (sample::challenge_id, Address::repeat_byte(7));
+    let text = |about: u8| [&[about], id().as_str().as_bytes()].concat();
+    let for_signer = [&[3], signer.as_slice(), id().as_str().as_bytes()].concat();
+    for (key, stored) in [
+        (ClaimKey::Cosign(id()), text(1)),
+        (ClaimKey::Proof(id()), text(2)),
+        (ClaimKey::CosignFor(id(), signer), for_signer.clone()),
+    ] {
+        assert_eq!(encode_claim_key(&key), stored);
+        assert_eq!(decode_claim_key(&stored), Ok(key));
+    }
+    let without_id = &for_signer[..21];
+    for bad in [
+        &b""[..],
+        b"\x01",
+        b"\x07abc",
+        b"\x01\xff",
+        b"\x03abc",
+        without_id,
+    ] {
         assert!(decode_claim_key(bad).is_err(), "{bad:?}");
     }
 }

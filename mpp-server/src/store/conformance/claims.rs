@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use mpp_core::ChallengeId;
 use tokio::task::JoinSet;
 
@@ -10,8 +10,12 @@ use super::{Backend, healthy, sample};
 use crate::store::{ChannelStore, Claim, ClaimKey};
 
 #[expect(clippy::unwrap_used, reason = "the text is well-formed")]
+fn challenge(number: u32) -> ChallengeId {
+    ChallengeId::new(format!("challenge {number}")).unwrap()
+}
+
 fn key(number: u32) -> ClaimKey {
-    ClaimKey::Cosign(ChallengeId::new(format!("challenge {number}")).unwrap())
+    ClaimKey::Cosign(challenge(number))
 }
 
 /// The first claim of a key stands; others learn its value.
@@ -36,6 +40,16 @@ pub async fn claims_are_made_once(backend: &impl Backend) {
     }
     let fresh = healthy(other.claim(key(2), second, end, now).await);
     assert_eq!(fresh, Claim::New, "another key is another claim");
+    // For the challenge of the first, in the form that was written before others.
+    let claim_for = |signer, value| {
+        let key = ClaimKey::CosignFor(challenge(1), Address::repeat_byte(signer));
+        store.claim(key, value, end, now)
+    };
+    for signer in 1..=2 {
+        assert_eq!(healthy(claim_for(signer, first).await), Claim::New);
+        let again = healthy(claim_for(signer, second).await);
+        assert_eq!(again, Claim::Existing(first));
+    }
 }
 
 /// A claim counts until its end, and not from then on.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 
 use super::{Backend, done, found, healthy, sample};
 use crate::{
@@ -24,13 +24,17 @@ pub async fn everything_acknowledged_survives(backend: &impl Backend) {
     for record in &records {
         done(&store, sample::first(record.clone())).await;
     }
-    let claim = (
+    let claims = [
         ClaimKey::Cosign(sample::challenge_id()),
-        B256::repeat_byte(1),
-    );
+        ClaimKey::CosignFor(sample::challenge_id(), Address::repeat_byte(1)),
+        ClaimKey::Proof(sample::challenge_id()),
+    ];
+    let claimed = B256::repeat_byte(1);
     let (now, end) = (sample::at(0), sample::at(60));
-    let made = healthy(store.claim(claim.0.clone(), claim.1, end, now).await);
-    assert_eq!(made, Claim::New);
+    for key in &claims {
+        let made = healthy(store.claim(key.clone(), claimed, end, now).await);
+        assert_eq!(made, Claim::New);
+    }
     for round in 1..=3 {
         for record in &mut records {
             let mut charge = sample::charge(Version(round), record);
@@ -55,8 +59,10 @@ pub async fn everything_acknowledged_survives(backend: &impl Backend) {
                 assert!(outcome.is_some(), "outcome {number} is lost");
             }
         }
-        let again = store.claim(claim.0.clone(), B256::ZERO, end, now).await;
-        assert_eq!(healthy(again), Claim::Existing(claim.1));
+        for key in &claims {
+            let again = store.claim(key.clone(), B256::ZERO, end, now).await;
+            assert_eq!(healthy(again), Claim::Existing(claimed));
+        }
     }
     if let Some(record) = records.first() {
         let stale = sample::charge(Version(3), record);

@@ -46,6 +46,9 @@ pub(super) const REREAD_EVERY: std::time::Duration = std::time::Duration::from_m
 pub(super) fn claim_name(key: &ClaimKey) -> String {
     match key {
         ClaimKey::Cosign(challenge) => format!("cosign:{}", challenge.as_str()),
+        ClaimKey::CosignFor(challenge, signer) => {
+            format!("cosign-for:{signer:#x}:{}", challenge.as_str())
+        }
         ClaimKey::Proof(challenge) => format!("proof:{}", challenge.as_str()),
     }
 }
