@@ -38,8 +38,8 @@ pub enum Rejection {
     /// A proof of identity comes a second time.
     #[error("the proof has been used")]
     ProofReplayed,
-    /// Too many bad proofs of one account from this address, or payments that
-    /// nothing came of.
+    /// Too many bad proofs of one account from this address, or payments, opens
+    /// or top-ups that nothing came of.
     #[error("too many proofs or payments that were not valid; try again later")]
     TooManyProofs,
     /// A payment is being processed, or a request is being served for it.

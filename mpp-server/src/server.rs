@@ -375,7 +375,8 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         self
     }
 
-    /// How many bad signatures are looked at. Default: 20, then one a second.
+    /// How many bad signatures are looked at, and how many transactions are tried
+    /// that nothing comes of. Default: 20, then one a second.
     pub fn bad_signature_limit(mut self, limit: BadSignatureLimit) -> Self {
         self.bad_signatures = limit;
         self

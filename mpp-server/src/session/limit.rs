@@ -11,7 +11,8 @@ use mpp_core::Timestamp;
 use mpp_tempo::channel::ChannelId;
 
 /// How many invalid signatures are checked per channel and sender, and how many
-/// transactions for charges are tried per signer and sender that pay nothing.
+/// transactions are tried per signer and sender that nothing comes of: for
+/// charges, opens and top-ups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadSignatureLimit {
     /// So many in a row are answered with a curve operation each.

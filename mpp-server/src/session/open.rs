@@ -27,6 +27,7 @@ use crate::{
     error::{Failure, Fault, Rejection},
     gate::{Purpose, Redeemed},
     store::ChannelStore,
+    trial::Trial,
 };
 
 /// A transaction with an expiring nonce is valid for no longer, in seconds
@@ -75,10 +76,12 @@ impl<S: ChannelStore> Request<'_, S> {
                 None => false,
             };
             if !mined {
+                let trial = self.admit(&transaction, opened.deposit).await?;
                 if known.is_none() {
-                    self.check_prospects(&opened, &transaction).await?;
+                    let prospects = self.check_prospects(&opened, &transaction).await;
+                    trial.counted(prospects)?;
                 }
-                self.establish(&opened, &signed, transaction).await?;
+                self.establish(&opened, &signed, transaction, trial).await?;
             }
         }
         self.present(channel_id, &signed).await
@@ -212,12 +215,14 @@ impl<S: ChannelStore> Request<'_, S> {
         opened: &OpenCall,
         signed: &SignedVoucher,
         transaction: SignedTx,
+        trial: Trial,
     ) -> Result<(), Failure> {
         let context = &self.context;
+        let prepared = self.prepare(transaction, opened.deposit).await;
         let Prepared {
             transaction,
             sponsored,
-        } = self.prepare(transaction, opened.deposit).await?;
+        } = trial.counted(prepared)?;
         let pending = PendingTx {
             hash: transaction.hash(),
             valid_before: transaction.valid_before().unwrap_or(u64::MAX),
@@ -229,15 +234,14 @@ impl<S: ChannelStore> Request<'_, S> {
             && let Phase::Opening(other) = found.phase
             && other.hash != pending.hash
         {
-            return context.resolve_open(found, other).await;
+            let resolved = context.resolve_open(found, other).await;
+            return trial.counted(resolved);
         }
         let follower = Arc::clone(context);
         let (opened, raw) = (*opened, transaction.encode());
-        context
-            .tasks
-            .run(async move { follower.follow_open(opened, raw, sponsored).await })
-            .await
-            .map_err(Fault::from)?
+        // Counted there, since a client that has gone counts, too.
+        let work = async move { trial.counted(follower.follow_open(opened, raw, sponsored).await) };
+        context.tasks.run(work).await.map_err(Fault::from)?
     }
 
     /// Takes the voucher of a channel that is in service, and holds the price.

@@ -9,6 +9,7 @@ use crate::{
     broadcast::{self, Fate},
     error::{Failure, Fault, Rejection},
     store::{ChannelStore, Claim, ClaimKey},
+    trial::Trial,
 };
 
 /// A transaction that can be sent as it is.
@@ -19,6 +20,24 @@ pub(super) struct Prepared {
 }
 
 impl<S: ChannelStore> Request<'_, S> {
+    /// Lets a transaction be tried that may come to nothing, and counts then.
+    /// `deposit` is what it locks.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub(super) async fn admit(
+        &self,
+        transaction: &SignedTx,
+        deposit: Amount,
+    ) -> Result<Trial, Failure> {
+        let context = &self.context;
+        let (limit, clock) = (&context.bad_signatures, &context.clock);
+        let trial = Trial::new(limit, clock, transaction, self.visit.peer);
+        let locked = (self.terms.currency, deposit);
+        trial.check(&context.chain, locked).await?;
+        Ok(trial)
+    }
+
     /// Makes a payer's transaction ready to send: as it is, or cosigned by
     /// the fee payer within policy and budget. `deposit` is what it locks.
     ///

@@ -76,17 +76,18 @@ impl<S: ChannelStore> Request<'_, S> {
         if call.additional.is_zero() {
             return Err(Rejection::InvalidPayload(String::from("the top-up adds nothing")).into());
         }
+        let trial = self.admit(&transaction, call.additional).await?;
+        let prepared = self.prepare(transaction, call.additional).await;
         let Prepared {
             transaction,
             sponsored,
-        } = self.prepare(transaction, call.additional).await?;
+        } = trial.counted(prepared)?;
         let follower = Arc::clone(context);
         let (terms, raw) = (record.terms, transaction.encode());
-        context
-            .tasks
-            .run(async move { follower.follow_top_up(terms, raw, sponsored).await })
-            .await
-            .map_err(Fault::from)??;
+        // Counted there, since a client that has gone counts, too.
+        let work =
+            async move { trial.counted(follower.follow_top_up(terms, raw, sponsored).await) };
+        context.tasks.run(work).await.map_err(Fault::from)??;
         let (record, _) = context.driver.load(channel_id).await?;
         let challenge_id = &self.credential.challenge().id;
         let receipt = managed(&record, challenge_id, None, context.clock.now());

@@ -5,6 +5,7 @@ mod collect;
 mod credit;
 mod faults;
 mod holds;
+mod limits;
 mod open;
 mod sponsor;
 mod top_up;
