@@ -69,14 +69,16 @@ impl BadSignatures {
             .is_none_or(|bucket| self.refilled(bucket, now) < self.limit.burst)
     }
 
-    /// Counts a failed check.
+    /// Counts a failed check, up to the burst: many that were under way when the
+    /// node was lost shut nobody out for longer than a few do.
     pub(crate) fn failed(&self, channel: ChannelId, peer: Option<IpAddr>, now: Timestamp) {
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = senders.get_or_insert_mut((channel, peer.map(network)), || Bucket {
             failures: 0,
             since: now,
         });
-        bucket.failures = self.refilled(bucket, now).saturating_add(1);
+        let failures = self.refilled(bucket, now).saturating_add(1);
+        bucket.failures = failures.min(self.limit.burst);
         bucket.since = now;
     }
 
@@ -123,6 +125,18 @@ mod tests {
         assert!(limit.admits(channel, None, at(1_000)));
         limit.failed(channel, None, at(1_000));
         assert!(!limit.admits(channel, None, at(1_000)));
+    }
+
+    // Many may be under way when a node is lost.
+    #[test]
+    fn no_more_failures_count_than_the_burst() {
+        let limit = BadSignatures::new(BadSignatureLimit::default());
+        let channel = ChannelId::repeat_byte(1);
+        for _ in 0..300 {
+            limit.failed(channel, None, at(0));
+        }
+        assert!(!limit.admits(channel, None, at(999)));
+        assert!(limit.admits(channel, None, at(2_000)));
     }
 
     #[test]
