@@ -220,7 +220,11 @@ impl<S: ChannelStore> Request<'_, S> {
         let realm = self.credential.challenge().realm.clone();
         let names = (other.challenge_id.clone(), realm);
         let errand = Errand::new(context, names, transfers.clone(), other.payer);
-        match self.resolve(errand, sent).await {
+        match self.resolve(errand.asked_by_another(), sent).await {
+            // It has paid for other transfers of the same sum.
+            Err(Failure::Rejected(Rejection::ChargeKeyReused)) => {
+                Err(Rejection::ChargeKeyReused.into())
+            }
             // It was not paid, or somebody else has begun to look.
             Ok(()) | Err(Failure::Rejected(_)) => Ok(()),
             Err(fault) => Err(fault),

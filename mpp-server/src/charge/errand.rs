@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     broadcast::{Fate, Sending, Sighting, broadcast, look_up},
-    error::{Failure, Fault},
+    error::{Failure, Fault, Rejection},
     store::ChannelStore,
 };
 
@@ -29,7 +29,17 @@ pub(super) struct Errand<S> {
     challenge_id: ChallengeId,
     realm: Realm,
     transfers: Transfers,
+    asked_by: AskedBy,
     payer: Address,
+}
+
+/// Which offer has asked for the transfers that a receipt is judged by.
+#[derive(Clone, Copy, Debug)]
+enum AskedBy {
+    /// The one that the charge pays.
+    ItsOffer,
+    /// One like it, which may split the price otherwise.
+    Another,
 }
 
 impl<S: ChannelStore> Errand<S> {
@@ -44,7 +54,16 @@ impl<S: ChannelStore> Errand<S> {
             challenge_id,
             realm,
             transfers,
+            asked_by: AskedBy::ItsOffer,
             payer,
+        }
+    }
+
+    /// The same, for what another offer asks for.
+    pub(super) fn asked_by_another(self) -> Self {
+        Self {
+            asked_by: AskedBy::Another,
+            ..self
         }
     }
 
@@ -215,7 +234,10 @@ impl<S: ChannelStore> Errand<S> {
         if shows.is_err() || receipt.from != self.payer {
             self.leave(hash).await?;
             let what = "a transaction succeeded without its transfers";
-            return Err(Fault::Inconsistent(what).into());
+            return Err(match self.asked_by {
+                AskedBy::ItsOffer => Fault::Inconsistent(what).into(),
+                AskedBy::Another => Rejection::ChargeKeyReused.into(),
+            });
         }
         context.confirm(self.id(), hash).await
     }

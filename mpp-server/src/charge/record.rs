@@ -121,7 +121,8 @@ pub struct Bill {
 }
 
 impl Bill {
-    /// Whether both ask for the same payment, whatever the merchant calls it.
+    /// Whether both ask for the same payment, whatever the merchant calls it, as
+    /// far as a bill tells: not how it is split.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let terms = |bill: &Self| (bill.chain_id, bill.currency, bill.amount, bill.recipient);
         terms(self) == terms(other)

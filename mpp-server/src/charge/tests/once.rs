@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alloy_primitives::Address;
 use mpp_core::{Challenge, Credential, problem::ProblemKind};
 use mpp_devnet::{Outage, Times};
 use mpp_tempo::{Signer, tx::SignedTx};
@@ -288,6 +289,38 @@ async fn a_key_whose_payment_was_for_another_offer_is_told_apart() {
     drop(granted(
         ask(world, &sale.route, &sale.credential, key).await,
     ));
+}
+
+// Nor by an offer of the same price that splits it otherwise, however far the payment has come.
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_payment_was_split_otherwise_is_told_apart() {
+    for is_mined in [true, false] {
+        let sale = Sale::new().await;
+        let world = &sale.world;
+        let key = repeatable("k1", "body");
+        match is_mined {
+            true => world.node.faults().lose_responses(Times::Once),
+            false => world.node.faults().drop_transactions(Times::Once),
+        }
+        let lost = ask(world, &sale.route, &sale.credential, key).await;
+        problem(lost, ProblemKind::ServiceUnavailable);
+        // It was split meanwhile.
+        let route = shop(offer(world).split(Address::repeat_byte(0x51), "0.004"));
+        for _ in 0..2 {
+            let fresh = world.challenge(&route).await;
+            let mut wallet = Wallet::new(world);
+            wallet.context.fees.gas_limit = 1_500_000;
+            let second = wallet.pay(&fresh).await;
+            let answer = ask(world, &route, &second, key).await;
+            problem(answer, ProblemKind::IdempotencyKeyReused);
+            assert!(record(world, &fresh).await.is_none());
+        }
+        assert_eq!(mined(world), 1);
+        // What was paid is still served for what it was paid for.
+        drop(granted(
+            ask(world, &sale.route, &sale.credential, key).await,
+        ));
+    }
 }
 
 // SECURITY-CASES A16: that a transaction claims to be of a payer buys nothing that was sold to it.
