@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::B256;
+use futures_util::{StreamExt as _, stream};
 use mpp_core::{Amount, Timestamp, receipt::ChargeReceipt};
 use mpp_tempo::{DynSigner, chain::DynChain};
 
@@ -151,28 +152,41 @@ impl<S: ChannelStore> ChargeContext<S> {
     }
 }
 
+/// Grants that are extended beside each other.
+const AT_ONCE: usize = 64;
+
 /// Extends the grants of this process for as long as the server runs.
 pub(crate) async fn keep<S: ChannelStore>(context: Arc<ChargeContext<S>>) {
     loop {
-        tokio::time::sleep(context.keeper.pause()).await;
-        context.extend_grants().await;
+        let pause = context.keeper.pause();
+        // The next round begins in time, whatever this one still waits for: what
+        // it has not extended is due again.
+        let round = tokio::time::timeout(pause, context.extend_grants());
+        let (_cut_or_done, ()) = tokio::join!(round, tokio::time::sleep(pause));
     }
 }
 
 impl<S: ChannelStore> ChargeContext<S> {
-    /// Extends the grants that would lapse soon.
-    pub(crate) async fn extend_grants(&self) {
-        let now = self.clock.now();
-        for (id, grant) in self.keeper.due(now) {
-            let until = self.keeper.until(now);
-            match self.run(id, ChargeCommand::Extend { grant, until }).await {
-                Ok(_) => self.keeper.renewed((id, grant), until),
-                Err(Failure::Rejected(_)) => self.keeper.forget((id, grant)),
-                Err(Failure::Fault(fault)) => tracing::warn!(
-                    error = &fault as &dyn std::error::Error,
-                    "the grant of a charge could not be extended"
-                ),
-            }
+    /// Extends the grants that would lapse soon, many beside each other, so that
+    /// one slow write does not make others lapse. Those that lapse first come
+    /// first.
+    async fn extend_grants(&self) {
+        let due = self.keeper.due(self.clock.now());
+        stream::iter(due)
+            .for_each_concurrent(AT_ONCE, |(id, grant)| self.extend(id, grant))
+            .await;
+    }
+
+    /// Extends a grant. One that can not be extended is tried again.
+    async fn extend(&self, id: ChargeId, grant: u64) {
+        let until = self.keeper.until(self.clock.now());
+        match self.run(id, ChargeCommand::Extend { grant, until }).await {
+            Ok(_) => self.keeper.renewed((id, grant), until),
+            Err(Failure::Rejected(_)) => self.keeper.forget((id, grant)),
+            Err(Failure::Fault(fault)) => tracing::warn!(
+                error = &fault as &dyn std::error::Error,
+                "the grant of a charge could not be extended"
+            ),
         }
     }
 

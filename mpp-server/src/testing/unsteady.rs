@@ -41,10 +41,17 @@ impl Unsteady {
         self.fails.store(true, Ordering::SeqCst);
     }
 
-    /// From now on each commit takes so long.
+    /// From now on each commit takes so long, and so does each write of documents.
     pub(crate) fn take(&self, pause: Duration) {
         let pause = u64::try_from(pause.as_millis()).unwrap();
         self.pause_ms.store(pause, Ordering::SeqCst);
+    }
+
+    async fn pause(&self) {
+        match self.pause_ms.load(Ordering::SeqCst) {
+            0 => {}
+            pause => tokio::time::sleep(Duration::from_millis(pause)).await,
+        }
     }
 }
 
@@ -54,10 +61,7 @@ impl ChannelStore for Unsteady {
     }
 
     async fn commit(&self, write: Write) -> Result<Commit, StoreFault> {
-        match self.pause_ms.load(Ordering::SeqCst) {
-            0 => {}
-            pause => tokio::time::sleep(Duration::from_millis(pause)).await,
-        }
+        self.pause().await;
         if self.fails.swap(false, Ordering::SeqCst) {
             return Err(StoreFault::transient("down", None));
         }
@@ -103,6 +107,7 @@ impl ChannelStore for Unsteady {
     }
 
     async fn write_documents(&self, writes: Vec<DocumentWrite>) -> Result<Written, StoreFault> {
+        self.pause().await;
         self.inner.write_documents(writes).await
     }
 

@@ -11,6 +11,7 @@ use super::shop::*;
 use crate::{
     ServerEvent,
     charge::record::ChargeState,
+    clock::Clock as _,
     testing::{Doctored, World, granted, other_amounts, paying, problem, refused, without_events},
 };
 
@@ -315,5 +316,37 @@ async fn a_receipt_without_the_transfers_pays_nothing() {
         }
         assert_eq!(mined(&world), 1);
         assert!(!record(&world, &challenge).await.unwrap().is_paid());
+    }
+}
+
+// However many requests take long, and however slow the store is: all grants are extended in time,
+// and nobody else is given one meanwhile.
+#[tokio::test(start_paused = true)]
+async fn many_long_requests_keep_their_grants() {
+    let (world, store) = World::on_slow_store();
+    let route = shop(offer(&world));
+    let mut served = Vec::new();
+    for number in 1..=300 {
+        let challenge = world.challenge(&route).await;
+        let mut wallet = Wallet::new(&world);
+        wallet.context.valid_after = Some(number);
+        let credential = wallet.pay(&challenge).await;
+        let grant = granted(show(&world, &route, &credential).await);
+        served.push((challenge, grant));
+    }
+    store.take(Duration::from_millis(200));
+    for _ in 0..60 {
+        world.clock.advance_secs(1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = world.clock.now();
+        for (challenge, _) in &served {
+            let state = record(&world, challenge).await.unwrap().state;
+            let is_kept = matches!(state, ChargeState::Serving { until } if until > now);
+            assert!(is_kept, "{state:?} at {now}");
+        }
+    }
+    store.take(Duration::ZERO);
+    for (_, grant) in served {
+        grant.capture(None).await.unwrap();
     }
 }
