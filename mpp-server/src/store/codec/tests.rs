@@ -412,7 +412,7 @@ proptest! {
             whole.push(row.len());
         }
         let row = row.seal();
-        for cut in 1..=row.len() - CHECKSUM {
+        for cut in 1..=row.len().saturating_sub(CHECKSUM) {
             let mut sealed = row[..cut].to_vec();
             sealed.extend(checksum(Kind::Journal, &sealed));
             let read = journal::read_row(&sealed);
