@@ -19,20 +19,26 @@ const MAX_LAG: u64 = 8;
 /// A node that keeps failing is left out of at most so many looks at the head.
 const MAX_REST: u32 = 31;
 
+/// The head that a node has told binds for so many looks after that. Whoever was answered it has
+/// read on by then, and it may have been no head of this chain.
+const BINDING: u32 = 32;
+
 /// Several endpoints of one chain behind one [`ChainClient`].
 ///
-/// Every [`block`](ChainClient::block) asks all nodes that are not resting for their heads; other
-/// calls go to the nodes in the order of their health, and never to one that is more than a few
+/// Every [`block`](ChainClient::block) asks all nodes that are not resting for their heads. What is
+/// read goes to the nodes in the order of their health, and never to one that is more than a few
 /// blocks behind the best. A node that fails is asked later than the others until it answers
 /// again.
 ///
 /// What a node does not show counts only when its height is known: one that did not tell its head
 /// when it was looked at may be far behind. It is asked for it before anything is read from it,
-/// and the best head binds even when the node that told it is gone. Before the first look no head
-/// is known, and every node is believed.
+/// and the best head binds even when the node that told it is gone, for the next 32 looks: then the
+/// best of those that are left is the best. Before the first look no head is known, and every node
+/// is believed.
 ///
 /// A transaction goes to a further node only when the one before was certainly not reached, so
-/// that it never has two outcomes. Nodes of unknown height take transactions, too.
+/// that it never has two outcomes. Nodes of unknown height and, last of all, those that are behind
+/// take transactions, too: nothing that they do not show is believed for that.
 ///
 /// # Examples
 ///
@@ -76,6 +82,8 @@ struct Health {
     rest: u32,
     /// Its newest block, when it told that last.
     head: Option<u64>,
+    /// Looks since then.
+    looks: u32,
     /// Whether it has told that at the last look.
     is_current: bool,
 }
@@ -123,22 +131,28 @@ impl<C: ChainClient> FailoverChain<C> {
     }
 
     /// The nodes to ask, best first: those of known height before others, then those that failed
-    /// least, of these the preferred. Nodes that are behind are left out.
+    /// least, of these the preferred. Nodes that are behind come last.
     fn ranked(&self) -> Vec<(usize, Standing)> {
         let health = self.health();
         let best = best_head(&health);
         let standings = health.iter().enumerate().map(|(index, health)| {
-            let order = (!health.is_current, health.failures, index);
-            (order, self.standing(health, best))
+            let standing = self.standing(health, best);
+            let is_behind = standing == Standing::Behind;
+            let order = (is_behind, !health.is_current, health.failures, index);
+            (order, standing)
         });
-        let mut ranked: Vec<_> = standings
-            .filter(|(_, standing)| *standing != Standing::Behind)
-            .collect();
+        let mut ranked: Vec<_> = standings.collect();
         ranked.sort_unstable_by_key(|(order, _)| *order);
         let ranked = ranked.into_iter();
         ranked
-            .map(|((_, _, index), standing)| (index, standing))
+            .map(|((.., index), standing)| (index, standing))
             .collect()
+    }
+
+    /// Those of the [`ranked`](Self::ranked) nodes that something may be read from.
+    fn readable(&self) -> impl Iterator<Item = (usize, Standing)> {
+        let ranked = self.ranked().into_iter();
+        ranked.filter(|(_, standing)| *standing != Standing::Behind)
     }
 
     fn standing(&self, health: &Health, best: Option<u64>) -> Standing {
@@ -160,7 +174,7 @@ impl<C: ChainClient> FailoverChain<C> {
         self.answered(index);
         let mut health = self.health();
         if let Some(health) = health.get_mut(index) {
-            (health.head, health.is_current) = (Some(head), true);
+            (health.head, health.looks, health.is_current) = (Some(head), 0, true);
         }
         let best = best_head(&health);
         let health = health.get(index);
@@ -196,7 +210,7 @@ impl<C: ChainClient> FailoverChain<C> {
         F: Future<Output = Result<T, ChainError>> + Send,
     {
         let mut last = not_up_to_date();
-        for (index, standing) in self.ranked() {
+        for (index, standing) in self.readable() {
             let Some(node) = self.nodes.get(index) else {
                 continue;
             };
@@ -253,6 +267,7 @@ impl<C: ChainClient> FailoverChain<C> {
             let is_alone = health.iter().all(|health| health.rest > 0);
             let mut awake = Vec::new();
             for (index, health) in health.iter_mut().enumerate() {
+                health.looks = health.looks.saturating_add(1);
                 if is_alone || health.rest == 0 {
                     awake.push(index);
                 } else {
@@ -270,10 +285,14 @@ impl<C: ChainClient> FailoverChain<C> {
     }
 }
 
-/// The highest head that a node has told. It binds while its node is gone, too: it may just have
-/// been answered to somebody who reads on from it.
+/// The highest head that a node has told lately; `None`: no node has ever told one. It binds while
+/// its node is gone, too: it may just have been answered to somebody who reads on from it.
 fn best_head(health: &[Health]) -> Option<u64> {
-    health.iter().filter_map(|health| health.head).max()
+    let told = health.iter().filter_map(|health| {
+        let head = health.head?;
+        Some(if health.looks <= BINDING { head } else { 0 })
+    });
+    told.max()
 }
 
 fn not_up_to_date() -> ChainError {
@@ -325,7 +344,7 @@ impl<C: ChainClient> ChainClient for FailoverChain<C> {
             }
         }
         let mut error = not_up_to_date();
-        let first = self.ranked().into_iter().next().map(|(index, _)| index);
+        let first = self.readable().next().map(|(index, _)| index);
         for (index, head) in heads {
             match head {
                 Ok(head) if Some(index) == first => return Ok(head),

@@ -385,3 +385,55 @@ fn before_the_first_look_every_node_is_believed() {
     assert_eq!(block_on(reader(&chain(&nodes))), Ok(1));
     assert_eq!(nodes[1].asked.load(Ordering::SeqCst), 1);
 }
+
+/// Two nodes, of which the first has told a head that no chain has, and is gone.
+async fn one_that_was_absurd() -> ([Arc<Node>; 2], FailoverChain<Arc<Node>>) {
+    let nodes = [
+        Node::new(0, Mood::Answers, 1_000_000),
+        Node::new(1, Mood::Answers, 900),
+    ];
+    let chain = chain(&nodes);
+    assert_eq!(chain.block().await.unwrap().number, 1_000_000);
+    nodes[0].turns(Mood::Unreachable);
+    (nodes, chain)
+}
+
+#[test]
+fn an_absurd_head_does_not_bind_for_ever() {
+    block_on(async {
+        let (nodes, chain) = one_that_was_absurd().await;
+        // It was just answered to somebody.
+        assert!(chain.block().await.is_err());
+        assert!(chain.receipt(B256::ZERO).await.is_err());
+        for _ in 0..BINDING {
+            nodes[1].head.fetch_add(1, Ordering::SeqCst);
+            drop(chain.block().await);
+        }
+        assert_eq!(chain.block().await.unwrap().hash, nodes[1].name());
+        assert_eq!(reader(&chain).await, Ok(1));
+    });
+}
+
+// A payer's deadline does not wait: the nodes agree on the outcome of a transaction.
+#[test]
+fn a_node_that_is_behind_takes_transactions_if_no_other_does() {
+    block_on(async {
+        let (nodes, chain) = one_that_was_absurd().await;
+        assert!(chain.block().await.is_err());
+        let sent = chain.send_and_wait(Bytes::new()).await;
+        assert_eq!(sent.unwrap().hash, nodes[1].name());
+    });
+}
+
+// However long nobody has told a head: one has to, before it is asked for anything else.
+#[test]
+fn a_node_is_not_believed_unasked_once_no_head_binds_any_more() {
+    block_on(async {
+        let (nodes, chain) = one_of_two([1_000, 0]).await;
+        nodes[0].turns(Mood::Unreachable);
+        for _ in 0..=BINDING {
+            assert!(chain.block().await.is_err());
+        }
+        assert!(reader(&chain).await.is_err());
+    });
+}
