@@ -355,6 +355,8 @@ impl Draft<'_> {
         let known = !matches!(self.old.phase, Phase::Opening(_) | Phase::Failed);
         if known {
             self.pay_out(amount);
+            // What was paid out was there.
+            self.next.deposit = self.next.deposit.max(amount);
             self.quarantine_if_behind();
         }
         self.finish(LedgerKind::Observed, None)

@@ -131,3 +131,13 @@ fn a_disputed_voucher_quarantines_its_channel_before_it_is_settled() {
     let other = sign(&payer(), &record.terms, 49);
     assert!(!step(&record, Command::Dispute(other)).outcome.changed);
 }
+
+// What was paid out was there, whatever was seen of it before.
+#[test]
+fn a_deposit_is_no_less_than_what_our_settlement_has_paid_out() {
+    let mut record = open_record(V2, 100, 80, 80);
+    record = *step(&record, Command::Reorged(view(50))).next;
+    assert_eq!(record.deposit, amount(50));
+    record = *step(&record, Command::Settled(amount(80))).next;
+    assert_eq!((record.settled, record.deposit), (amount(80), amount(80)));
+}
