@@ -99,15 +99,19 @@ impl Link {
             return Ok(current);
         }
         // Also the wait for others who could not connect is bounded.
+        let turn = tokio::time::timeout(self.patience, self.connecting.lock());
+        let _turn = turn.await.map_err(|_| Trouble::unreachable())?;
+        if let Some(current) = self.current() {
+            return Ok(current);
+        }
+        // However long this caller has waited, it connects for all who wait now:
+        // cut short each time, nobody would ever get through.
         let connecting = tokio::time::timeout(self.patience, self.connect());
         connecting.await.map_err(|_| Trouble::unreachable())?
     }
 
+    /// Connects; for whoever has the turn.
     async fn connect(&self) -> Result<(MultiplexedConnection, u64), Trouble> {
-        let _turn = self.connecting.lock().await;
-        if let Some(current) = self.current() {
-            return Ok(current);
-        }
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.patience))
             .set_response_timeout(Some(self.patience));
@@ -180,6 +184,13 @@ impl Scripts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        task::JoinSet,
+    };
+
     use super::*;
     use crate::store::ConnectionString;
 
@@ -198,5 +209,57 @@ mod tests {
         let told = tokio::time::timeout(patience * 5, all).await;
         let told = told.expect("the last has waited for all before it");
         assert!(told.iter().all(|answer| answer.is_err()));
+    }
+
+    /// Answers nobody for a while, and whoever connects later after a moment.
+    async fn silent_for(pause: Duration) -> (String, JoinSet<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("redis://{}", listener.local_addr().unwrap());
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let begun = tokio::time::Instant::now();
+            let (mut silent, mut served) = (Vec::new(), JoinSet::new());
+            while let Ok((stream, _)) = listener.accept().await {
+                match begun.elapsed() < pause {
+                    true => silent.push(stream),
+                    false => drop(served.spawn(slow_server(stream))),
+                }
+            }
+        });
+        (address, server)
+    }
+
+    async fn slow_server(mut stream: tokio::net::TcpStream) {
+        let mut buffer = [0; 4_096];
+        while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            // No argument of these commands holds an asterisk.
+            let commands = buffer.iter().take(read).filter(|byte| **byte == b'*');
+            let answer = b"+OK\r\n".repeat(commands.count());
+            if stream.write_all(&answer).await.is_err() {
+                break;
+            }
+        }
+    }
+
+    // After a silent outage many wait, and each has waited for almost as long as it can: whoever
+    // connects for them must not be cut short for that.
+    #[tokio::test]
+    async fn a_server_that_answers_again_is_reached_however_many_wait() {
+        let patience = Duration::from_millis(200);
+        let (address, _server) = silent_for(patience * 2).await;
+        let config = RedisConfig::new(&ConnectionString::new(address)).unwrap();
+        let link = Arc::new(Link::new(&config.patience(patience)));
+        let mut asked = JoinSet::new();
+        for _ in 0..1_200 {
+            let link = Arc::clone(&link);
+            asked.spawn(async move {
+                let mut commands = redis::pipe();
+                commands.cmd("GET").arg("x");
+                link.ask::<redis::Value>(&commands).await.is_ok()
+            });
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(asked.join_all().await.contains(&true));
     }
 }
