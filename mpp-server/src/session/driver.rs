@@ -14,9 +14,7 @@ use crate::{
     clock::SharedClock,
     error::{Failure, Rejection},
     settle::sight::Sight,
-    store::{
-        ChannelStore, Commit, OUTCOMES_PER_CHANNEL, StoreFault, StoredOutcome, Version, Write,
-    },
+    store::{ChannelStore, Commit, FEWEST_OUTCOMES, StoreFault, StoredOutcome, Version, Write},
 };
 
 /// Something the store has acknowledged. Only the driver and the charge desk
@@ -255,16 +253,19 @@ impl<S: ChannelStore> Driver<S> {
         voucher: Amount,
     ) -> Result<bool, Failure> {
         let (record, _) = self.load(id).await?;
-        if record.newest_outcome <= OUTCOMES_PER_CHANNEL {
+        if record.newest_outcome <= FEWEST_OUTCOMES {
             return Ok(false);
         }
         // With none left, all have ended.
         let Some(oldest) = self.store.oldest_outcome(id).await? else {
             return Ok(false);
         };
+        if oldest.number <= 1 {
+            return Ok(false);
+        }
         // Loaded again: its numbers have to be as new as the oldest outcome.
         let (record, _) = self.load(id).await?;
-        let made_room = record.newest_outcome.saturating_sub(OUTCOMES_PER_CHANNEL);
+        let made_room = record.newest_outcome.saturating_sub(FEWEST_OUTCOMES);
         let next = made_room.saturating_add(1);
         // Where one has ended, those before it have.
         let ended = oldest.number > next || oldest.expires <= self.clock.now();

@@ -236,6 +236,10 @@ pub struct Numbered {
 /// and the answers to all of them are lost, each is found by its retry.
 pub const OUTCOMES_PER_CHANNEL: u64 = 256;
 
+/// The least that any version has kept for one channel: what a server of such a
+/// version has dropped from the same store is gone.
+pub(crate) const FEWEST_OUTCOMES: u64 = 32;
+
 /// Counts the commits of a record, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u64);

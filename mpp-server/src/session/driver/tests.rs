@@ -15,9 +15,10 @@ use crate::{
     store::{
         Claim, ClaimKey, Document, DocumentKey, DocumentPage, DocumentWrite, Durability,
         LedgerPage, MemoryStore, Numbered, OutcomeKey, Scan, StoredOutcome, Versioned, Written,
+        conformance::sample,
     },
     testing::{
-        amount, challenge_id, channel_id, ledger, now, open_record, open_tx, opening, verified,
+        amount, at, challenge_id, channel_id, ledger, now, open_record, open_tx, opening, verified,
     },
 };
 
@@ -248,4 +249,33 @@ async fn only_a_failed_open_makes_room_for_another() {
     let created = driver.create(opening(V2, 7)).await.unwrap();
     assert_eq!(*created.get(), Created::Now);
     assert_eq!(driver.load(first.id).await.unwrap().0.accepted(), amount(7));
+}
+
+// SECURITY-CASES A16: an earlier version kept fewer outcomes, or a server of that version runs
+// beside this one: what it has dropped may have been charged.
+#[tokio::test]
+async fn what_an_earlier_version_has_dropped_is_not_said_to_be_free() {
+    let store = MemoryStore::new();
+    let record = sample::record(1);
+    let id = stored(&store, record.as_ref().clone()).await;
+    let driver = driver(store.clone());
+    let mut expected = Version(1);
+    for number in 69..=100 {
+        let mut next = record.as_ref().clone();
+        next.newest_outcome = number;
+        let write = Write {
+            expected: Some(expected),
+            outcome: Some(sample::outcome(&next, number, at(3_600))),
+            next: Arc::new(next),
+            entry: None,
+        };
+        let Commit::Done(version) = store.commit(write).await.unwrap() else {
+            panic!("a conflict");
+        };
+        expected = version;
+    }
+    // All were charged under a voucher for 1,000.
+    let may_have_forgotten = |units| driver.may_have_forgotten(id, amount(units));
+    assert!(may_have_forgotten(1_000).await.unwrap());
+    assert!(!may_have_forgotten(1_001).await.unwrap());
 }
