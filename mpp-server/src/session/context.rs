@@ -8,6 +8,7 @@ use std::{
 };
 
 use lru::LruCache;
+use mpp_core::Amount;
 use mpp_tempo::{
     DynSigner, SignedVoucher, VerifiedVoucher, VoucherVerifier,
     chain::{ChainClient, ChainError, DynChain},
@@ -179,6 +180,35 @@ impl<S: ChannelStore> SessionContext<S> {
             self.tell_about(applied.get());
         }
         Ok(ran)
+    }
+
+    /// Gives back a part of what was charged, unless it was collected or is being.
+    ///
+    /// Either side sees the other: whoever collects stores that first, then writes
+    /// the record, and then sends. So if it does so after the look for it here, the
+    /// commit is a conflict, and the next look finds it.
+    ///
+    /// # Errors
+    /// As [`Driver::run`]; [`Fault::OutcomeUnknown`] while something is under way.
+    ///
+    /// # Cancel safety
+    /// As [`Driver::run`].
+    pub(crate) async fn give_back(
+        &self,
+        id: ChannelId,
+        amount: Amount,
+    ) -> Result<Durable<Applied>, Failure> {
+        loop {
+            let (record, version) = self.driver.load(id).await?;
+            if self.effect_of(id).await?.is_some() {
+                return Err(Fault::OutcomeUnknown.into());
+            }
+            let credit = Command::Credit { amount };
+            if let Some(applied) = self.driver.try_once(record, version, credit).await? {
+                self.tell_about(applied.get());
+                return Ok(applied);
+            }
+        }
     }
 
     /// Takes note of what the chain shows.

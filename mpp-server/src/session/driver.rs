@@ -184,6 +184,37 @@ impl<S: ChannelStore> Driver<S> {
         }
     }
 
+    /// Writes a record as it is, as long as it fulfills a condition, and says
+    /// whether it does: whatever rests on an earlier look at it, and is not
+    /// committed yet, is then decided anew.
+    ///
+    /// # Errors
+    /// When the store fails, or does not know the channel.
+    ///
+    /// # Cancel safety
+    /// Dropped, nothing has changed.
+    pub(crate) async fn fence(
+        &self,
+        id: ChannelId,
+        holds: impl Fn(&ChannelRecord) -> bool + Send,
+    ) -> Result<bool, Failure> {
+        loop {
+            let (next, version) = self.load(id).await?;
+            if !holds(&next) {
+                return Ok(false);
+            }
+            let write = Write {
+                expected: Some(version),
+                next,
+                entry: None,
+                outcome: None,
+            };
+            if let Commit::Done(_) = self.store.commit(write).await? {
+                return Ok(true);
+            }
+        }
+    }
+
     /// As [`run`](Self::run), for a request that must not be carried out
     /// twice: finds the outcome of an earlier one instead.
     ///
@@ -275,7 +306,13 @@ impl<S: ChannelStore> Driver<S> {
     }
 
     /// One attempt; `None`: somebody else wrote first.
-    async fn try_once(
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    pub(crate) async fn try_once(
         &self,
         record: Arc<ChannelRecord>,
         version: Version,

@@ -158,13 +158,7 @@ impl<S: ChannelStore + std::fmt::Debug> Engine for SessionContext<S> {
     ) -> BoxFuture<'_, Result<Arc<ChannelRecord>, Failure>> {
         Box::pin(async move {
             self.refresh_channel(id).await?;
-            // What was collected meanwhile, or is being collected, can not be
-            // given back. A collection that begins from here on sees the credit
-            // before it is sent.
-            if self.effect_of(id).await?.is_some() {
-                return Err(Fault::OutcomeUnknown.into());
-            }
-            let credited = self.run(id, Command::Credit { amount }).await?;
+            let credited = self.give_back(id, amount).await?;
             Ok(credited.into_inner().record)
         })
     }

@@ -9,7 +9,8 @@ use crate::{
     Failure, Rejection, ServerEvent, SettlePolicy,
     session::record::LedgerKind,
     testing::{
-        BOTH, Flawed, PRICE, World, amount, close_payload, ledger, managed, served, voucher_payload,
+        BOTH, Flawed, PRICE, Unsteady, World, amount, close_payload, ledger, managed, served,
+        voucher_payload,
     },
 };
 
@@ -149,4 +150,44 @@ async fn what_is_about_to_be_collected_is_not_credited() {
         record.settled <= record.spent && paid <= record.spent,
         "{record:?}"
     );
+}
+
+// As before, and the store takes its time for the credit: one of both sees the other.
+#[tokio::test(start_paused = true)]
+async fn a_credit_that_is_being_stored_and_a_settlement_see_each_other() {
+    // Whether whatever the collector writes takes as long.
+    for both_take_long in [true, false] {
+        let mut world = World::new();
+        let store = Unsteady::over(world.store.clone());
+        let builder = world.configure(world.store.clone()).store(store.clone());
+        let policy = SettlePolicy {
+            every: Duration::from_secs(1_000_000),
+            finality: 3,
+            ..SettlePolicy::on_demand()
+        };
+        world.server = builder.settlement(policy).build().unwrap();
+        world.advance(30);
+        let route = world.route(V2);
+        let terms = world.open(&route, V2, 0).await;
+        let payload = voucher_payload(&terms, &world.voucher(&terms, 2 * PRICE));
+        for _ in 0..2 {
+            served(world.buy(&route, &payload).await).await;
+        }
+        store.take(Duration::from_secs(3));
+        let settled = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if !both_take_long {
+                store.take(Duration::ZERO);
+            }
+            world.server.settle().await
+        };
+        let (credited, settled) =
+            tokio::join!(world.server.credit(terms.id(), amount(PRICE)), settled);
+        settled.unwrap();
+        let record = world.record(terms.id()).await;
+        let paid = world.on_chain(&terms).unwrap().settled;
+        assert!(paid <= record.spent, "{paid} {record:?}");
+        assert_eq!(credited.is_ok(), record.spent == amount(PRICE));
+        assert_eq!(credited.is_ok(), both_take_long);
+    }
 }

@@ -106,14 +106,15 @@ impl<S: ChannelStore> SessionContext<S> {
     }
 
     /// Whether nothing was credited since the amounts were chosen: no more is
-    /// settled than was spent. From the time that the effect is stored, nothing
-    /// is credited any more.
+    /// settled than was spent. The effect is stored, so what is to be credited
+    /// from here on finds it, also what was about to be.
     async fn is_owed(&self, tracked: &Tracked) -> Result<bool, Fault> {
         let items = tracked.effect.items.iter();
         for item in items.filter(|item| item.collect == Collect::Settle) {
-            match self.driver.load(item.channel).await {
-                Ok((record, _)) if item.amount > record.spent => return Ok(false),
-                Ok(_) | Err(Failure::Rejected(_)) => {}
+            let is_spent = |record: &ChannelRecord| item.amount <= record.spent;
+            match self.driver.fence(item.channel, is_spent).await {
+                Ok(false) => return Ok(false),
+                Ok(true) | Err(Failure::Rejected(_)) => {}
                 Err(Failure::Fault(fault)) => return Err(fault),
             }
         }
