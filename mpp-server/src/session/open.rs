@@ -356,10 +356,11 @@ impl<S: ChannelStore> SessionContext<S> {
     /// A node that lags behind can not tell.
     async fn is_on_chain(&self, record: &ChannelRecord) -> Result<bool, Failure> {
         // The head first: what is missing in a later view is missing.
+        let seen = self.learn_seen().await?;
         let head = self.chain.block().await.map_err(Fault::from)?;
         let view = self.view(record).await.map_err(Fault::from)?;
         if view.existence != Existence::Open {
-            self.require_caught_up(head).await?;
+            seen.require_caught_up(head)?;
             return Ok(false);
         }
         self.reach_views([(record, &view)]).await?;
@@ -403,6 +404,7 @@ impl<S: ChannelStore> SessionContext<S> {
         open: PendingTx,
     ) -> Result<OpenFate, Failure> {
         let channel_id = record.id;
+        let before = self.learn_seen().await?;
         let head = self.chain.block().await.map_err(Fault::from)?;
         let begun = u64::try_from(record.opened_at.as_secs()).unwrap_or_default();
         let given_up = begun.saturating_add(LONGEST_ATTEMPT_SECS);
@@ -414,7 +416,7 @@ impl<S: ChannelStore> SessionContext<S> {
             Sighting::Mined(_) => return Ok(OpenFate::Opened),
             Sighting::NotYet => return Ok(OpenFate::Unknown),
         }
-        self.require_caught_up(head).await?;
+        before.require_caught_up(head)?;
         let transaction = open.hash;
         self.run(channel_id, Command::OpenFailed { transaction })
             .await?;

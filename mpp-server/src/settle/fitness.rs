@@ -130,8 +130,9 @@ impl<S: ChannelStore> SessionContext<S> {
             return false;
         }
         let asked = async {
+            let seen = self.learn_seen().await?;
             let head = self.chain.block().await?;
-            self.require_caught_up(head).await
+            seen.require_caught_up(head)
         };
         let answered: Result<(), Fault> = asked.await;
         if let Err(fault) = &answered {

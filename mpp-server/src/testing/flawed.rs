@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use alloy_primitives::{Address, B256, Bytes};
@@ -30,6 +31,8 @@ pub(crate) struct Flawed {
 #[derive(Debug)]
 struct Flaws {
     is_gone: AtomicBool,
+    /// So long its head is on its way, in milliseconds.
+    head_takes: AtomicU64,
     /// Logs of so many of the newest blocks are not shown.
     logs_behind: AtomicU64,
     /// Views as they were once, for these channels.
@@ -42,6 +45,7 @@ impl Flawed {
     pub(crate) fn new(node: Devnet) -> Self {
         let flaws = Flaws {
             is_gone: AtomicBool::new(false),
+            head_takes: AtomicU64::new(0),
             logs_behind: AtomicU64::new(0),
             kept: Mutex::default(),
             fees: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -55,6 +59,12 @@ impl Flawed {
     /// No call is answered any more, or they are again.
     pub(crate) fn set_gone(&self, is_gone: bool) {
         self.flaws.is_gone.store(is_gone, Ordering::SeqCst);
+    }
+
+    /// From now on the answer to each question for its head takes so long.
+    pub(crate) fn set_head_takes(&self, pause: Duration) {
+        let pause = u64::try_from(pause.as_millis()).unwrap();
+        self.flaws.head_takes.store(pause, Ordering::SeqCst);
     }
 
     /// Logs come from a node that has so many blocks less.
@@ -136,7 +146,12 @@ impl ChainClient for Flawed {
     }
 
     async fn block(&self) -> Result<BlockInfo, ChainError> {
-        ChainClient::block(self.node()?).await
+        let head = ChainClient::block(self.node()?).await?;
+        match self.flaws.head_takes.load(Ordering::SeqCst) {
+            0 => {}
+            pause => tokio::time::sleep(Duration::from_millis(pause)).await,
+        }
+        Ok(head)
     }
 
     async fn fees(&self) -> Result<FeeQuote, ChainError> {

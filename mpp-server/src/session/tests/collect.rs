@@ -565,6 +565,34 @@ async fn servers_without_a_node_do_not_take_turns() {
     assert!(is_closed(&world, &terms).await);
 }
 
+/// The payer asks the chain to close, and this server hears of it.
+async fn requested_at(world: &World, server: &PaymentServer, terms: &ChannelTerms) {
+    world.request_close(terms).await;
+    server.refresh(terms.id()).await.unwrap();
+}
+
+// What others see of the chain while a node is asked does not put it behind.
+#[tokio::test(start_paused = true)]
+async fn a_block_that_another_server_sees_meanwhile_is_no_reason_to_fail() {
+    let (world, node, other) = one_with_a_flawed_node(SettlePolicy::on_demand()).await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    let second = earned(&world, &route, V2, 3).await;
+    requested(&world, &terms).await;
+    world.node.faults().drop_transactions(Times::Once);
+    look(&world).await;
+    world.advance(40);
+    world.node.mine();
+    node.set_head_takes(Duration::from_secs(1));
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        requested_at(&world, &other, &second).await;
+    };
+    let (collected, ()) = tokio::join!(world.server.collect(), meanwhile);
+    assert!(collected.unwrap().leading);
+    assert!(is_closed(&world, &terms).await);
+}
+
 // A channel that ended unseen is not paid for at every look.
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_can_not_be_collected_from_is_found_ended() {

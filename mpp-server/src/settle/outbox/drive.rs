@@ -179,6 +179,7 @@ impl<S: ChannelStore> SessionContext<S> {
     async fn look(&self, tracked: &mut Tracked) -> Result<Step, Fault> {
         // The block first: what is in none up to this one, and no longer valid
         // after it, is never mined.
+        let seen = self.learn_seen().await?;
         let head = self.chain.block().await?;
         let attempts = tracked.effect.attempts.iter().rev().take(2);
         let hashes: Vec<_> = attempts.map(|attempt| attempt.hash).collect();
@@ -189,7 +190,7 @@ impl<S: ChannelStore> SessionContext<S> {
         }
         let attempt = newest(tracked)?;
         if is_over(&attempt, head) {
-            self.require_caught_up(head).await?;
+            seen.require_caught_up(head)?;
             let fact = Fact::Expired;
             return Ok(Step::of(self.advance(tracked, fact, Guard::Anyone).await?));
         }

@@ -229,9 +229,10 @@ impl<S: ChannelStore> SessionContext<S> {
             return Ok(());
         }
         // What a node that is behind shows as open may be closed.
+        let seen = self.learn_seen().await?;
         let head = self.chain.block().await?;
         let view = self.view(&record).await?;
-        self.require_caught_up(head).await?;
+        seen.require_caught_up(head)?;
         self.reach_views([(&record, &view)]).await?;
         if view.existence != Existence::Open {
             // How it ended, and for v2 that it ended: the event tells.

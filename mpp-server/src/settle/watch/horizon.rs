@@ -137,19 +137,34 @@ impl<S: ChannelStore> SessionContext<S> {
         self.reach(head.number).await
     }
 
-    /// Whether what a node does not show, whose newest block was `head` before
-    /// it was asked, is not there.
+    /// What was seen of the chain so far, at any server. To be asked for before a
+    /// node is for its newest block: what others see meanwhile does not put that
+    /// node behind.
     ///
     /// # Errors
-    /// When the node is behind what was seen before: then nothing is known. When
-    /// the store fails.
+    /// When the store fails.
     ///
     /// # Cancel safety
     /// Reads only.
-    pub(crate) async fn require_caught_up(&self, head: BlockInfo) -> Result<(), Fault> {
+    pub(crate) async fn learn_seen(&self) -> Result<Seen, Fault> {
         let (store, chain_id) = (self.driver.store(), self.chain.chain_id());
         self.horizon.learn(store, chain_id).await?;
-        if head.number < self.horizon.seen() {
+        Ok(Seen(self.horizon.seen()))
+    }
+}
+
+/// The newest block that had been seen by some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen(u64);
+
+impl Seen {
+    /// Whether what a node does not show, whose newest block was `head` before it
+    /// was asked and after this was, is not there.
+    ///
+    /// # Errors
+    /// When the node is behind what was seen: then nothing is known.
+    pub(crate) fn require_caught_up(self, head: BlockInfo) -> Result<(), Fault> {
+        if head.number < self.0 {
             return Err(behind().into());
         }
         Ok(())
