@@ -33,6 +33,8 @@ struct Flaws {
     is_gone: AtomicBool,
     /// So long its head is on its way, in milliseconds.
     head_takes: AtomicU64,
+    /// Receipts of so many of the newest blocks are not shown.
+    receipts_behind: AtomicU64,
     /// Logs of so many of the newest blocks are not shown.
     logs_behind: AtomicU64,
     /// Views as they were once, for these channels.
@@ -46,6 +48,7 @@ impl Flawed {
         let flaws = Flaws {
             is_gone: AtomicBool::new(false),
             head_takes: AtomicU64::new(0),
+            receipts_behind: AtomicU64::new(0),
             logs_behind: AtomicU64::new(0),
             kept: Mutex::default(),
             fees: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -65,6 +68,11 @@ impl Flawed {
     pub(crate) fn set_head_takes(&self, pause: Duration) {
         let pause = u64::try_from(pause.as_millis()).unwrap();
         self.flaws.head_takes.store(pause, Ordering::SeqCst);
+    }
+
+    /// Receipts come from a node that has so many blocks less.
+    pub(crate) fn set_receipts_behind(&self, blocks: u64) {
+        self.flaws.receipts_behind.store(blocks, Ordering::SeqCst);
     }
 
     /// Logs come from a node that has so many blocks less.
@@ -134,7 +142,11 @@ impl ChainClient for Flawed {
     }
 
     async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError> {
-        ChainClient::receipt(self.node()?, hash).await
+        let node = self.node()?;
+        let behind = self.flaws.receipts_behind.load(Ordering::SeqCst);
+        let newest = node.block_number().saturating_sub(behind);
+        let receipt = ChainClient::receipt(node, hash).await?;
+        Ok(receipt.filter(|receipt| receipt.block_number <= newest))
     }
 
     async fn logs(&self, mut filter: LogFilter) -> Result<Vec<ChainLog>, ChainError> {

@@ -593,6 +593,40 @@ async fn a_block_that_another_server_sees_meanwhile_is_no_reason_to_fail() {
     assert!(is_closed(&world, &terms).await);
 }
 
+// Case A33: that our own close was mined is known from its event, however late that is shown.
+#[tokio::test(start_paused = true)]
+async fn a_close_whose_receipt_is_never_seen_is_found() {
+    let (world, node, _) = one_with_a_flawed_node(SettlePolicy::on_demand()).await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    // The open is old.
+    for _ in 0..80 {
+        world.node.mine();
+    }
+    world.server.catch_up().await.unwrap();
+    node.set_logs_behind(1_000);
+    node.set_receipts_behind(1_000);
+    world.node.faults().lose_responses(Times::Once);
+    let close = close_payload(&terms, &world.voucher(&terms, 3 * PRICE));
+    let decision = world.manage(&route, &close).await;
+    problem(decision, ProblemKind::ServiceUnavailable);
+    world.advance(40);
+    for _ in 0..80 {
+        world.node.mine();
+    }
+    // It has expired, as far as the node tells.
+    assert!(world.server.collect().await.is_err());
+    world.server.catch_up().await.unwrap();
+    node.set_logs_behind(0);
+    node.set_receipts_behind(0);
+    look(&world).await;
+    assert_eq!(look(&world).await.waiting, 0);
+    let record = world.record(terms.id()).await;
+    assert!(matches!(record.phase, Phase::Closed { .. }), "{record:?}");
+    assert_eq!(record.settled, amount(3 * PRICE));
+    world.server.settle().await.unwrap();
+}
+
 // A channel that ended unseen is not paid for at every look.
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_can_not_be_collected_from_is_found_ended() {

@@ -243,7 +243,11 @@ impl<S: ChannelStore> SessionContext<S> {
             let record = &noted.get().record;
             matches!(record.phase, Phase::Closing { .. })
         });
-        if closing && view.existence == Existence::Unknown {
+        // Its end may be older than the events that are read: it is looked up.
+        if closing
+            && view.existence == Existence::Unknown
+            && known(self.note_vanished(record.id).await)? != Some(true)
+        {
             return Err(Fault::OutcomeUnknown);
         }
         let hashes = tracked.effect.attempts.iter().map(|attempt| attempt.hash);
