@@ -7,6 +7,7 @@ use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{ChannelId, voucher::second_opinion};
 
 use super::{
+    chosen::Chosen,
     lease::Standby,
     outbox::{
         Beginning, Driven, Guard, Tracked, batches,
@@ -135,12 +136,13 @@ impl<S: ChannelStore> SessionContext<S> {
             (Occasion::Routine, Some(_)) => Occasion::Everything(Reason::Demand),
             (occasion, _) => occasion,
         };
-        let standings = self.standings(occasion, now).await?;
+        let mut chosen = self.settlement.choose();
+        let standings = self.standings(occasion, now, &mut chosen).await?;
         self.settlement.tell_deadlines(now, &self.events);
         // What can not be taken on must not keep anything else from being begun.
         let before = self.drive_all(collected).await;
         let begun = self
-            .begin_due(standings, budget, (occasion, now), collected)
+            .begin_due((standings, chosen), budget, (occasion, now), collected)
             .await;
         let after = self.drive_all(collected).await;
         collected.waiting = self.settlement.desk().open.len();
@@ -208,36 +210,21 @@ impl<S: ChannelStore> SessionContext<S> {
 
     /// How the channels stand that are to be looked at now: all of them every
     /// so often, in between those whose payers have asked the chain to close.
-    async fn standings(&self, occasion: Occasion, now: Timestamp) -> Result<Vec<Standing>, Fault> {
-        let (due, chosen) = {
-            let mut desk = self.settlement.desk();
-            let pause = self.settlement.policy.scan_every;
-            let due = desk
-                .scanned_at
-                .is_none_or(|at| now.saturating_duration_since(at) >= pause);
-            let busy = desk.busy();
-            let watched = desk.deadlines.keys();
-            let idle = watched.filter(|id| !busy.contains(*id));
-            let chosen: BTreeSet<_> = desk.urgent.iter().chain(idle).copied().collect();
-            // What becomes urgent from here on is looked at next time.
-            desk.urgent.clear();
-            (due, chosen)
-        };
-        let found = if due || occasion != Occasion::Routine {
-            self.all_standings(now).await
-        } else {
-            self.chosen_standings(&chosen, now).await
-        };
-        if found.is_err() {
-            self.settlement.desk().urgent.extend(chosen);
+    async fn standings(
+        &self,
+        occasion: Occasion,
+        now: Timestamp,
+        chosen: &mut Chosen<'_>,
+    ) -> Result<Vec<Standing>, Fault> {
+        let scanned_at = self.settlement.desk().scanned_at;
+        let pause = self.settlement.policy.scan_every;
+        let is_due = scanned_at.is_none_or(|at| now.saturating_duration_since(at) >= pause);
+        if !is_due && occasion == Occasion::Routine {
+            return self.chosen_standings(chosen.channels(), now).await;
         }
-        found
-    }
-
-    async fn all_standings(&self, now: Timestamp) -> Result<Vec<Standing>, Fault> {
         self.load_effects().await?;
         let all = self.scan(now).await?;
-        self.settlement.desk().scanned_at = Some(now);
+        chosen.were_scanned(now);
         Ok(all)
     }
 
@@ -312,7 +299,7 @@ impl<S: ChannelStore> SessionContext<S> {
     /// Begins what is due and not under way yet.
     async fn begin_due(
         &self,
-        mut standings: Vec<Standing>,
+        (mut standings, mut chosen): (Vec<Standing>, Chosen<'_>),
         budget: Option<Amount>,
         (occasion, now): (Occasion, Timestamp),
         collected: &mut Collected,
@@ -337,24 +324,20 @@ impl<S: ChannelStore> SessionContext<S> {
             budget,
         };
         // The node is asked what it costs only if there is something to do.
-        if plan(&standings, &self.settlement.policy, &moment).is_empty() {
+        let due = plan(&standings, &self.settlement.policy, &moment);
+        chosen.are_due(due.iter().map(|planned| planned.channel));
+        if due.is_empty() {
+            chosen.were_looked_at();
             return Ok(());
         }
         moment.fees = self.fee_estimate().await?;
         let planned = plan(&standings, &self.settlement.policy, &moment);
         for group in self.groups(planned) {
-            let channels: Vec<_> = group.iter().map(|planned| planned.channel).collect();
             let begun = self.begin_group(group, &moment).await;
             self.settlement.fitness().steps(self.clock.now());
-            match begun {
-                Ok(begun) => collected.begun = collected.begun.saturating_add(begun),
-                Err(fault) => {
-                    // What was begun of it is not forgotten until the next scan.
-                    self.settlement.desk().urgent.extend(channels);
-                    return Err(fault);
-                }
-            }
+            collected.begun = collected.begun.saturating_add(begun?);
         }
+        chosen.were_looked_at();
         Ok(())
     }
 

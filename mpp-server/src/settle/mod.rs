@@ -6,6 +6,7 @@
 //! writes down what is to happen, sends it and follows it to its end, and the
 //! lease says which of several processes does so.
 
+mod chosen;
 pub(crate) mod collect;
 mod deadline;
 mod demand;

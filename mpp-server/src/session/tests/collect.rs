@@ -627,6 +627,38 @@ async fn a_close_whose_receipt_is_never_seen_is_found() {
     world.server.settle().await.unwrap();
 }
 
+// A look that is given up has not forgotten what it was to look at.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_is_dropped_forgets_nothing() {
+    let policy = SettlePolicy {
+        channel_amount: Some(amount(3 * PRICE)),
+        ..SettlePolicy::on_demand()
+    };
+    let (mut world, node, _) = one_with_a_flawed_node(policy.clone()).await;
+    let chain = node.clone();
+    let never = Duration::from_secs(1_000_000);
+    let rarely = SettlePolicy {
+        scan_every: never,
+        ..by_hand(policy)
+    };
+    world.server =
+        world.again(|builder| builder.chain(chain).settlement(rarely).watch_every(never));
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    world.advance(30);
+    let revert = settle_selector(V2);
+    world.node.faults().revert_calls(revert, Times::Once);
+    assert_eq!(look(&world).await.failed, 1);
+    // Tried again, but the node takes its time.
+    world.advance(30);
+    node.allow_fees(0);
+    let looked = tokio::time::timeout(Duration::from_secs(1), world.server.collect());
+    assert!(looked.await.is_err());
+    node.allow_fees(100);
+    assert_eq!(look(&world).await.done, 1);
+    assert_eq!(settled(&world, &terms), 3 * PRICE);
+}
+
 // A channel that ended unseen is not paid for at every look.
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_can_not_be_collected_from_is_found_ended() {
