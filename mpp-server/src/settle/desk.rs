@@ -87,7 +87,7 @@ impl Settlement {
 
     /// A look begins; it is over when this is dropped.
     pub(super) fn begin_look(&self, now: Timestamp) -> Look<'_> {
-        self.fitness().steps(now);
+        self.fitness().begins(now);
         Look { settlement: self }
     }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, keccak256};
 use mpp_core::Amount;
 use mpp_devnet::Devnet;
 use mpp_tempo::{
@@ -31,6 +31,12 @@ pub(crate) struct Flawed {
 #[derive(Debug)]
 struct Flaws {
     is_gone: AtomicBool,
+    /// It knows no block after this one, and takes transactions without a word.
+    stands_at: Mutex<Option<BlockInfo>>,
+    /// It is gone for who sends, and no one else.
+    sends_gone: AtomicBool,
+    /// No transaction is taken.
+    refuses: AtomicBool,
     /// So long its head is on its way, in milliseconds.
     head_takes: AtomicU64,
     /// Receipts of so many of the newest blocks are not shown.
@@ -47,6 +53,9 @@ impl Flawed {
     pub(crate) fn new(node: Devnet) -> Self {
         let flaws = Flaws {
             is_gone: AtomicBool::new(false),
+            stands_at: Mutex::default(),
+            sends_gone: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
             head_takes: AtomicU64::new(0),
             receipts_behind: AtomicU64::new(0),
             logs_behind: AtomicU64::new(0),
@@ -62,6 +71,27 @@ impl Flawed {
     /// No call is answered any more, or they are again.
     pub(crate) fn set_gone(&self, is_gone: bool) {
         self.flaws.is_gone.store(is_gone, Ordering::SeqCst);
+    }
+
+    /// From now on it stands still.
+    pub(crate) async fn stop(&self) {
+        let head = ChainClient::block(&self.node).await.unwrap();
+        *self.stands_at() = Some(head);
+    }
+
+    /// It follows the chain again.
+    pub(crate) fn go_on(&self) {
+        *self.stands_at() = None;
+    }
+
+    /// No transaction reaches it any more, or does again.
+    pub(crate) fn set_sends_gone(&self, is_gone: bool) {
+        self.flaws.sends_gone.store(is_gone, Ordering::SeqCst);
+    }
+
+    /// It takes no transaction any more, or does again.
+    pub(crate) fn set_refusing(&self, refuses: bool) {
+        self.flaws.refuses.store(refuses, Ordering::SeqCst);
     }
 
     /// From now on the answer to each question for its head takes so long.
@@ -95,6 +125,18 @@ impl Flawed {
         let fees = &self.flaws.fees;
         fees.forget_permits(Semaphore::MAX_PERMITS);
         fees.add_permits(calls);
+    }
+
+    fn stands_at(&self) -> std::sync::MutexGuard<'_, Option<BlockInfo>> {
+        let at = self.flaws.stands_at.lock();
+        at.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest block that a node shows which is so far behind.
+    fn newest(&self, node: &Devnet, behind: &AtomicU64) -> u64 {
+        let behind = behind.load(Ordering::SeqCst);
+        let stands_at = self.stands_at().map_or(u64::MAX, |head| head.number);
+        node.block_number().saturating_sub(behind).min(stands_at)
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<ChannelId, ChannelView>> {
@@ -138,27 +180,41 @@ impl ChainClient for Flawed {
     }
 
     async fn send_and_wait(&self, raw: Bytes) -> Result<TxReceipt, ChainError> {
-        ChainClient::send_and_wait(self.node()?, raw).await
+        let node = self.node()?;
+        if self.flaws.sends_gone.load(Ordering::SeqCst) {
+            return Err(ChainError::unreachable("the node is gone"));
+        }
+        if self.flaws.refuses.load(Ordering::SeqCst) {
+            return Err(ChainError::rejected("it takes nothing"));
+        }
+        if self.stands_at().is_some() {
+            let hash = keccak256(&raw);
+            return Err(ChainError::Unknown { hash });
+        }
+        ChainClient::send_and_wait(node, raw).await
     }
 
     async fn receipt(&self, hash: B256) -> Result<Option<TxReceipt>, ChainError> {
         let node = self.node()?;
-        let behind = self.flaws.receipts_behind.load(Ordering::SeqCst);
-        let newest = node.block_number().saturating_sub(behind);
+        let newest = self.newest(node, &self.flaws.receipts_behind);
         let receipt = ChainClient::receipt(node, hash).await?;
         Ok(receipt.filter(|receipt| receipt.block_number <= newest))
     }
 
     async fn logs(&self, mut filter: LogFilter) -> Result<Vec<ChainLog>, ChainError> {
         let node = self.node()?;
-        let behind = self.flaws.logs_behind.load(Ordering::SeqCst);
-        let newest = node.block_number().saturating_sub(behind);
+        let newest = self.newest(node, &self.flaws.logs_behind);
         filter.to_block = Some(filter.to_block.unwrap_or(newest).min(newest));
         ChainClient::logs(node, filter).await
     }
 
     async fn block(&self) -> Result<BlockInfo, ChainError> {
-        let head = ChainClient::block(self.node()?).await?;
+        let node = self.node()?;
+        let stands_at = *self.stands_at();
+        let head = match stands_at {
+            Some(head) => head,
+            None => ChainClient::block(node).await?,
+        };
         match self.flaws.head_takes.load(Ordering::SeqCst) {
             0 => {}
             pause => tokio::time::sleep(Duration::from_millis(pause)).await,

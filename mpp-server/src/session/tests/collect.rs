@@ -571,6 +571,120 @@ async fn requested_at(world: &World, server: &PaymentServer, terms: &ChannelTerm
     server.refresh(terms.id()).await.unwrap();
 }
 
+// SECURITY-CASES A12: a node that answers is not yet one that gets anything done.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_node_does_nothing_hands_on_to_one_whose_node_does() {
+    for stands_still in [true, false] {
+        let (world, node, other) = one_with_a_flawed_node(SettlePolicy::on_demand()).await;
+        let route = world.route(V2);
+        let terms = earned(&world, &route, V2, 3).await;
+        match stands_still {
+            true => node.stop().await,
+            false => node.set_refusing(true),
+        }
+        requested_at(&world, &other, &terms).await;
+        for _ in 0..80 {
+            world.advance(2);
+            world.node.mine();
+            drop(world.server.collect().await);
+            other.collect().await.unwrap();
+        }
+        assert!(is_closed(&world, &terms).await, "{stands_still}");
+        // The other one is well: it stays.
+        node.go_on();
+        node.set_refusing(false);
+        assert!(!look(&world).await.leading);
+        assert!(other.collect().await.unwrap().leading);
+    }
+}
+
+// A node that refuses something and then is not reached is not well because something was begun.
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_does_not_make_up_for_a_node_that_is_gone() {
+    let (world, node, other) = one_with_a_flawed_node(SettlePolicy::on_demand()).await;
+    let route = world.route(V2);
+    let mut all = Vec::new();
+    for _ in 0..8 {
+        all.push(earned(&world, &route, V2, 3).await);
+    }
+    node.set_sends_gone(true);
+    // Each look has something new to begin.
+    for terms in &all {
+        requested_at(&world, &other, terms).await;
+        world.advance(5);
+        drop(world.server.collect().await);
+        other.collect().await.unwrap();
+    }
+    for _ in 0..4 {
+        world.advance(2);
+        other.collect().await.unwrap();
+    }
+    for terms in &all {
+        assert!(is_closed(&world, terms).await);
+    }
+}
+
+// Nobody takes the place of one that is no worse, or not again and again.
+#[tokio::test(start_paused = true)]
+async fn servers_whose_nodes_do_nothing_hardly_take_turns() {
+    for (stands_still, most) in [(true, 0), (false, 12)] {
+        let policy = SettlePolicy::on_demand();
+        let (mut world, node, _) = one_with_a_flawed_node(policy.clone()).await;
+        let (chain, never) = (node.clone(), Duration::from_secs(1_000_000));
+        let by = by_hand(policy.clone());
+        let other = world.again(|builder| builder.chain(chain).settlement(by).watch_every(never));
+        let healthy = restarted(&world, policy);
+        let route = world.route(V2);
+        let terms = earned(&world, &route, V2, 3).await;
+        requested(&world, &terms).await;
+        match stands_still {
+            true => node.stop().await,
+            false => node.set_refusing(true),
+        }
+        let (mut turns, mut leads) = (0, true);
+        for _ in 0..1_800 {
+            world.advance(2);
+            world.node.mine();
+            let first = world.server.collect().await.is_ok_and(|look| look.leading);
+            let second = other.collect().await.is_ok_and(|look| look.leading);
+            if (first || second) && first != leads {
+                (turns, leads) = (turns + 1, first);
+            }
+        }
+        assert!(turns <= most, "{turns}");
+        // They are no obstacle to one that is well.
+        world.server = healthy;
+        for _ in 0..20 {
+            look(&world).await;
+        }
+        assert!(is_closed(&world, &terms).await);
+    }
+}
+
+// A block every 20 s, and nothing is mined for minutes: that is the chain, not the node.
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_chain_is_slow_is_well() {
+    let (world, _, other) = one_with_a_flawed_node(SettlePolicy::on_demand()).await;
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    requested(&world, &terms).await;
+    world.node.faults().drop_transactions(Times::Always);
+    for look in 0..150 {
+        world.advance(2);
+        if look % 10 == 0 {
+            world.node.mine();
+        }
+        assert!(world.server.collect().await.unwrap().leading);
+        assert!(!other.collect().await.unwrap().leading);
+    }
+    world.node.faults().clear();
+    for _ in 0..40 {
+        world.node.mine();
+        look(&world).await;
+    }
+    assert!(is_closed(&world, &terms).await);
+}
+
 // What others see of the chain while a node is asked does not put it behind.
 #[tokio::test(start_paused = true)]
 async fn a_block_that_another_server_sees_meanwhile_is_no_reason_to_fail() {
@@ -591,6 +705,38 @@ async fn a_block_that_another_server_sees_meanwhile_is_no_reason_to_fail() {
     let (collected, ()) = tokio::join!(world.server.collect(), meanwhile);
     assert!(collected.unwrap().leading);
     assert!(is_closed(&world, &terms).await);
+}
+
+// A look that is given up has not forgotten what it was to look at.
+#[tokio::test(start_paused = true)]
+async fn a_look_that_is_dropped_forgets_nothing() {
+    let policy = SettlePolicy {
+        channel_amount: Some(amount(3 * PRICE)),
+        ..SettlePolicy::on_demand()
+    };
+    let (mut world, node, _) = one_with_a_flawed_node(policy.clone()).await;
+    let chain = node.clone();
+    let never = Duration::from_secs(1_000_000);
+    let rarely = SettlePolicy {
+        scan_every: never,
+        ..by_hand(policy)
+    };
+    world.server =
+        world.again(|builder| builder.chain(chain).settlement(rarely).watch_every(never));
+    let route = world.route(V2);
+    let terms = earned(&world, &route, V2, 3).await;
+    world.advance(30);
+    let revert = settle_selector(V2);
+    world.node.faults().revert_calls(revert, Times::Once);
+    assert_eq!(look(&world).await.failed, 1);
+    // Tried again, but the node takes its time.
+    world.advance(30);
+    node.allow_fees(0);
+    let looked = tokio::time::timeout(Duration::from_secs(1), world.server.collect());
+    assert!(looked.await.is_err());
+    node.allow_fees(100);
+    assert_eq!(look(&world).await.done, 1);
+    assert_eq!(settled(&world, &terms), 3 * PRICE);
 }
 
 // Case A33: that our own close was mined is known from its event, however late that is shown.
@@ -625,38 +771,6 @@ async fn a_close_whose_receipt_is_never_seen_is_found() {
     assert!(matches!(record.phase, Phase::Closed { .. }), "{record:?}");
     assert_eq!(record.settled, amount(3 * PRICE));
     world.server.settle().await.unwrap();
-}
-
-// A look that is given up has not forgotten what it was to look at.
-#[tokio::test(start_paused = true)]
-async fn a_look_that_is_dropped_forgets_nothing() {
-    let policy = SettlePolicy {
-        channel_amount: Some(amount(3 * PRICE)),
-        ..SettlePolicy::on_demand()
-    };
-    let (mut world, node, _) = one_with_a_flawed_node(policy.clone()).await;
-    let chain = node.clone();
-    let never = Duration::from_secs(1_000_000);
-    let rarely = SettlePolicy {
-        scan_every: never,
-        ..by_hand(policy)
-    };
-    world.server =
-        world.again(|builder| builder.chain(chain).settlement(rarely).watch_every(never));
-    let route = world.route(V2);
-    let terms = earned(&world, &route, V2, 3).await;
-    world.advance(30);
-    let revert = settle_selector(V2);
-    world.node.faults().revert_calls(revert, Times::Once);
-    assert_eq!(look(&world).await.failed, 1);
-    // Tried again, but the node takes its time.
-    world.advance(30);
-    node.allow_fees(0);
-    let looked = tokio::time::timeout(Duration::from_secs(1), world.server.collect());
-    assert!(looked.await.is_err());
-    node.allow_fees(100);
-    assert_eq!(look(&world).await.done, 1);
-    assert_eq!(settled(&world, &terms), 3 * PRICE);
 }
 
 // A channel that ended unseen is not paid for at every look.
@@ -852,6 +966,8 @@ async fn a_deadline_ends_the_pause_of_a_close_that_is_under_way() {
         }
         world.node.advance_time(Duration::from_secs(ahead));
         requested(&world, &terms).await;
+        // It has let go of the lease after the refusals, and nobody has taken it.
+        world.advance(4);
         assert_eq!(look(&world).await.waiting, 1);
         assert!(!is_closed(&world, &terms).await);
         world.advance(15);

@@ -20,7 +20,10 @@ use crate::{
         command::Command,
         record::{ChannelRecord, PendingTx, Phase},
     },
-    settle::schedule::Collect,
+    settle::{
+        fitness::{Shown, stands_still},
+        schedule::Collect,
+    },
     store::ChannelStore,
 };
 
@@ -156,17 +159,21 @@ impl<S: ChannelStore> SessionContext<S> {
     }
 
     async fn send(&self, tracked: &mut Tracked, raw: Bytes) -> Result<Step, Fault> {
-        let fact = match self.chain.send_and_wait(raw).await {
+        let (fact, shown) = match self.chain.send_and_wait(raw).await {
             Ok(receipt) => return self.judge(tracked, &receipt).await,
             Err(ChainError::Rejected { message }) => {
                 tracing::warn!(effect = %tracked.effect.id, %message, "a node refused to collect");
-                Fact::Refused
+                (Fact::Refused, Shown::Refuses)
             }
-            Err(ChainError::Unknown { .. }) => Fact::Lost,
+            Err(ChainError::Unknown { .. }) => (Fact::Lost, Shown::MayTake),
             // It never reached a node, or nobody can tell: look again later.
             Err(error) => return Err(error.into()),
         };
         let refused = fact == Fact::Refused && tracked.effect.state == State::Broadcast;
+        // What is sent again may be refused because it is over or was taken before.
+        if refused || fact == Fact::Lost {
+            self.settlement.fitness().shows(shown);
+        }
         let advanced = self.advance(tracked, fact, Guard::Anyone).await?;
         Ok(match (advanced, refused) {
             (false, _) => Step::Elsewhere,
@@ -194,6 +201,9 @@ impl<S: ChannelStore> SessionContext<S> {
             let fact = Fact::Expired;
             return Ok(Step::of(self.advance(tracked, fact, Guard::Anyone).await?));
         }
+        if stands_still(over_at(&attempt), self.clock.now()) {
+            self.settlement.fitness().shows(Shown::StandsStill);
+        }
         match attempt.raw {
             // The same bytes again are harmless: they have one outcome.
             Some(raw) => {
@@ -210,6 +220,7 @@ impl<S: ChannelStore> SessionContext<S> {
     /// Done is what the receipt proves by status and events (SECURITY-CASES
     /// A25, A33).
     async fn judge(&self, tracked: &mut Tracked, receipt: &TxReceipt) -> Result<Step, Fault> {
+        self.settlement.fitness().shows(Shown::Works);
         let result = if receipt.success {
             for item in &tracked.effect.items {
                 self.check_event(item, receipt).await?;
@@ -296,7 +307,11 @@ impl<S: ChannelStore> SessionContext<S> {
 /// says nothing of a node that stands still. The margin is for the node that was
 /// asked for the receipt, should it be another one.
 fn is_over(attempt: &Attempt, head: BlockInfo) -> bool {
-    head.timestamp >= attempt.valid_before.saturating_add(EXPIRY_MARGIN_SECS)
+    head.timestamp >= over_at(attempt)
+}
+
+fn over_at(attempt: &Attempt) -> u64 {
+    attempt.valid_before.saturating_add(EXPIRY_MARGIN_SECS)
 }
 
 fn newest(tracked: &Tracked) -> Result<Attempt, Fault> {
