@@ -194,7 +194,7 @@ impl<S: ChannelStore> Request<'_, S> {
                 self.resolve_other(&value, sent).await?;
                 Ok(Noted::Changed)
             }
-            // What is kept of it has expired.
+            // What is kept of it has expired, or it was sent back.
             Err(Rejection::InvalidChallenge(_)) => Ok(Noted::Free(vec![note()?])),
             Err(rejection) => Err(rejection.into()),
         }

@@ -117,7 +117,8 @@ pub enum Todo {
 /// [`Rejection::ChargeInProgress`] while somebody works on it,
 /// [`Rejection::ChargeKeyReused`] when it was served to another request with
 /// the same idempotency key, and [`Rejection::InvalidChallenge`] when it was
-/// served, or is paid by another transaction (PROTOCOL 1.3: already used).
+/// served or sent back, or is paid by another transaction (PROTOCOL 1.3:
+/// already used).
 pub fn look(
     record: &ChargeRecord,
     shown: &PaymentId,
@@ -142,12 +143,26 @@ pub fn look(
         }
         ChargeState::Claimed { .. } | ChargeState::Released => Ok(Todo::Begin),
         ChargeState::Sent { sent, .. } => Ok(Todo::Resolve(sent.clone())),
-        ChargeState::Paid | ChargeState::Serving { .. } => Ok(Todo::Serve),
+        ChargeState::Paid | ChargeState::Serving { .. } => {
+            not_sent_back(record).map(|()| Todo::Serve)
+        }
         ChargeState::Served {
             response,
             keep_until,
             ..
         } => replay(record, asked, now < *keep_until).map(|()| Todo::Replay(response.clone())),
+    }
+}
+
+/// Nobody gets what they have paid for and their money, too: a refund counts
+/// from its beginning, until it is certain that it was never mined.
+///
+/// Whoever is being served then goes on, and whoever was served is answered
+/// once more: a handler may send a part back, and a merchant what it has sold.
+fn not_sent_back(record: &ChargeRecord) -> Result<(), Rejection> {
+    match record.refunded.is_zero() {
+        true => Ok(()),
+        false => Err(Rejection::InvalidChallenge("the charge was sent back")),
     }
 }
 
@@ -170,7 +185,8 @@ fn replay(record: &ChargeRecord, asked: Option<Asked>, kept: bool) -> Result<(),
 ///
 /// # Errors
 /// [`Rejection::ChargeInProgress`] when somebody else was faster,
-/// [`Rejection::ChargeLapsed`] for a grant that is gone.
+/// [`Rejection::ChargeLapsed`] for a grant that is gone, and
+/// [`Rejection::InvalidChallenge`] to serve what was sent back.
 pub fn apply(
     record: &ChargeRecord,
     command: ChargeCommand,
@@ -208,8 +224,8 @@ pub fn apply(
             }
         }
         ChargeCommand::Serve { until, asked } => match record.state {
-            ChargeState::Paid => next.serve(until, asked),
-            ChargeState::Serving { until: before } if before <= now => next.serve(until, asked),
+            ChargeState::Paid => next.serve(until, asked)?,
+            ChargeState::Serving { until: before } if before <= now => next.serve(until, asked)?,
             _ => return in_progress,
         },
         ChargeCommand::Extend { grant, until } => {
@@ -344,10 +360,12 @@ pub fn undo_refund(record: &ChargeRecord, amount: Amount) -> ChargeRecord {
 }
 
 impl ChargeRecord {
-    fn serve(&mut self, until: Timestamp, asked: Option<Asked>) {
+    fn serve(&mut self, until: Timestamp, asked: Option<Asked>) -> Result<(), Rejection> {
+        not_sent_back(self)?;
         self.asked = self.asked.or(asked);
         self.grants = self.grants.saturating_add(1);
         self.state = ChargeState::Serving { until };
+        Ok(())
     }
 
     /// The grant must be the last one, and not be settled.

@@ -58,6 +58,10 @@ impl PaymentServer {
     /// both are found together on the chain. All refunds of a charge together
     /// never exceed it.
     ///
+    /// A charge of which anything was sent back is not served any more, unless
+    /// it is being served already: send the rest back, too, if it was not. Only a
+    /// refund that has failed leaves it as it was.
+    ///
     /// # Errors
     /// [`RefundError`]; among others, for a total that is more than the charge
     /// or less than what was sent back already.

@@ -238,6 +238,43 @@ fn refunds_never_exceed_what_was_paid() {
     assert_eq!(unpaid, Err(NotRefundable::NotPaid));
 }
 
+// SECURITY-CASES A1: whoever got the money back does not get the service, too.
+#[test]
+fn only_a_refund_that_was_undone_lets_a_charge_be_served() {
+    let until = at(10);
+    let serve = ChargeCommand::Serve { until, asked: None };
+    let refused = Rejection::InvalidChallenge("the charge was sent back");
+    for state in [ChargeState::Paid, ChargeState::Serving { until }] {
+        let paid = record(state);
+        let some = begin_refund(&paid, Amount::new(1)).unwrap();
+        let all = begin_refund(&some, Amount::new(100)).unwrap();
+        for refunded in [&some, &all] {
+            let looked = look(refunded, &shown(1), None, until);
+            assert_eq!(looked, Err(refused.clone()));
+            let served = apply(refunded, serve.clone(), until);
+            assert_eq!(served, Err(refused.clone()));
+        }
+        let undone = undo_refund(&undo_refund(&all, Amount::new(99)), Amount::new(1));
+        assert_eq!(look(&undone, &shown(1), None, until), Ok(Todo::Serve));
+        assert!(apply(&undone, serve.clone(), until).is_ok());
+    }
+    // Whoever is being served goes on, and nobody else is told of it.
+    let serving = record(ChargeState::Serving { until });
+    let serving = begin_refund(&serving, Amount::new(1)).unwrap();
+    let busy = Err(Rejection::ChargeInProgress);
+    assert_eq!(look(&serving, &shown(1), None, at(9)), busy);
+    assert_eq!(
+        apply(&serving, serve, at(9)),
+        Err(Rejection::ChargeInProgress)
+    );
+    let capture = ChargeCommand::Capture {
+        grant: 0,
+        response: None,
+        keep_until: until,
+    };
+    assert!(apply(&serving, capture, at(9)).is_ok());
+}
+
 #[test]
 fn a_total_that_is_reached_leaves_nothing_to_refund() {
     let paid = record(ChargeState::Paid);

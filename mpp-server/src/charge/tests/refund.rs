@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mpp_core::{Amount, receipt::ChargeReceipt};
+use mpp_core::{Amount, problem::ProblemKind, receipt::ChargeReceipt};
 use mpp_devnet::{Outage, Times};
 use mpp_tempo::Signer;
 
@@ -10,7 +10,9 @@ use super::shop::*;
 use crate::{
     Fault, RefundError,
     charge::machine::NotRefundable,
-    testing::{World, amount},
+    gate::{Access, Decision},
+    store::StoredResponse,
+    testing::{World, amount, granted, problem},
 };
 
 const TRANSFER_WITH_MEMO: [u8; 4] = [0x95, 0x77, 0x7d, 0x59];
@@ -172,4 +174,104 @@ async fn receipts_of_others_are_not_refunded() {
         let refused = world.server.refund_to(&receipt, Amount::new(1)).await;
         assert!(matches!(refused, Err(RefundError::Unknown)));
     }
+}
+
+/// The receipt of a charge that was paid, and whose handler has failed.
+async fn unserved(sale: &Sale) -> ChargeReceipt {
+    let grant = granted(sale.show().await);
+    let Access::Paid(payment) = grant.access() else {
+        panic!("not paid")
+    };
+    let receipt = charge_receipt(payment.receipt.clone());
+    grant.release().await;
+    receipt
+}
+
+// Nobody gets both, the money and what it has paid for.
+#[tokio::test]
+async fn what_was_sent_back_is_not_served() {
+    for part in [1, PRICE] {
+        let sale = Sale::new().await;
+        let receipt = unserved(&sale).await;
+        let server = &sale.world.server;
+        server.refund_to(&receipt, amount(part)).await.unwrap();
+        for wait in [0, 24 * 60 * 60] {
+            sale.world.advance(wait);
+            let refused = problem(sale.show().await, ProblemKind::InvalidChallenge);
+            assert!(refused.detail.contains("sent back"), "{}", refused.detail);
+        }
+    }
+}
+
+// The refund is not certain yet, and counts all the same.
+#[tokio::test(start_paused = true)]
+async fn a_charge_is_served_again_when_its_refund_has_failed() {
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    let receipt = unserved(&sale).await;
+    let refund = || world.server.refund_to(&receipt, amount(PRICE));
+    world.node.faults().drop_transactions(Times::Once);
+    refund().await.unwrap_err();
+    problem(sale.show().await, ProblemKind::InvalidChallenge);
+    world.advance(60);
+    world.node.mine();
+    world
+        .node
+        .faults()
+        .revert_calls(TRANSFER_WITH_MEMO, Times::Once);
+    let failed = refund().await.unwrap_err();
+    assert!(matches!(failed, RefundError::Failed(_)), "{failed}");
+    served(sale.show().await).await;
+}
+
+// Its key may pay for the same request once more.
+#[tokio::test]
+async fn a_key_whose_payment_was_sent_back_pays_anew() {
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    let key = repeatable("k1", "body");
+    granted(ask(world, &sale.route, &sale.credential, key).await)
+        .release()
+        .await;
+    let receipt = unserved(&sale).await;
+    let all = amount(PRICE);
+    world.server.refund_to(&receipt, all).await.unwrap();
+    let refused = ask(world, &sale.route, &sale.credential, key).await;
+    problem(refused, ProblemKind::InvalidChallenge);
+    let fresh = world.challenge(&sale.route).await;
+    let mut wallet = Wallet::new(world);
+    wallet.context.valid_after = Some(1);
+    let before = payer_has(world);
+    let credential = wallet.pay(&fresh).await;
+    let grant = granted(ask(world, &sale.route, &credential, key).await);
+    grant.capture(None).await.unwrap();
+    assert!(payer_has(world) <= before - PRICE);
+}
+
+// A handler may send a part back, and whoever was served keeps the answer.
+#[tokio::test]
+async fn a_refund_takes_nothing_from_who_is_being_served_or_was() {
+    let sale = Sale::new().await;
+    let world = &sale.world;
+    let key = repeatable("k1", "body");
+    let show = || ask(world, &sale.route, &sale.credential, key);
+    let grant = granted(show().await);
+    let Access::Paid(payment) = grant.access() else {
+        panic!("not paid")
+    };
+    let receipt = charge_receipt(payment.receipt.clone());
+    let refund_to = |units| world.server.refund_to(&receipt, amount(units));
+    refund_to(1).await.unwrap();
+    problem(show().await, ProblemKind::RequestInProgress);
+    let answer = StoredResponse {
+        status: 200,
+        headers: Vec::new(),
+        body: "a photo".into(),
+    };
+    grant.capture(Some(answer.clone())).await.unwrap();
+    refund_to(PRICE).await.unwrap();
+    let Decision::Replay(replay) = show().await else {
+        panic!("not replayed");
+    };
+    assert_eq!(replay.response, Some(answer));
 }
