@@ -96,18 +96,19 @@ impl<S: ChannelStore> Errand<S> {
             }
         };
         let sent = SentTx::of(&cosigned);
-        self.record_sent(&sent).await?;
+        self.record_sent(Attempt::Claim { until }, &sent).await?;
         self.follow(sent, Sending::First).await
     }
 
     /// Records a transaction before it is sent, and that it pays this charge.
-    async fn record_sent(&self, sent: &SentTx) -> Result<(), Failure> {
+    async fn record_sent(&self, of: Attempt, sent: &SentTx) -> Result<(), Failure> {
         let context = &self.context;
         loop {
             let found = context.desk.load(self.id()).await?;
             let found = found.ok_or(Fault::Inconsistent("a charge's record is gone"))?;
             let now = context.clock.now();
             let command = ChargeCommand::Send {
+                of,
                 sent: sent.clone(),
                 until: context.lease(now),
             };

@@ -14,6 +14,8 @@ use crate::error::Rejection;
 pub enum ChargeCommand {
     /// The transaction is ready and about to be sent.
     Send {
+        /// Which attempt: if its claim has lapsed, another may have begun since.
+        of: Attempt,
         /// The transaction.
         sent: SentTx,
         /// Somebody follows it until then.
@@ -195,8 +197,8 @@ pub fn apply(
     let mut next = record.clone();
     let in_progress = Err(Rejection::ChargeInProgress);
     match command {
-        ChargeCommand::Send { sent, until } => match record.state {
-            ChargeState::Claimed { .. } => {
+        ChargeCommand::Send { of, sent, until } => match record.state {
+            ChargeState::Claimed { .. } if of.is_at(&record.state) => {
                 next.payment.hash = Some(sent.hash);
                 next.state = ChargeState::Sent { sent, until };
             }

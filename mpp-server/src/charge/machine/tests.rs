@@ -157,6 +157,33 @@ fn only_the_attempt_that_gives_up_ends() {
     assert_ne!(leave(9), followed);
 }
 
+// Whoever was slow to sign does not send in the place of who came next.
+#[test]
+fn only_the_attempt_that_has_the_claim_sends() {
+    let until = at(10);
+    let send = |state, of| {
+        let sent = sent();
+        apply(
+            &record(state),
+            ChargeCommand::Send { of, sent, until },
+            at(0),
+        )
+    };
+    let claim = |seconds| Attempt::Claim { until: at(seconds) };
+    let hash = sent().hash;
+    let sending = send(ChargeState::Claimed { until }, claim(10)).unwrap();
+    assert_eq!(sending.payment.hash, Some(hash));
+    let busy = Err(Rejection::ChargeInProgress);
+    for of in [claim(9), claim(11), Attempt::Sent { hash }] {
+        assert_eq!(send(ChargeState::Claimed { until }, of), busy);
+    }
+    for state in states().into_iter().skip(1) {
+        for of in [claim(10), Attempt::Sent { hash }] {
+            assert_eq!(send(state.clone(), of), busy);
+        }
+    }
+}
+
 #[test]
 fn only_a_claim_that_has_lapsed_makes_room() {
     for (index, state) in states().into_iter().enumerate() {
@@ -287,7 +314,7 @@ fn a_total_that_is_reached_leaves_nothing_to_refund() {
 #[derive(Clone, Debug)]
 enum Event {
     Wait(i64),
-    Send,
+    Send(Attempt),
     Follow,
     Leave(u8),
     Confirm,
@@ -310,7 +337,7 @@ fn attempt() -> impl Strategy<Value = Attempt> {
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         1 => (1..12_i64).prop_map(Event::Wait),
-        1 => Just(Event::Send),
+        2 => attempt().prop_map(Event::Send),
         1 => Just(Event::Follow),
         1 => (8..10_u8).prop_map(Event::Leave),
         1 => Just(Event::Confirm),
@@ -340,7 +367,7 @@ proptest! {
                     now = now.saturating_add(seconds);
                     continue;
                 }
-                Event::Send => ChargeCommand::Send { sent: sent(), until },
+                Event::Send(of) => ChargeCommand::Send { of, sent: sent(), until },
                 Event::Follow => ChargeCommand::Follow { until },
                 Event::Leave(byte) => ChargeCommand::Leave { hash: B256::repeat_byte(byte) },
                 Event::Confirm => ChargeCommand::Confirm { hash: sent().hash },
