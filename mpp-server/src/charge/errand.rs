@@ -87,7 +87,11 @@ impl<S: ChannelStore> Errand<S> {
             Some(sponsor) => sponsor.sign(transaction, token, peer).await,
             None => Err(Fault::Inconsistent("there is no fee payer").into()),
         };
-        let cosigned = match sponsored {
+        let checked = match sponsored {
+            Ok(cosigned) => self.check_unattributed(&cosigned).await.map(|()| cosigned),
+            Err(failure) => Err(failure),
+        };
+        let cosigned = match checked {
             Ok(cosigned) => cosigned,
             Err(failure) => {
                 // Nothing was sent: whoever comes next begins anew.
@@ -98,6 +102,20 @@ impl<S: ChannelStore> Errand<S> {
         let sent = SentTx::of(&cosigned);
         self.record_sent(Attempt::Claim { until }, &sent).await?;
         self.follow(sent, Sending::First).await
+    }
+
+    /// As [`check_unmined`], where a payment is known by its transaction alone:
+    /// its hash is known only now. One that was recorded before was sent from here.
+    async fn check_unattributed(&self, cosigned: &SignedTx) -> Result<(), Failure> {
+        if self.transfers.is_attributed() {
+            return Ok(());
+        }
+        let hash = cosigned.hash();
+        let found = self.context.desk.load(self.id()).await?;
+        match found.is_some_and(|found| found.value.payment.hash == Some(hash)) {
+            true => Ok(()),
+            false => check_unmined(&self.context, hash).await,
+        }
     }
 
     /// Records a transaction before it is sent, and that it pays this charge.
@@ -241,5 +259,20 @@ impl<S: ChannelStore> Errand<S> {
             });
         }
         context.confirm(self.id(), hash).await
+    }
+}
+
+/// What somebody else has had mined pays nothing that is sent from here.
+///
+/// # Cancel safety
+/// Reads only.
+pub(super) async fn check_unmined<S>(
+    context: &ChargeContext<S>,
+    hash: B256,
+) -> Result<(), Failure> {
+    let receipt = context.chain.receipt(hash).await.map_err(Fault::from)?;
+    match receipt {
+        None => Ok(()),
+        Some(_) => Err(Rejection::InvalidChallenge("the transaction was mined before").into()),
     }
 }

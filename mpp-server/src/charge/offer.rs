@@ -132,8 +132,9 @@ impl ChargeOffer {
     /// binds it to its challenge.
     ///
     /// Without that one nobody could tell whose payment a mined transaction
-    /// is: such a charge is sent by the server only, never shown by its hash.
-    /// Use a memo for one server only.
+    /// is: such a charge is sent by the server only, never shown by its hash, and
+    /// by no transaction that was mined before or outlives its challenge. Use a
+    /// memo for one server only.
     pub fn memo(mut self, memo: B256) -> Self {
         self.memo = Some(memo);
         self

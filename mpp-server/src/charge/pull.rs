@@ -9,7 +9,7 @@ use mpp_tempo::{
 
 use super::{
     claim::{Claimed, Shown},
-    errand::Errand,
+    errand::{self, Errand},
     machine::Todo,
     method::{Request, failed, invalid},
     record::{Asked, ChargeState, PaymentId, SentTx},
@@ -66,6 +66,12 @@ impl<S: ChannelStore> Request<'_, S> {
                     Ok(()) => {
                         self.check_sponsored(&transaction)?;
                         let trial = self.admit(&transaction).await?;
+                        if !transfers.is_attributed() {
+                            let earlier = found.as_ref().map(|found| found.value.payment);
+                            let is_known = earlier.is_some_and(|known| known.is(&shown.payment));
+                            let checked = self.check_unattributed(&transaction, is_known).await;
+                            trial.counted(checked)?;
+                        }
                         let state = self.first_state(&transaction);
                         match self.claim(&shown, found, state.clone()).await? {
                             Claimed::Conflict => continue,
@@ -118,6 +124,32 @@ impl<S: ChannelStore> Request<'_, S> {
             sponsor.check_policy(transaction, self.context.clock.now())?;
         }
         Ok(())
+    }
+
+    /// A payment that carries nothing of its challenge is known by its transaction
+    /// alone, and what was mined is there for everybody to show: it counts only if
+    /// it was sent from here. One that is known here was not mined when it came.
+    ///
+    /// It is over when its challenge is, at the latest (PROTOCOL 4), and what the
+    /// chain forgets then can not be sent once more.
+    async fn check_unattributed(
+        &self,
+        transaction: &SignedTx,
+        is_known: bool,
+    ) -> Result<(), Failure> {
+        let expires = self.credential.challenge().expires_at().ok();
+        let expires = expires.and_then(|expires| u64::try_from(expires.as_secs()).ok());
+        let until = transaction.valid_before();
+        let ends = until.is_some_and(|until| expires.is_some_and(|expires| until <= expires));
+        if !transaction.has_expiring_nonce() || !ends {
+            let why = "the transaction needs an expiring nonce, and an end of validity within \
+                       its challenge's";
+            return Err(failed(why).into());
+        }
+        match is_known {
+            true => Ok(()),
+            false => errand::check_unmined(self.context, transaction.hash()).await,
+        }
     }
 
     /// Lets a transaction be tried that may pay nothing, and counts then.

@@ -1,7 +1,10 @@
 //! PROTOCOL 4: every honest way to pay.
 
+use std::time::Duration;
+
 use alloy_primitives::{Address, B256};
 use mpp_core::problem::ProblemKind;
+use mpp_devnet::Times;
 use mpp_tempo::{
     Signer,
     charge::ProofTerms,
@@ -10,8 +13,11 @@ use mpp_tempo::{
 
 use super::shop::*;
 use crate::{
+    PaymentServer,
     charge::record::ChargeState,
+    clock::Clock as _,
     gate::{Access, Grant},
+    store::MemoryStore,
     testing::{World, granted, problem},
 };
 
@@ -127,6 +133,87 @@ async fn a_pinned_memo_is_pulled_and_never_pushed() {
     served(show(&world, &route, &later.pay(&challenge).await).await).await;
     let record = record(&world, &challenge).await.unwrap();
     assert_eq!(record.memo, pinned);
+}
+
+// Its bytes are on the chain for everybody: they pay nobody else's challenge.
+#[tokio::test]
+async fn a_pinned_memo_is_not_paid_by_what_was_mined_before() {
+    let world = World::new();
+    let route = shop(offer(&world).memo(B256::repeat_byte(9)));
+    let challenge = world.challenge(&route).await;
+    let signed = Wallet::new(&world).sign(&honest(&challenge)).await;
+    world.node.submit(&signed.encode()).unwrap();
+    let fresh = world.challenge(&route).await;
+    for _ in 0..2 {
+        let refused = show(&world, &route, &pull(&fresh, &signed)).await;
+        let refused = problem(refused, ProblemKind::InvalidChallenge);
+        assert!(refused.detail.contains("mined"), "{}", refused.detail);
+        assert_eq!(record(&world, &fresh).await, None);
+    }
+}
+
+// Nor does what the same fee payer has signed elsewhere.
+#[tokio::test]
+async fn a_pinned_memo_is_not_paid_by_what_was_sponsored_elsewhere() {
+    let world = World::new();
+    let other = world.configured(MemoryStore::new());
+    let pinned = |server: &PaymentServer| {
+        let charge = server.charge().amount("0.01").sponsored();
+        shop(charge.memo(B256::repeat_byte(9)))
+    };
+    let (here, there) = (pinned(&world.server), pinned(&other));
+    let challenge = world.challenge(&here).await;
+    let signed = Wallet::sponsored(&world).sign(&honest(&challenge)).await;
+    served(show(&world, &here, &pull(&challenge, &signed)).await).await;
+    // It can not be told from another one until it is signed.
+    let credential = pull(&challenge, &signed);
+    let refused = show_at(&other, &there, &credential).await;
+    let refused = problem(refused, ProblemKind::InvalidChallenge);
+    assert!(refused.detail.contains("mined"), "{}", refused.detail);
+    assert_eq!(mined(&world), 1);
+}
+
+// What this server has sent itself is on the chain as well.
+#[tokio::test(start_paused = true)]
+async fn a_pinned_memo_is_paid_by_what_was_sent_from_here() {
+    let world = World::new();
+    let route = shop(offer(&world).memo(B256::repeat_byte(9)));
+    // The answer is lost; or the attempt was given up, and mined all the same.
+    for (number, is_given_up) in [(1, false), (2, true)] {
+        let challenge = world.challenge(&route).await;
+        let mut wallet = Wallet::new(&world);
+        wallet.context.valid_after = Some(number);
+        let signed = wallet.sign(&honest(&challenge)).await;
+        let credential = pull(&challenge, &signed);
+        world.node.faults().lose_responses(Times::Once);
+        let lost = show(&world, &route, &credential).await;
+        problem(lost, ProblemKind::ServiceUnavailable);
+        if is_given_up {
+            put_state(&world, &challenge, ChargeState::Released).await;
+        }
+        served(show(&world, &route, &credential).await).await;
+    }
+    assert_eq!(mined(&world), 2);
+}
+
+// PROTOCOL 4: validBefore is at most the expiry of the challenge.
+#[tokio::test]
+async fn a_pinned_memo_is_paid_by_nothing_that_outlives_its_challenge() {
+    let world = World::new();
+    let route = shop(offer(&world).memo(B256::repeat_byte(9)));
+    let challenge = world.challenge(&route).await;
+    let expires = challenge.expires_at().unwrap();
+    let left = expires.saturating_duration_since(world.clock.now());
+    let left = u32::try_from(left.as_secs()).unwrap();
+    world.advance(left - 10);
+    let pay = async |seconds| {
+        let mut wallet = Wallet::new(&world);
+        wallet.context.valid_for = Duration::from_secs(seconds);
+        show(&world, &route, &wallet.pay(&challenge).await).await
+    };
+    problem(pay(11).await, ProblemKind::VerificationFailed);
+    assert_eq!((mined(&world), record(&world, &challenge).await), (0, None));
+    served(pay(10).await).await;
 }
 
 #[tokio::test]
