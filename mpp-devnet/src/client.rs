@@ -171,6 +171,7 @@ impl ChainClient for Devnet {
         self.enter().await?;
         let max_fee_per_gas = u128::from(self.config().base_fee);
         Ok(FeeQuote {
+            base_fee_per_gas: max_fee_per_gas,
             max_fee_per_gas,
             max_priority_fee_per_gas: 0,
         })
@@ -178,22 +179,27 @@ impl ChainClient for Devnet {
 
     async fn simulate(&self, simulation: Simulation) -> Result<Simulated, ChainError> {
         self.enter().await?;
-        let target = |(to, input)| Target { to, input };
-        let run = DryRun {
-            from: simulation.from,
-            calls: simulation.calls.into_iter().map(target).collect(),
+        let from = simulation.from;
+        let run = |(to, input)| DryRun {
+            from,
+            calls: vec![Target { to, input }],
             nonce_key: None,
             signature_gas: 0,
             sponsored: false,
         };
+        let runs: Vec<_> = simulation.calls.into_iter().map(run).collect();
         let mut node = lock(&self.shared.node);
         let height = node.height();
-        Ok(match node.dry_run(&run, height) {
-            Ok(_) => Simulated::Succeeded,
-            Err(revert) => Simulated::Reverted {
-                reason: format!("execution reverted: {}", revert.0),
-            },
-        })
+        let mut gas_used = 0_u64;
+        for tried in node.simulate(from, &runs, height) {
+            gas_used = gas_used.saturating_add(tried.gas_used);
+            if let Err(revert) = tried.outcome {
+                let reason = format!("execution reverted: {}", revert.0);
+                return Ok(Simulated::Reverted { reason });
+            }
+        }
+        let gas_used = Some(gas_used);
+        Ok(Simulated::Succeeded { gas_used })
     }
 
     async fn token_balance(&self, token: Address, owner: Address) -> Result<Amount, ChainError> {

@@ -73,6 +73,7 @@ pub(crate) async fn context(node: &Node, gas_limit: u64) -> anyhow::Result<TxCon
     let FeeQuote {
         max_fee_per_gas,
         max_priority_fee_per_gas,
+        ..
     } = node.chain.fees().await?;
     Ok(TxContext {
         chain_id: node.chain.chain_id(),

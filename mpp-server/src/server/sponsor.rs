@@ -96,8 +96,9 @@ impl<S: ChannelStore + std::fmt::Debug> Builder<S> {
         self
     }
 
-    /// What the fee payer will sign. Default: PROTOCOL 4's limits, and nothing
-    /// that is valid for longer than chains take: see [`SponsorPolicy`].
+    /// What the fee payer will sign. Default: PROTOCOL 4's limits, nothing that is
+    /// valid for longer than chains take, and nothing that an access key has signed:
+    /// see [`SponsorPolicy`].
     pub fn sponsor_policy(mut self, policy: SponsorPolicy) -> Self {
         self.sponsoring.policy = policy;
         self

@@ -14,7 +14,7 @@ use alloy_primitives::{Address, B256};
 use mpp_core::{Amount, Timestamp};
 use mpp_tempo::{
     chain::{ChainClient, DynChain, Simulated, Simulation, TxReceipt},
-    tx::{CosignError, DynFeePayer, FeePayer, SignedTx, SponsorPolicy},
+    tx::{CosignError, DynFeePayer, FeePayer, PolicyViolation, SignedTx, SponsorPolicy},
 };
 
 pub use self::{budget::SponsorBudget, health::SponsorHealth};
@@ -63,9 +63,7 @@ impl<S: ChannelStore> Sponsor<S> {
         transaction: &SignedTx,
         now: Timestamp,
     ) -> Result<(), Rejection> {
-        self.policy
-            .check(transaction, now)
-            .map_err(|violation| Rejection::VerificationFailed(violation.to_string()))
+        self.policy.check(transaction, now).map_err(violated)
     }
 
     /// Has the fee payer sign, within policy and budget.
@@ -109,7 +107,11 @@ impl<S: ChannelStore> Sponsor<S> {
         }
     }
 
-    /// A transaction that would revert costs its sender nothing, and us the fee.
+    /// A transaction that would revert or run out of gas costs its sender nothing,
+    /// and us the fee.
+    ///
+    /// What is tried is not the transaction itself: its gas limit and its fees are
+    /// compared with what the node says, and the policy knows of access keys.
     async fn try_calls(&self, transaction: &SignedTx) -> Result<(), Failure> {
         let calls = transaction
             .calls()
@@ -119,14 +121,15 @@ impl<S: ChannelStore> Sponsor<S> {
             from: transaction.sender(),
             calls,
         };
-        match self
-            .parts
-            .chain
-            .simulate(simulation)
-            .await
-            .map_err(Fault::from)?
-        {
-            Simulated::Succeeded => Ok(()),
+        let chain = &self.parts.chain;
+        let asked = tokio::try_join!(chain.simulate(simulation), chain.fees());
+        let (simulated, fees) = asked.map_err(Fault::from)?;
+        match simulated {
+            Simulated::Succeeded { gas_used } => {
+                let base_fee = fees.base_fee_per_gas;
+                let judged = SponsorPolicy::check_tried(transaction, base_fee, gas_used);
+                Ok(judged.map_err(violated)?)
+            }
             Simulated::Reverted { reason } => {
                 tracing::debug!(%reason, "a transaction would revert and is not sponsored");
                 let why = String::from("the transaction would revert; its fees are not sponsored");
@@ -167,6 +170,10 @@ impl<S: ChannelStore> Sponsor<S> {
             self.parts.events.send(ServerEvent::SponsorLow { balance });
         }
     }
+}
+
+fn violated(violation: PolicyViolation) -> Rejection {
+    Rejection::VerificationFailed(violation.to_string())
 }
 
 /// What could not be booked counts in full until the window ends.

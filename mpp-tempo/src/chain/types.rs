@@ -59,7 +59,10 @@ pub struct Simulation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Simulated {
     /// All went through.
-    Succeeded,
+    Succeeded {
+        /// Gas that they have used, each as a transaction of its own, if the node says.
+        gas_used: Option<u64>,
+    },
     /// One reverted.
     Reverted {
         /// The node's reason.
@@ -130,6 +133,8 @@ pub struct BlockInfo {
 /// Fees that get a transaction mined soon, in attodollars per gas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeeQuote {
+    /// What a unit of gas costs now, without a tip.
+    pub base_fee_per_gas: u128,
     /// Upper limit for base fee plus tip.
     pub max_fee_per_gas: u128,
     /// The tip.

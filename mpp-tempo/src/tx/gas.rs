@@ -4,6 +4,7 @@
 //! when they estimate (LOCALNODE). A new storage slot costs 250,000 gas, so first uses are dear.
 //! All limits are within the default [`crate::tx::SponsorPolicy`].
 
+use super::SignedTx;
 use crate::channel::SessionProtocol;
 
 /// Adding to a deposit.
@@ -48,4 +49,24 @@ pub const fn open(protocol: SessionProtocol) -> u64 {
         SessionProtocol::V1 => 2_000_000,
         SessionProtocol::V2 => 1_500_000,
     }
+}
+
+/// What a sponsored transaction needs whose calls have used so much, each as a transaction of
+/// its own.
+///
+/// Instead of what each of those has paid to begin, it pays once, and for its expiring nonce and
+/// for both signatures beside. Nothing is added to that: whoever estimates well is not refused.
+#[must_use]
+pub fn sponsored(transaction: &SignedTx, gas_used: u64) -> u64 {
+    /// To begin a transaction.
+    const BEGIN: u64 = 21_000;
+    const EXPIRING_NONCE: u64 = 13_000;
+    const FEE_PAYER: u64 = 3_000;
+    // A list of calls never comes near the end of the integers.
+    let further = (transaction.calls().len() as u64).saturating_sub(1);
+    gas_used
+        .saturating_sub(further.saturating_mul(BEGIN))
+        .saturating_add(EXPIRING_NONCE)
+        .saturating_add(FEE_PAYER)
+        .saturating_add(transaction.signature_gas())
 }

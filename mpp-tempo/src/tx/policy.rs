@@ -5,7 +5,7 @@ use core::time::Duration;
 use alloy_primitives::U256;
 use mpp_core::Timestamp;
 
-use super::SignedTx;
+use super::{SignedTx, gas};
 
 /// Limits for transactions whose fees we pay (PROTOCOL 4, Sponsorship).
 ///
@@ -25,6 +25,12 @@ pub struct SponsorPolicy {
     /// can not be mined yet, and would only hold a part of the budget until it is refused. That is
     /// 30 s on networks without TIP-1093, and 300 s with it; deployed clients sign for up to 60 s.
     pub max_validity: Duration,
+    /// Whether transactions are sponsored that an access key has signed. Default: no.
+    ///
+    /// A key may have a spending limit or be good for some calls only, which no simulation of the
+    /// calls shows: it reverts what exceeds them, and the fee is ours. Allow it where a budget per
+    /// payer makes that cheap enough.
+    pub sponsors_access_keys: bool,
 }
 
 /// Why a sponsor does not sign.
@@ -61,6 +67,20 @@ pub enum PolicyViolation {
     /// A call moves value or creates a contract.
     #[error("transaction moves value or creates a contract")]
     Value,
+    /// An access key has signed it, whose limits are not known.
+    #[error("transaction is signed by an access key")]
+    AccessKey,
+    /// It would run out of gas.
+    #[error("transaction gas limit {limit} is too low: it needs {needed}")]
+    TooLittleGas {
+        /// Its limit.
+        limit: u64,
+        /// What it needs now.
+        needed: u64,
+    },
+    /// No block takes it for this fee per gas.
+    #[error("transaction fee per gas {0} is below what gas costs now")]
+    BelowBaseFee(u128),
 }
 
 impl Default for SponsorPolicy {
@@ -71,6 +91,7 @@ impl Default for SponsorPolicy {
             max_fee_per_gas: 100_000_000_000,
             max_total_fee: U256::from(50_000_000_000_000_000_u64),
             max_validity: Duration::from_secs(300),
+            sponsors_access_keys: false,
         }
     }
 }
@@ -101,7 +122,33 @@ impl SponsorPolicy {
         {
             return Err(PolicyViolation::Value);
         }
+        if tx.access_key().is_some() && !self.sponsors_access_keys {
+            return Err(PolicyViolation::AccessKey);
+        }
         Ok(())
+    }
+
+    /// Judges what would become of a transaction now, by what gas costs, and by what its calls
+    /// have used when they were tried, if that is known.
+    ///
+    /// One that runs out of gas costs its fee payer the whole limit, and its sender nothing.
+    ///
+    /// # Errors
+    /// The first [`PolicyViolation`].
+    pub fn check_tried(
+        tx: &SignedTx,
+        base_fee_per_gas: u128,
+        gas_used: Option<u64>,
+    ) -> Result<(), PolicyViolation> {
+        if tx.max_fee_per_gas() < base_fee_per_gas {
+            return Err(PolicyViolation::BelowBaseFee(tx.max_fee_per_gas()));
+        }
+        let limit = tx.gas_limit();
+        let needed = gas_used.map_or(0, |used| gas::sponsored(tx, used));
+        match limit < needed {
+            true => Err(PolicyViolation::TooLittleGas { limit, needed }),
+            false => Ok(()),
+        }
     }
 
     fn check_validity(&self, tx: &SignedTx, now: Timestamp) -> Result<(), PolicyViolation> {

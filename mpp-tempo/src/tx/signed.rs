@@ -5,8 +5,8 @@ use core::num::NonZeroU64;
 use alloc::vec::Vec;
 use alloy_consensus::transaction::SignerRecoverable;
 use alloy_primitives::{Address, B256, Bytes, U256};
-use tempo_primitives::transaction::TEMPO_EXPIRING_NONCE_KEY;
-use tempo_primitives::{AASigned, TempoTransaction};
+use tempo_primitives::transaction::{PrimitiveSignature, TEMPO_EXPIRING_NONCE_KEY};
+use tempo_primitives::{AASigned, TempoSignature, TempoTransaction};
 
 use super::TxError;
 use super::envelope::{
@@ -209,6 +209,24 @@ impl SignedTx {
     #[must_use]
     pub fn max_total_fee(&self) -> U256 {
         max_total_fee(self.tx())
+    }
+
+    /// What the sender's signature costs beyond a plain one, in gas.
+    pub(super) fn signature_gas(&self) -> u64 {
+        const P256: u64 = 5_000;
+        const PER_BYTE: u64 = 16;
+        let signature = match self.inner.signature() {
+            TempoSignature::Primitive(signature) => signature,
+            TempoSignature::Keychain(keychain) => &keychain.signature,
+        };
+        match signature {
+            PrimitiveSignature::Secp256k1(_) => 0,
+            PrimitiveSignature::P256(_) => P256,
+            PrimitiveSignature::WebAuthn(signed) => {
+                let data = signed.webauthn_data.len() as u64;
+                data.saturating_mul(PER_BYTE).saturating_add(P256)
+            }
+        }
     }
 
     /// End of validity in Unix seconds.

@@ -1,8 +1,14 @@
 //! SECURITY-CASES A15: fees are paid within policy, simulation and budget.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use mpp_core::problem::ProblemKind;
 use mpp_devnet::Times;
 use mpp_tempo::{
@@ -15,7 +21,7 @@ use super::shop::*;
 use crate::{
     Route, ServerEvent, SponsorBudget,
     gate::Decision,
-    testing::{World, key, problem},
+    testing::{World, amount, key, problem},
 };
 
 /// Gas limit times fee limit of the wallets here.
@@ -63,12 +69,12 @@ async fn a_payer_may_pay_its_own_fee() {
 async fn what_would_revert_is_neither_signed_nor_sent() {
     let world = World::new();
     let route = shop(offer(&world).sponsored());
-    let poor = LocalSigner::from_bytes(&[9; 32]).unwrap();
     let challenge = world.challenge(&route).await;
     let wallet = Wallet {
-        signer: &poor,
+        signer: &world.stranger,
         ..Wallet::sponsored(&world)
     };
+    world.node.freeze(world.stranger.address());
     let before = world.balance(world.sponsor());
     let refused = show(&world, &route, &wallet.pay(&challenge).await).await;
     let problem = problem(refused, ProblemKind::VerificationFailed);
@@ -78,9 +84,84 @@ async fn what_would_revert_is_neither_signed_nor_sent() {
         problem.detail
     );
     assert_eq!((mined(&world), world.balance(world.sponsor())), (0, before));
-    // The challenge is still good for who has the money.
+    // The challenge is still good for who can pay.
     let honest = Wallet::sponsored(&world).pay(&challenge).await;
     served(show(&world, &route, &honest).await).await;
+}
+
+/// A fee payer that counts what it was asked to sign.
+struct Counted(LocalSigner, Arc<AtomicU32>);
+
+impl FeePayer for Counted {
+    fn address(&self) -> Option<Address> {
+        Some(self.0.address())
+    }
+
+    async fn cosign(&self, asked: SignedTx, token: Address) -> Result<SignedTx, CosignError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        cosign(asked, &self.0, token).await
+    }
+}
+
+/// A world whose fee payer counts, or another account in its place.
+fn counting(other: Option<LocalSigner>) -> (World, Arc<AtomicU32>) {
+    let (mut world, count) = (World::new(), Arc::default());
+    let signer = other.unwrap_or_else(|| key(&world.node, 3));
+    let counted = Counted(signer, Arc::clone(&count));
+    world.server = world.again(|builder| builder.fee_payer_service(counted));
+    (world, count)
+}
+
+// Whoever leaves it too little gas burns it all, and it would be ours.
+#[tokio::test]
+async fn what_would_run_out_of_gas_is_not_signed() {
+    let (world, signed) = counting(None);
+    // Of one memo, so that all transactions use the same.
+    let route = shop(offer(&world).sponsored().memo(B256::repeat_byte(9)));
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::sponsored(&world).pay(&challenge).await;
+    let receipt = served(show(&world, &route, &credential).await).await;
+    let hash = receipt.reference.parse().unwrap();
+    let used = world.node.receipt(hash).unwrap().gas_used;
+
+    let pay = async |gas_limit, valid_after| {
+        let challenge = world.challenge(&route).await;
+        let mut wallet = Wallet::sponsored(&world);
+        wallet.context.fees.gas_limit = gas_limit;
+        wallet.context.valid_after = Some(valid_after);
+        show(&world, &route, &wallet.pay(&challenge).await).await
+    };
+    let before = world.balance(world.sponsor());
+    for gas_limit in [used - 1, used / 2] {
+        let refused = problem(
+            pay(gas_limit, gas_limit).await,
+            ProblemKind::VerificationFailed,
+        );
+        assert!(refused.detail.contains("gas"), "{}", refused.detail);
+        assert_eq!(world.balance(world.sponsor()), before);
+    }
+    served(pay(used, 1).await).await;
+    assert_eq!(signed.load(Ordering::SeqCst), 2);
+}
+
+// Nobody mines it: it would only hold the budget, or nothing of it.
+#[tokio::test]
+async fn a_fee_limit_below_the_base_fee_is_not_signed() {
+    let (world, signed) = counting(None);
+    let route = shop(offer(&world).sponsored());
+    let base_fee = u128::from(world.node.config().base_fee);
+    for max_fee_per_gas in [0, base_fee - 1] {
+        let challenge = world.challenge(&route).await;
+        let mut wallet = Wallet::sponsored(&world);
+        wallet.context.fees.max_fee_per_gas = max_fee_per_gas;
+        let refused = show(&world, &route, &wallet.pay(&challenge).await).await;
+        problem(refused, ProblemKind::VerificationFailed);
+    }
+    assert_eq!(signed.load(Ordering::SeqCst), 0);
+    let challenge = world.challenge(&route).await;
+    let mut wallet = Wallet::sponsored(&world);
+    wallet.context.fees.max_fee_per_gas = base_fee;
+    served(show(&world, &route, &wallet.pay(&challenge).await).await).await;
 }
 
 #[tokio::test]
@@ -153,7 +234,7 @@ async fn parallel_requests_never_exceed_the_total() {
     for signer in &signers {
         world
             .node
-            .mint(PATH_USD, signer.address(), crate::testing::amount(PRICE))
+            .mint(PATH_USD, signer.address(), amount(PRICE))
             .unwrap();
         let challenge = world.challenge(&route).await;
         let wallet = Wallet {

@@ -184,6 +184,7 @@ fn raised(quote: FeeQuote, earlier: usize, cap: u128) -> FeeQuote {
     FeeQuote {
         max_fee_per_gas,
         max_priority_fee_per_gas: raise(quote.max_priority_fee_per_gas).min(max_fee_per_gas),
+        ..quote
     }
 }
 
@@ -194,6 +195,7 @@ mod tests {
     #[test]
     fn each_attempt_offers_more_up_to_the_limit() {
         let quote = FeeQuote {
+            base_fee_per_gas: 80,
             max_fee_per_gas: 100,
             max_priority_fee_per_gas: 11,
         };

@@ -143,13 +143,14 @@ impl ChainClient for Arc<Node> {
 
     async fn fees(&self) -> Result<FeeQuote, ChainError> {
         self.answer(FeeQuote {
+            base_fee_per_gas: 1,
             max_fee_per_gas: 1,
             max_priority_fee_per_gas: 0,
         })
     }
 
     async fn simulate(&self, _: Simulation) -> Result<Simulated, ChainError> {
-        self.answer(Simulated::Succeeded)
+        self.answer(Simulated::Succeeded { gas_used: None })
     }
 
     async fn token_balance(&self, _: Address, _: Address) -> Result<Amount, ChainError> {

@@ -91,6 +91,7 @@ pub(super) fn fees(block: &Value, tip: &Value) -> Option<FeeQuote> {
         .checked_add(base.div_ceil(5))?
         .checked_add(max_priority_fee_per_gas)?;
     Some(FeeQuote {
+        base_fee_per_gas: base,
         max_fee_per_gas,
         max_priority_fee_per_gas,
     })
@@ -123,7 +124,8 @@ pub(super) fn filter(filter: &LogFilter) -> Value {
     json
 }
 
-fn hex_quantity(number: u64) -> String {
+/// A number as `0x` hex.
+pub(super) fn hex_quantity(number: u64) -> String {
     alloc::format!("{number:#x}")
 }
 

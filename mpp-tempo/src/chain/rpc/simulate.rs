@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::read::{self, hex_quantity};
 use super::request::Failure;
 use super::{RpcChain, malformed};
 use crate::chain::{ChainError, Simulated, Simulation};
@@ -17,11 +18,12 @@ const REVERTED: i64 = 3;
 
 impl RpcChain {
     pub(super) async fn try_calls(&self, tried: &Simulation) -> Result<Simulated, ChainError> {
-        let calls: Vec<Value> = tried
-            .calls
-            .iter()
-            .map(|(to, input)| json!({"from": tried.from, "to": to, "input": input}))
-            .collect();
+        // The first nonce of an account is dear, and where none is named each call would pay for it.
+        // Nonces are not compared here, and an expiring one is never an account's first.
+        let calls = (1_u64..).zip(&tried.calls).map(|(nonce, (to, input))| {
+            json!({"from": tried.from, "to": to, "input": input, "nonce": hex_quantity(nonce)})
+        });
+        let calls: Vec<Value> = calls.collect();
         let all = json!([{"blockStateCalls": [{"calls": calls}]}, "latest"]);
         match self.attempt("eth_simulateV1", all).await? {
             Ok(answer) => read_simulated(&answer).ok_or_else(|| malformed("simulation")),
@@ -33,12 +35,13 @@ impl RpcChain {
     /// This is the weaker check: alone, a later call does not see what the ones before it have
     /// done, such as the approval before an open, so that its revert would say nothing.
     async fn try_first(&self, calls: &[Value]) -> Result<Simulated, ChainError> {
+        let untold = Simulated::Succeeded { gas_used: None };
         let Some(call) = calls.first() else {
-            return Ok(Simulated::Succeeded);
+            return Ok(untold);
         };
         let tried = self.attempt("eth_call", json!([call, "latest"])).await?;
         match tried {
-            Ok(_) => Ok(Simulated::Succeeded),
+            Ok(_) => Ok(untold),
             Err((code, message)) => refusal(code, message),
         }
     }
@@ -80,12 +83,17 @@ fn read_simulated(answer: &Value) -> Option<Simulated> {
     for block in blocks {
         calls.extend(block.get("calls")?.as_array()?);
     }
+    let mut gas_used = Some(0_u64);
     for call in calls {
-        if super::read::quantity(call.get("status")?)? != 1 {
+        if read::quantity(call.get("status")?)? != 1 {
             let reason = call.pointer("/error/message").and_then(Value::as_str);
             let reason = reason.unwrap_or("reverted").chars().take(300).collect();
             return Some(Simulated::Reverted { reason });
         }
+        let used = call.get("gasUsed").and_then(read::quantity);
+        gas_used = gas_used
+            .zip(used)
+            .and_then(|(sum, used)| sum.checked_add(used));
     }
-    Some(Simulated::Succeeded)
+    Some(Simulated::Succeeded { gas_used })
 }

@@ -141,3 +141,70 @@ fn authorizations_are_refused() {
     });
     assert_eq!(delegate, Err(PolicyViolation::Authorizations));
 }
+
+/// An open that asks for a fee payer, of a key that claims to act for another account.
+fn signed_by_an_access_key() -> SignedTx {
+    use tempo_primitives::TempoSignature;
+    use tempo_primitives::transaction::KeychainSignature;
+
+    let claimed = Address::repeat_byte(7);
+    let own = build::open(&sponsored(), &params(SessionProtocol::V2)).unwrap();
+    let tx = own.into_inner();
+    let digest = KeychainSignature::signing_hash(tx.signature_hash(), claimed);
+    let inner = envelope::to_alloy(&payer().sign_digest_sync(&digest));
+    let keychain = KeychainSignature::new(claimed, PrimitiveSignature::Secp256k1(inner));
+    let signed = AASigned::new_unhashed(tx, TempoSignature::Keychain(keychain));
+    let mut bytes = Vec::new();
+    signed.eip2718_encode(&mut bytes);
+    SignedTx::decode(&bytes).unwrap()
+}
+
+// Its limits are known to the chain only, and what exceeds them reverts at our cost.
+#[test]
+fn access_keys_are_sponsored_only_where_that_is_wanted() {
+    let tx = signed_by_an_access_key();
+    assert!(tx.needs_fee_payer() && tx.access_key().is_some());
+    let now = Timestamp::from_secs(NOW);
+    let policy = SponsorPolicy::default();
+    assert_eq!(policy.check(&tx, now), Err(PolicyViolation::AccessKey));
+    let wanted = SponsorPolicy {
+        sponsors_access_keys: true,
+        ..policy
+    };
+    assert_eq!(wanted.check(&tx, now), Ok(()));
+}
+
+fn of_calls(count: usize, gas_limit: u64) -> SignedTx {
+    altered_open(&sponsored(), SessionProtocol::V2, |tx| {
+        tx.calls = core::iter::repeat_n(tx.calls[0].clone(), count).collect();
+        tx.gas_limit = gas_limit;
+    })
+}
+
+// A transaction that runs out of gas costs the whole limit.
+#[test]
+fn the_gas_limit_covers_what_the_calls_have_used_and_what_is_paid_once() {
+    let check = |count, used, needed| {
+        let judged = |limit| SponsorPolicy::check_tried(&of_calls(count, limit), 0, Some(used));
+        assert_eq!(judged(needed), Ok(()));
+        let limit = needed - 1;
+        let too_little = PolicyViolation::TooLittleGas { limit, needed };
+        assert_eq!(judged(limit), Err(too_little));
+    };
+    check(1, 299_530, 299_530 + 16_000);
+    check(2, 299_530 + 52_534, 299_530 + 31_534 + 16_000);
+    check(3, 10, 16_000);
+    check(1, u64::MAX - 16_000, u64::MAX);
+    let untold = SponsorPolicy::check_tried(&of_calls(1, 0), 0, None);
+    assert_eq!(untold, Ok(()));
+}
+
+#[test]
+fn no_block_takes_less_than_the_base_fee() {
+    let tx = of_calls(1, 1);
+    let gwei = 1_000_000_000;
+    let judged = |base_fee| SponsorPolicy::check_tried(&tx, base_fee, None);
+    assert_eq!(judged(25 * gwei), Ok(()));
+    let below = PolicyViolation::BelowBaseFee(25 * gwei);
+    assert_eq!(judged(25 * gwei + 1), Err(below));
+}

@@ -247,6 +247,7 @@ async fn fees_allow_the_base_fee_to_rise_by_a_fifth() {
     })
     .await;
     let quote = node.chain().fees().await.unwrap();
+    assert_eq!(quote.base_fee_per_gas, 20_000_000_000);
     assert_eq!(quote.max_priority_fee_per_gas, 1_000_000_000);
     assert_eq!(quote.max_fee_per_gas, 25_000_000_000);
     // A v1 open at Tempo's usual base fee stays within the default sponsor policy.

@@ -18,6 +18,10 @@ async fn simulated(node: &Node) -> Result<Simulated, ChainError> {
     node.chain().simulate(tried()).await
 }
 
+fn succeeded(gas_used: Option<u64>) -> Result<Simulated, ChainError> {
+    Ok(Simulated::Succeeded { gas_used })
+}
+
 fn reverted(reason: &str) -> Result<Simulated, ChainError> {
     Ok(Simulated::Reverted {
         reason: reason.into(),
@@ -32,11 +36,27 @@ async fn all_calls_are_simulated_in_one_block() {
         assert_eq!(calls.as_array().unwrap().len(), 2);
         assert_eq!(calls[1]["from"], json!(Address::repeat_byte(1)));
         assert_eq!(calls[1]["to"], json!(Address::repeat_byte(3)));
-        let good = json!({"status": "0x1"});
-        Reply::Result(json!([{"calls": [good, good]}]))
+        // No call is the first of its account, which would cost more.
+        assert_eq!(
+            (&calls[0]["nonce"], &calls[1]["nonce"]),
+            (&json!("0x1"), &json!("0x2"))
+        );
+        let good = |gas| json!({"status": "0x1", "gasUsed": gas});
+        Reply::Result(json!([{"calls": [good("0x493b0"), good("0x100")]}]))
     })
     .await;
-    assert_eq!(simulated(&node).await, Ok(Simulated::Succeeded));
+    assert_eq!(simulated(&node).await, succeeded(Some(300_208)));
+}
+
+// What a part has used says nothing of the whole.
+#[tokio::test]
+async fn gas_is_told_for_all_calls_or_not_at_all() {
+    let node = Node::start(|_, _| {
+        let silent = json!({"status": "0x1"});
+        Reply::Result(json!([{"calls": [{"status": "0x1", "gasUsed": "0x1"}, silent]}]))
+    })
+    .await;
+    assert_eq!(simulated(&node).await, succeeded(None));
 }
 
 #[tokio::test]
@@ -67,7 +87,7 @@ async fn nodes_without_simulation_are_asked_for_the_first_call() {
         _ => Reply::Result(json!("0x")),
     })
     .await;
-    assert_eq!(simulated(&node).await, Ok(Simulated::Succeeded));
+    assert_eq!(simulated(&node).await, succeeded(None));
     assert_eq!(node.calls("eth_call"), 1);
 }
 
