@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use alloy_primitives::{Address, B256};
-use mpp_core::{ChallengeId, Realm, Timestamp};
+use mpp_core::{Amount, ChallengeId, Realm, Timestamp};
 use mpp_tempo::{
     chain::{ChainClient, TxReceipt},
     charge::{self, ChargeBinding, Transfers},
@@ -21,6 +21,8 @@ use crate::{
     error::{Failure, Fault, Rejection},
     store::ChannelStore,
 };
+
+pub(super) const NO_SPONSOR: Fault = Fault::Inconsistent("there is no fee payer");
 
 /// One charge and what its receipt must show. Owned, since it outlives the
 /// request that began it.
@@ -82,16 +84,7 @@ impl<S: ChannelStore> Errand<S> {
         until: Timestamp,
         peer: Option<IpAddr>,
     ) -> Result<(), Failure> {
-        let token = self.transfers.token();
-        let sponsored = match &self.context.sponsor {
-            Some(sponsor) => sponsor.sign(transaction, token, peer).await,
-            None => Err(Fault::Inconsistent("there is no fee payer").into()),
-        };
-        let checked = match sponsored {
-            Ok(cosigned) => self.check_unattributed(&cosigned).await.map(|()| cosigned),
-            Err(failure) => Err(failure),
-        };
-        let cosigned = match checked {
+        let cosigned = match self.cosigned(transaction, peer).await {
             Ok(cosigned) => cosigned,
             Err(failure) => {
                 // Nothing was sent: whoever comes next begins anew.
@@ -102,6 +95,38 @@ impl<S: ChannelStore> Errand<S> {
         let sent = SentTx::of(&cosigned);
         self.record_sent(Attempt::Claim { until }, &sent).await?;
         self.follow(sent, Sending::First).await
+    }
+
+    /// The transaction with the sponsor's signature.
+    async fn cosigned(
+        &self,
+        transaction: SignedTx,
+        peer: Option<IpAddr>,
+    ) -> Result<SignedTx, Failure> {
+        let sponsor = self.context.sponsor.as_ref().ok_or(NO_SPONSOR)?;
+        self.check_held().await?;
+        let token = self.transfers.token();
+        let cosigned = sponsor.sign(transaction, token, peer).await?;
+        self.check_unattributed(&cosigned).await?;
+        Ok(cosigned)
+    }
+
+    /// A payer without the money would have the transaction reverted, and the fee
+    /// would be ours. Not every node can try all calls.
+    async fn check_held(&self) -> Result<(), Failure> {
+        let mut amounts = self.transfers.iter().map(|one| one.amount);
+        let asked = amounts.try_fold(Amount::ZERO, Amount::checked_add);
+        let chain = &self.context.chain;
+        let held = chain
+            .token_balance(self.transfers.token(), self.payer)
+            .await;
+        let held = held.map_err(Fault::from)?;
+        match asked.is_some_and(|asked| asked <= held) {
+            true => Ok(()),
+            false => {
+                Err(failed("the payer does not hold the amount; no fees are sponsored").into())
+            }
+        }
     }
 
     /// As [`check_unmined`], where a payment is known by its transaction alone:

@@ -120,7 +120,7 @@ impl<S: ChannelStore> Request<'_, S> {
     fn check_sponsored(&self, transaction: &SignedTx) -> Result<(), Failure> {
         if transaction.needs_fee_payer() {
             let sponsor = self.context.sponsor.as_ref();
-            let sponsor = sponsor.ok_or(Fault::Inconsistent("there is no fee payer"))?;
+            let sponsor = sponsor.ok_or(errand::NO_SPONSOR)?;
             sponsor.check_policy(transaction, self.context.clock.now())?;
         }
         Ok(())

@@ -21,7 +21,7 @@ use super::shop::*;
 use crate::{
     Route, ServerEvent, SponsorBudget,
     gate::Decision,
-    testing::{World, amount, key, problem},
+    testing::{Flawed, World, amount, key, problem},
 };
 
 /// Gas limit times fee limit of the wallets here.
@@ -162,6 +162,39 @@ async fn a_fee_limit_below_the_base_fee_is_not_signed() {
     let mut wallet = Wallet::sponsored(&world);
     wallet.context.fees.max_fee_per_gas = base_fee;
     served(show(&world, &route, &wallet.pay(&challenge).await).await).await;
+}
+
+// A node that can not simulate tells nothing of a payer without money.
+#[tokio::test]
+async fn a_payer_that_does_not_hold_the_amount_is_not_sponsored() {
+    let (mut world, signed) = counting(None);
+    let flawed = Flawed::new(world.node.clone());
+    let counted = Counted(key(&world.node, 3), Arc::clone(&signed));
+    world.server = world.again(|builder| {
+        let chain = builder.chain(flawed.clone());
+        chain.fee_payer_service(counted)
+    });
+    flawed.set_credulous();
+    let route = shop(offer(&world).sponsored());
+    let poor = LocalSigner::from_bytes(&[9; 32]).unwrap();
+    let challenge = world.challenge(&route).await;
+    let wallet = Wallet {
+        signer: &poor,
+        ..Wallet::sponsored(&world)
+    };
+    let held = amount(PRICE - 1);
+    world.node.mint(PATH_USD, poor.address(), held).unwrap();
+    let before = world.balance(world.sponsor());
+    let credential = wallet.pay(&challenge).await;
+    let refused = show(&world, &route, &credential).await;
+    problem(refused, ProblemKind::VerificationFailed);
+    assert_eq!(world.balance(world.sponsor()), before);
+    assert_eq!(signed.load(Ordering::SeqCst), 0);
+    world
+        .node
+        .mint(PATH_USD, poor.address(), amount(1))
+        .unwrap();
+    served(show(&world, &route, &credential).await).await;
 }
 
 #[tokio::test]
