@@ -372,6 +372,9 @@ pub enum Fault {
     /// The server's own signer failed.
     #[error("the server's signer failed")]
     Signer(#[from] mpp_tempo::signer::SignerError),
+    /// The fee payer does not hold what a transaction could cost it.
+    #[error("the fee payer does not hold the fee")]
+    SponsorDry,
     /// A transaction was sent; whether it was mined is not known yet.
     #[error("the transaction's outcome is not known yet; repeat the request")]
     OutcomeUnknown,
@@ -401,6 +404,7 @@ impl Fault {
             Self::Store(fault) => fault.is_transient(),
             Self::Chain(error) => error.is_transient(),
             Self::Signer(_)
+            | Self::SponsorDry
             | Self::OutcomeUnknown
             | Self::ShuttingDown
             | Self::NotLeading

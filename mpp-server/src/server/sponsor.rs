@@ -11,7 +11,7 @@ use mpp_tempo::{
 use super::{Builder, MIN_LEASE};
 use crate::{
     error::Misuse,
-    sponsor::{self, Purse, Sponsor, SponsorBudget, SponsorParts, Unsettled},
+    sponsor::{self, Float, Purse, Sponsor, SponsorBudget, SponsorParts, Unsettled},
     store::ChannelStore,
 };
 
@@ -50,6 +50,7 @@ impl Sponsoring {
         let sponsor = Arc::new(Sponsor {
             purse: Purse::new(store, self.budget),
             unsettled: Unsettled::default(),
+            float: Float::default(),
             parts,
             fee_payer,
             policy: self.policy,

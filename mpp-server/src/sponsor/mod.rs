@@ -1,10 +1,11 @@
 //! Paying the fees of transactions that others have signed.
 //!
 //! The order is fixed (PROTOCOL 4, Sponsorship; SECURITY-CASES A15): the caller
-//! has compared the calls with its offer, then the policy, a simulation, the
-//! budget, and only then the fee payer's signature.
+//! has compared the calls with its offer, then the policy, what the fee payer holds,
+//! a simulation, the budget, and only then the fee payer's signature.
 
 mod budget;
+mod float;
 mod health;
 mod unsettled;
 
@@ -20,6 +21,7 @@ use mpp_tempo::{
 pub use self::{budget::SponsorBudget, health::SponsorHealth};
 pub(crate) use self::{
     budget::{Purse, has_ended},
+    float::Float,
     unsettled::{Unsettled, run},
 };
 
@@ -41,6 +43,8 @@ pub(crate) struct Sponsor<S> {
     pub(crate) purse: Purse<S>,
     /// What this process has had signed, and nobody has settled.
     pub(crate) unsettled: Unsettled,
+    /// What the fee payer has left, as far as that was read lately.
+    pub(crate) float: Float,
     /// Below this the fee payer is about to run dry, in base units.
     pub(crate) low_balance: Amount,
 }
@@ -81,6 +85,7 @@ impl<S: ChannelStore> Sponsor<S> {
     ) -> Result<SignedTx, Failure> {
         let now = self.parts.clock.now();
         self.check_policy(&transaction, now)?;
+        self.check_float(&transaction, token, now).await?;
         self.try_calls(&transaction).await?;
         let asked = Sponsored {
             id: transaction.replay_id(),

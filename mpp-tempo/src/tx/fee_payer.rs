@@ -21,6 +21,11 @@ pub trait FeePayer: Send + Sync + 'static {
     /// The account that pays, if it is known.
     fn address(&self) -> Option<Address>;
 
+    /// The token that it pays in where `fee_token` is asked for, if it is known.
+    fn pays_in(&self, fee_token: Address) -> Option<Address> {
+        Some(fee_token)
+    }
+
     /// Adds the fee payer's signature; the fees are paid in `fee_token` where the fee payer has
     /// no token of its own.
     ///
@@ -101,6 +106,10 @@ impl FeePayer for DynFeePayer {
         self.0.account()
     }
 
+    fn pays_in(&self, fee_token: Address) -> Option<Address> {
+        self.0.token_for(fee_token)
+    }
+
     /// As the trait says; what comes back is verified here, whoever has signed.
     async fn cosign(
         &self,
@@ -125,12 +134,17 @@ impl fmt::Debug for DynFeePayer {
 /// The dyn-compatible shape of [`FeePayer`].
 trait Erased: Send + Sync {
     fn account(&self) -> Option<Address>;
+    fn token_for(&self, asked: Address) -> Option<Address>;
     fn cosign_boxed(&self, transaction: SignedTx, fee_token: Address) -> CosignFuture<'_>;
 }
 
 impl<F: FeePayer> Erased for F {
     fn account(&self) -> Option<Address> {
         FeePayer::address(self)
+    }
+
+    fn token_for(&self, asked: Address) -> Option<Address> {
+        self.pays_in(asked)
     }
 
     fn cosign_boxed(&self, transaction: SignedTx, fee_token: Address) -> CosignFuture<'_> {

@@ -5,6 +5,7 @@ use core::num::NonZeroU64;
 use alloc::vec::Vec;
 use alloy_consensus::transaction::SignerRecoverable;
 use alloy_primitives::{Address, B256, Bytes, U256};
+use mpp_core::Amount;
 use tempo_primitives::transaction::{PrimitiveSignature, TEMPO_EXPIRING_NONCE_KEY};
 use tempo_primitives::{AASigned, TempoSignature, TempoTransaction};
 
@@ -209,6 +210,16 @@ impl SignedTx {
     #[must_use]
     pub fn max_total_fee(&self) -> U256 {
         max_total_fee(self.tx())
+    }
+
+    /// The most that the fees can be, in base units of the token that they are paid in, rounded
+    /// up.
+    #[must_use]
+    pub fn max_fee_amount(&self) -> Amount {
+        /// A base unit is a millionth of a dollar.
+        const ATTO_PER_UNIT: u128 = 1_000_000_000_000;
+        let units = self.max_total_fee().div_ceil(U256::from(ATTO_PER_UNIT));
+        Amount::new(units.saturating_to())
     }
 
     /// What the sender's signature costs beyond a plain one, in gas.

@@ -197,6 +197,35 @@ async fn a_payer_that_does_not_hold_the_amount_is_not_sponsored() {
     served(show(&world, &route, &credential).await).await;
 }
 
+// The draft: servers reject new payment requests when the sponsor's balance is insufficient.
+#[tokio::test]
+async fn a_fee_payer_without_money_signs_nothing_and_blames_nobody() {
+    let broke = LocalSigner::from_bytes(&[8; 32]).unwrap();
+    let account = broke.address();
+    let (world, signed) = counting(Some(broke));
+    let route = shop(offer(&world).sponsored());
+    let challenge = world.challenge(&route).await;
+    let credential = Wallet::sponsored(&world).pay(&challenge).await;
+    let peer = [192, 0, 2, 1];
+    // More often than a payer may show what pays nothing.
+    for _ in 0..25 {
+        let refused = show_from(&world, &route, &credential, peer).await;
+        problem(refused, ProblemKind::ServiceUnavailable);
+    }
+    // The most that the fee can be, in base units.
+    let most = 1_200;
+    world
+        .node
+        .mint(PATH_USD, account, amount(most - 1))
+        .unwrap();
+    let refused = show_from(&world, &route, &credential, peer).await;
+    problem(refused, ProblemKind::ServiceUnavailable);
+    assert_eq!((signed.load(Ordering::SeqCst), mined(&world)), (0, 0));
+    // It is seen at once.
+    world.node.mint(PATH_USD, account, amount(1)).unwrap();
+    served(show_from(&world, &route, &credential, peer).await).await;
+}
+
 #[tokio::test]
 async fn a_payer_beyond_its_budget_waits_and_others_do_not() {
     // The real fee is below the most that is reserved, so what comes back is spent again.

@@ -97,6 +97,10 @@ impl FeePayer for RemoteFeePayer {
     }
 
     /// The service chooses the fee token.
+    fn pays_in(&self, _fee_token: Address) -> Option<Address> {
+        None
+    }
+
     async fn cosign(
         &self,
         transaction: SignedTx,

@@ -208,3 +208,18 @@ fn no_block_takes_less_than_the_base_fee() {
     let below = PolicyViolation::BelowBaseFee(25 * gwei);
     assert_eq!(judged(25 * gwei + 1), Err(below));
 }
+
+#[test]
+fn a_fee_is_rounded_up_to_base_units() {
+    let fee = |gas_limit, max_fee_per_gas| {
+        let tx = altered_open(&sponsored(), SessionProtocol::V2, |tx| {
+            tx.gas_limit = gas_limit;
+            tx.max_fee_per_gas = max_fee_per_gas;
+        });
+        tx.max_fee_amount()
+    };
+    assert_eq!(fee(600_000, 2_000_000_000), Amount::new(1_200));
+    assert_eq!(fee(1, 1), Amount::new(1));
+    assert_eq!(fee(0, 1), Amount::ZERO);
+    assert_eq!(fee(u64::MAX, u128::MAX), Amount::new(u128::MAX));
+}
