@@ -105,8 +105,10 @@ impl<S: ChannelStore> Errand<S> {
     ) -> Result<SignedTx, Failure> {
         let sponsor = self.context.sponsor.as_ref().ok_or(NO_SPONSOR)?;
         self.check_held().await?;
+        let policy = sponsor.policy.for_transfers(self.transfers.count());
         let token = self.transfers.token();
-        let cosigned = sponsor.sign(transaction, token, peer).await?;
+        let cosigned = sponsor.sign_within(&policy, transaction, token, peer);
+        let cosigned = cosigned.await?;
         self.check_unattributed(&cosigned).await?;
         Ok(cosigned)
     }

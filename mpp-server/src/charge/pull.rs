@@ -18,6 +18,7 @@ use crate::{
     broadcast::Sending,
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
+    sponsor::violated,
     store::ChannelStore,
     trial::Trial,
 };
@@ -64,7 +65,7 @@ impl<S: ChannelStore> Request<'_, S> {
                 Todo::Begin => match self.check_valid(&transaction) {
                     Err(over) => self.find_late(&errand, &shown.payment, found, over).await?,
                     Ok(()) => {
-                        self.check_sponsored(&transaction)?;
+                        self.check_sponsored(&transaction, transfers)?;
                         let trial = self.admit(&transaction).await?;
                         if !transfers.is_attributed() {
                             let earlier = found.as_ref().map(|found| found.value.payment);
@@ -117,11 +118,17 @@ impl<S: ChannelStore> Request<'_, S> {
     }
 
     /// What a sponsor knows of a transaction before it is claimed and signed.
-    fn check_sponsored(&self, transaction: &SignedTx) -> Result<(), Failure> {
+    fn check_sponsored(
+        &self,
+        transaction: &SignedTx,
+        transfers: &Transfers,
+    ) -> Result<(), Failure> {
         if transaction.needs_fee_payer() {
             let sponsor = self.context.sponsor.as_ref();
             let sponsor = sponsor.ok_or(errand::NO_SPONSOR)?;
-            sponsor.check_policy(transaction, self.context.clock.now())?;
+            let policy = sponsor.policy.for_transfers(transfers.count());
+            let now = self.context.clock.now();
+            policy.check(transaction, now).map_err(violated)?;
         }
         Ok(())
     }

@@ -83,8 +83,23 @@ impl<S: ChannelStore> Sponsor<S> {
         token: Address,
         peer: Option<IpAddr>,
     ) -> Result<SignedTx, Failure> {
+        let policy = self.policy;
+        self.sign_within(&policy, transaction, token, peer).await
+    }
+
+    /// As [`sign`](Self::sign), within another policy than the usual one.
+    ///
+    /// # Cancel safety
+    /// As [`sign`](Self::sign).
+    pub(crate) async fn sign_within(
+        self: &Arc<Self>,
+        policy: &SponsorPolicy,
+        transaction: SignedTx,
+        token: Address,
+        peer: Option<IpAddr>,
+    ) -> Result<SignedTx, Failure> {
         let now = self.parts.clock.now();
-        self.check_policy(&transaction, now)?;
+        policy.check(&transaction, now).map_err(violated)?;
         self.check_float(&transaction, token, now).await?;
         self.try_calls(&transaction).await?;
         let asked = Sponsored {
@@ -177,7 +192,8 @@ impl<S: ChannelStore> Sponsor<S> {
     }
 }
 
-fn violated(violation: PolicyViolation) -> Rejection {
+/// A transaction that the policy does not allow.
+pub(crate) fn violated(violation: PolicyViolation) -> Rejection {
     Rejection::VerificationFailed(violation.to_string())
 }
 

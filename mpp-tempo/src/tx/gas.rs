@@ -2,7 +2,8 @@
 //!
 //! Only used gas is paid for. Nodes can not be asked: some ignore the calls of a 0x76 request
 //! when they estimate (LOCALNODE). A new storage slot costs 250,000 gas, so first uses are dear.
-//! All limits are within the default [`crate::tx::SponsorPolicy`].
+//! All limits are within the default [`crate::tx::SponsorPolicy`]; those of many
+//! [`transfers`] are once it was made [for them](crate::tx::SponsorPolicy::for_transfers).
 
 use super::SignedTx;
 use crate::channel::SessionProtocol;

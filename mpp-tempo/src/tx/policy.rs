@@ -128,6 +128,25 @@ impl SponsorPolicy {
         Ok(())
     }
 
+    /// The same limits for a charge of so many transfers: the gas that it takes to make them all
+    /// to new accounts, at what a unit of gas may cost in total.
+    ///
+    /// It is the server that asks for several transfers. One is judged by the limits as they are.
+    #[must_use]
+    pub fn for_transfers(self, count: usize) -> Self {
+        if count < 2 {
+            return self;
+        }
+        let max_gas = self.max_gas.max(gas::transfers(count));
+        let total = self.max_total_fee.saturating_mul(U256::from(max_gas));
+        let total = total.checked_div(U256::from(self.max_gas));
+        Self {
+            max_gas,
+            max_total_fee: total.unwrap_or(self.max_total_fee),
+            ..self
+        }
+    }
+
     /// Judges what would become of a transaction now, by what gas costs, and by what its calls
     /// have used when they were tried, if that is known.
     ///

@@ -125,6 +125,28 @@ async fn splits_go_where_the_server_says() {
     }
 }
 
+// PROTOCOL 4: up to ten splits, whoever pays the fees.
+#[tokio::test]
+async fn as_many_splits_as_there_may_be_are_paid() {
+    let recipients = (1..=10).map(Address::repeat_byte);
+    let (pair, _) = selling(|pair| {
+        let offer = charge(pair).sponsored();
+        recipients
+            .clone()
+            .fold(offer, |offer, recipient| offer.split(recipient, "0.0005"))
+    })
+    .await;
+    let (payee, payer) = (pair.balance(pair.payee()), pair.balance(pair.payer()));
+    buy(&pair, &pair.client()).await;
+    assert_eq!(pair.balance(pair.payee()) - payee, 5_000);
+    assert_eq!(payer - pair.balance(pair.payer()), PRICE);
+    assert!(
+        recipients
+            .clone()
+            .all(|recipient| pair.balance(recipient) == 500)
+    );
+}
+
 #[tokio::test]
 async fn another_token_is_paid_when_it_is_allowed() {
     let pair = Pair::new().await;

@@ -14,7 +14,7 @@ use mpp_devnet::Times;
 use mpp_tempo::{
     LocalSigner, Signer,
     network::PATH_USD,
-    tx::{CosignError, FeePayer, SignedTx, cosign},
+    tx::{CosignError, FeePayer, SignedTx, cosign, gas},
 };
 
 use super::shop::*;
@@ -51,6 +51,29 @@ async fn the_sponsor_pays_the_fee_and_the_payer_the_price() {
     served(show(&world, &route, &credential).await).await;
     assert_eq!(before.0 - world.balance(payer), PRICE);
     assert!(world.balance(world.sponsor()) < before.1);
+}
+
+// PROTOCOL 4: up to ten splits, each to an account that may be new.
+#[tokio::test]
+async fn a_charge_of_many_transfers_is_sponsored() {
+    let world = World::new();
+    let recipients = (1..=10).map(Address::repeat_byte);
+    let split = |offer: crate::ChargeOffer, to| offer.split(to, "0.0005");
+    let route = shop(recipients.clone().fold(offer(&world).sponsored(), split));
+    let challenge = world.challenge(&route).await;
+    let pay = async |gas_limit| {
+        let mut wallet = Wallet::sponsored(&world);
+        wallet.context.fees.gas_limit = gas_limit;
+        show(&world, &route, &wallet.pay(&challenge).await).await
+    };
+    let most = gas::transfers(11);
+    problem(pay(most + 1).await, ProblemKind::VerificationFailed);
+    served(pay(most).await).await;
+    assert!(
+        recipients
+            .clone()
+            .all(|recipient| world.balance(recipient) == 500)
+    );
 }
 
 // PROTOCOL 4: servers accept unsponsored transactions too.

@@ -209,6 +209,35 @@ fn no_block_takes_less_than_the_base_fee() {
     assert_eq!(judged(25 * gwei + 1), Err(below));
 }
 
+// PROTOCOL 4: a charge has up to ten splits.
+#[test]
+fn every_charge_can_be_sponsored() {
+    let policy = SponsorPolicy::default();
+    // As clients sign at Tempo's usual base fee, with room for a fifth more.
+    let per_gas = U256::from(24_000_000_000_u64);
+    for count in 1..=11 {
+        let limits = policy.for_transfers(count);
+        let gas = gas::transfers(count);
+        assert!(gas <= limits.max_gas, "{count}");
+        let fee = U256::from(gas) * per_gas;
+        assert!(fee <= limits.max_total_fee, "{count}");
+        assert_eq!(limits.max_fee_per_gas, policy.max_fee_per_gas);
+    }
+    assert_eq!(policy.for_transfers(5), policy);
+    // One transfer is no reason to exceed what an operator has set.
+    let strict = SponsorPolicy {
+        max_gas: 100_000,
+        ..policy
+    };
+    assert_eq!(strict.for_transfers(1), strict);
+    let none = SponsorPolicy {
+        max_gas: 0,
+        ..policy
+    };
+    let limits = none.for_transfers(2);
+    assert_eq!(limits.max_total_fee, none.max_total_fee);
+}
+
 #[test]
 fn a_fee_is_rounded_up_to_base_units() {
     let fee = |gas_limit, max_fee_per_gas| {
