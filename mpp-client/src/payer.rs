@@ -89,7 +89,7 @@ impl Payer {
         Ok(ChannelSummary::from(&self.book().read(id)?))
     }
 
-    /// A channel of an origin that requests use, if there is one.
+    /// A channel of an origin that requests use, if there is one on the chain that is connected.
     ///
     /// # Errors
     /// [`ClientError::Book`].
@@ -97,7 +97,10 @@ impl Payer {
         let (origin, payer) = (origin.to_string(), self.address());
         let records = self.book().records()?;
         let ours = |record: &&book::ChannelRecord| {
-            record.key.origin == origin && record.key.payer == payer && record.phase.is_usable()
+            record.key.origin == origin
+                && record.key.payer == payer
+                && self.is_connected(record.terms.chain_id)
+                && record.phase.is_usable()
         };
         Ok(records.iter().find(ours).map(|record| record.id))
     }
@@ -147,12 +150,17 @@ impl Payer {
     /// Transactions are made for the chain that is connected. What the policy allows on another one
     /// says nothing of the tokens there.
     pub(crate) fn check_connected(&self, chain_id: u64) -> Result<(), PolicyViolation> {
-        match self.chain_client() {
-            Some(chain) if chain.chain_id() != chain_id => {
-                Err(PolicyViolation::ChainNotAllowed { chain_id })
-            }
-            _ => Ok(()),
+        if self.is_connected(chain_id) {
+            Ok(())
+        } else {
+            Err(PolicyViolation::ChainNotAllowed { chain_id })
         }
+    }
+
+    /// Whether no other chain is connected. Books may be shared by payers on several chains.
+    pub(crate) fn is_connected(&self, chain_id: u64) -> bool {
+        self.chain_client()
+            .is_none_or(|chain| chain.chain_id() == chain_id)
     }
 
     /// Pins an origin to the payee that is about to be paid.

@@ -241,8 +241,9 @@ impl Payer {
             return Err(Unpayable::Late.into());
         }
         let from_block = match self.chain_client() {
-            Some(chain) => chain.block().await?.number,
-            None => 0,
+            Some(chain) if self.is_connected(order.offer.chain_id()) => chain.block().await?.number,
+            // The wallet finds its chain by itself, and blocks of another one say nothing.
+            Some(_) | None => 0,
         };
         let payer = wallet.address();
         let record = self.record(order, payer, from_block);

@@ -46,7 +46,7 @@ impl Payer {
     ///
     /// # Errors
     /// [`ClientError::Chain`], [`ClientError::Book`], or [`ClientError::Misuse`] for a charge that
-    /// the book does not know, and without a chain client.
+    /// the book does not know, and without a client of its chain.
     ///
     /// # Cancel safety
     /// Dropped, nothing has changed.
@@ -58,10 +58,11 @@ impl Payer {
         if record.state.is_settled() {
             return Ok(record.state);
         }
-        let chain = self.chain()?;
+        let offer = ChargeOffer::read(record.challenge.clone())?;
+        let chain = self.chain_of(offer.chain_id())?;
         // The time first, so that what is seen is never older than the time it is judged by.
         let chain_now = chain.block().await?.timestamp;
-        let paid_by = self.find_payment(chain, &record).await?;
+        let paid_by = self.find_payment(chain, &record, &offer).await?;
         let news = judge(paid_by, chain_now, record.valid_before);
         self.learn_charge(id, news)
     }
@@ -72,8 +73,8 @@ impl Payer {
         self.resolve_charge(id).await.ok()
     }
 
-    /// Asks about all charges of the last day that are open. Returns whether one of them was
-    /// settled by that.
+    /// Asks about all charges of the last day that are open on the chain that is connected. Returns
+    /// whether one of them was settled by that.
     pub(crate) async fn resolve_open(&self, now: Timestamp) -> Result<bool, ClientError> {
         let since = day_before(now);
         let records = self.book().charges()?;
@@ -82,6 +83,10 @@ impl Payer {
             .filter(|record| record.state == ChargeState::Open && record.at > since);
         let mut settled = false;
         for record in open {
+            let offer = ChargeOffer::read(record.challenge.clone())?;
+            if !self.is_connected(offer.chain_id()) {
+                continue;
+            }
             settled |= self.resolve_charge(&record.id).await?.is_settled();
         }
         Ok(settled)
@@ -92,8 +97,8 @@ impl Payer {
         &self,
         chain: &DynChain,
         record: &ChargeRecord,
+        offer: &ChargeOffer,
     ) -> Result<Option<B256>, ClientError> {
-        let offer = ChargeOffer::read(record.challenge.clone())?;
         let Some(transfers) = offer.transfers() else {
             return Ok(None);
         };

@@ -71,13 +71,17 @@ impl Payer {
         Ok(Leave::Done { tx_hash })
     }
 
-    /// The channels that the payer is on its way out of.
+    /// The channels that the payer is on its way out of, on the chain that is connected.
     ///
     /// # Errors
     /// [`ClientError::Book`].
     pub fn leaving(&self) -> Result<Vec<ChannelId>, ClientError> {
         let payer = self.address();
-        let ours = |record: &ChannelRecord| record.key.payer == payer && record.phase.is_leaving();
+        let ours = |record: &ChannelRecord| {
+            record.key.payer == payer
+                && self.is_connected(record.terms.chain_id)
+                && record.phase.is_leaving()
+        };
         let records = self.book().records()?;
         let leaving = records.iter().filter(|record| ours(record));
         Ok(leaving.map(|record| record.id).collect())

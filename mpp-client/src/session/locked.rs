@@ -53,7 +53,11 @@ impl Payer {
             return Ok(());
         }
         let records = self.book().records()?;
-        for record in records.iter().filter(|record| record.key.origin == origin) {
+        // What lies on other chains stays locked: this one knows nothing of it.
+        let seen = |record: &&ChannelRecord| {
+            record.key.origin == origin && self.is_connected(record.terms.chain_id)
+        };
+        for record in records.iter().filter(seen) {
             self.resolve(&record.id).await?;
         }
         Ok(self.may_lock(origin, more)??)

@@ -76,8 +76,8 @@ impl Payer {
     /// serve anymore, and for opens and closes whose answer was lost.
     ///
     /// # Errors
-    /// [`ClientError::Chain`], [`ClientError::Book`], or [`ClientError::Misuse`] without a chain
-    /// client.
+    /// [`ClientError::Chain`], [`ClientError::Book`], or [`ClientError::Misuse`] without a client of
+    /// the channel's chain.
     ///
     /// # Cancel safety
     /// Dropped before the end, nothing has changed.
@@ -129,7 +129,7 @@ impl Payer {
         &self,
         record: &ChannelRecord,
     ) -> Result<(u64, ChannelView), ClientError> {
-        let chain = self.chain()?;
+        let chain = self.chain_of(record.terms.chain_id)?;
         let chain_now = chain.block().await?.timestamp;
         let view = self.view(&record.terms, record.id).await?;
         Ok((chain_now, view))
@@ -140,7 +140,7 @@ impl Payer {
         terms: &ChannelTerms,
         id: ChannelId,
     ) -> Result<ChannelView, ClientError> {
-        let chain = self.chain()?;
+        let chain = self.chain_of(terms.chain_id)?;
         Ok(chain.channel(terms.protocol, terms.escrow, id).await?)
     }
 }

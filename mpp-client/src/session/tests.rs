@@ -1,5 +1,6 @@
 //! Channels on the node in process: what is signed, what the book says, what the chain says.
 
+mod chains;
 mod close;
 mod exit;
 mod feeding;

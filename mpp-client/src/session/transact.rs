@@ -29,6 +29,19 @@ impl Payer {
         ))
     }
 
+    /// The chain client, if it is of this chain: another one knows nothing of what happens there, and
+    /// its silence would prove that no money is left.
+    pub(crate) fn chain_of(&self, chain_id: u64) -> Result<&DynChain, ClientError> {
+        let chain = self.chain()?;
+        if self.is_connected(chain_id) {
+            Ok(chain)
+        } else {
+            Err(ClientError::Misuse(
+                "the channel or charge is on another chain than the one that is connected",
+            ))
+        }
+    }
+
     /// The time by which transactions are dated: the chain may run ahead of this machine.
     pub(crate) async fn chain_now(&self) -> Result<Timestamp, ClientError> {
         let block = self.chain()?.block().await?;

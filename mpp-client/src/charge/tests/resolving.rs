@@ -123,6 +123,39 @@ async fn a_charge_that_the_book_does_not_know_is_a_misuse() {
     assert!(matches!(unknown, Err(ClientError::Misuse(_))));
 }
 
+// A book may be shared by payers on several chains: another chain does not know the payment, however
+// late it is there.
+#[tokio::test]
+async fn a_charge_is_looked_up_on_its_own_chain_only() {
+    let bench = Bench::new();
+    let key = Some("\"k\"");
+    let pending = bench.payer.charge(&bench.site, &offer("c1"), key).await;
+    let tx = transaction(&pending.unwrap());
+    let chain = Devnet::new(DevnetConfig {
+        chain_id: 4_217,
+        time: TimeSource::Fixed(START + 10_000),
+        ..DevnetConfig::default()
+    });
+    let other = Payer::builder()
+        .signer(bench.signer.clone())
+        .chain(chain)
+        .policy(policy())
+        .book(bench.book.clone())
+        .clock(bench.clock.clone())
+        .build()
+        .unwrap();
+    let refused = other.resolve_charge(&bench.only().id).await;
+    assert!(
+        matches!(refused, Err(ClientError::Misuse(_))),
+        "{refused:?}"
+    );
+    let now = Timestamp::from_secs(i64::try_from(START).unwrap());
+    assert!(!other.resolve_open(now).await.unwrap());
+    let again = other.paid_before(&bench.site, "\"k\"").await.unwrap();
+    assert_eq!(transaction(&again.unwrap()).hash(), tx.hash());
+    assert_eq!(bench.only().state, ChargeState::Open);
+}
+
 #[test]
 fn only_time_makes_a_charge_void() {
     let hash = B256::repeat_byte(1);
