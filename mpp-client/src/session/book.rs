@@ -137,6 +137,10 @@ pub trait ChannelBook: Send + Sync + 'static {
 
     /// The lock under which channels of `key` are opened, refilled and closed, one at a time.
     fn gate(&self, key: &ChannelKey) -> Gate;
+
+    /// The lock under which a channel is left without its server, one at a time. It is none of the
+    /// gates of keys: those are held for as long as a server takes to answer.
+    fn exit_gate(&self, id: &ChannelId) -> Gate;
 }
 
 /// Whether a channel or charge was written down.

@@ -32,15 +32,34 @@ impl Payer {
     /// close it, and withdraws when the grace period is over.
     ///
     /// The wish is in the book before anything is sent, so that a client that was restarted goes
-    /// on: it calls this for every channel of [`Payer::leaving`]. Calling it again is harmless.
+    /// on: it calls this for every channel of [`Payer::leaving`]. Calling it again is harmless, and
+    /// it waits for no request, whatever its server does not answer. A top-up that was sent before
+    /// may take the request to close back (PROTOCOL 5.3): the next call asks again.
     ///
     /// # Errors
-    /// [`ClientError::OpenUndecided`] while the open may still be mined; otherwise as
-    /// [`Payer::request_close`]. The channel stays on its way out.
+    /// As [`Payer::request_close`], but for a channel that is closed. The channel stays on its way
+    /// out.
     ///
     /// # Cancel safety
     /// Dropped, the next call goes on from what book and chain say.
     pub async fn leave(&self, id: &ChannelId) -> Result<Leave, ClientError> {
+        let until = match self.set_out(id).await? {
+            Phase::Closed { tx_hash } => return Ok(Leave::Done { tx_hash }),
+            Phase::NeverOpened => return Ok(Leave::Done { tx_hash: None }),
+            Phase::CloseRequested { at } => at.saturating_add(CLOSE_GRACE_SECS),
+            _ => self.request_close(id).await?,
+        };
+        let chain_now = self.chain()?.block().await?.timestamp;
+        if chain_now < until {
+            return Ok(Leave::Waiting { until });
+        }
+        let tx_hash = self.withdraw(id).await?;
+        Ok(Leave::Done { tx_hash })
+    }
+
+    /// Looks where a channel is, and writes down that the payer leaves it if it may hold money: from
+    /// here on nobody signs a top-up. Returns the phase that it is in then.
+    async fn set_out(&self, id: &ChannelId) -> Result<Phase, ClientError> {
         let record = self.book().read(id)?;
         if record.phase.may_hold_money() {
             let decided = self.judge(&record).await?;
@@ -57,18 +76,7 @@ impl Payer {
             }
             record.phase.clone()
         })?;
-        let until = match phase {
-            Phase::Closed { tx_hash } => return Ok(Leave::Done { tx_hash }),
-            Phase::NeverOpened => return Ok(Leave::Done { tx_hash: None }),
-            Phase::CloseRequested { at } => at.saturating_add(CLOSE_GRACE_SECS),
-            _ => self.request_close(id).await?,
-        };
-        let chain_now = self.chain()?.block().await?.timestamp;
-        if chain_now < until {
-            return Ok(Leave::Waiting { until });
-        }
-        let tx_hash = self.withdraw(id).await?;
-        Ok(Leave::Done { tx_hash })
+        Ok(phase)
     }
 
     /// The channels that the payer is on its way out of, on the chain that is connected.
@@ -89,20 +97,23 @@ impl Payer {
 
     /// Asks the chain for the rest of the deposit; the payee has 900 seconds to settle.
     ///
-    /// The channel takes no new requests from here on. Asked again while the request is pending,
-    /// nothing is sent. Returns the Unix second of the chain from which [`Payer::withdraw`] works.
+    /// The channel takes no new requests from here on, also when this fails: the payer is on its way
+    /// out before anything is sent. Asked again while the request is pending, nothing is sent.
+    /// Returns the Unix second of the chain from which [`Payer::withdraw`] works.
     ///
     /// # Errors
-    /// [`ClientError::Misuse`] for a channel that is closed, [`ClientError::Chain`] when the chain
-    /// refuses or can not be reached. After [`ChainError::Unknown`](mpp_tempo::chain::ChainError)
-    /// the request may have been mined: call it again.
+    /// [`ClientError::OpenUndecided`] while the open may still be mined; [`ClientError::Misuse`] for
+    /// a channel that is closed, or on another chain than the one that is connected;
+    /// [`ClientError::Chain`] when the chain refuses or can not be reached. After
+    /// [`ChainError::Unknown`](mpp_tempo::chain::ChainError) the request may have been mined: call it
+    /// again.
     ///
     /// # Cancel safety
     /// Dropped, the transaction may have been sent; calling it again finds out.
     pub async fn request_close(&self, id: &ChannelId) -> Result<u64, ClientError> {
-        let gate = self.book().gate(&self.book().read(id)?.key);
-        let _guard = gate.enter().await?;
-        match self.resolve(id).await? {
+        // Not the gate of the key: a server that does not answer holds it for as long as it likes.
+        let _guard = self.book().exit_gate(id).enter().await?;
+        match self.set_out(id).await? {
             Phase::CloseRequested { at } => return Ok(at.saturating_add(CLOSE_GRACE_SECS)),
             Phase::Closed { .. } | Phase::NeverOpened => {
                 return Err(ClientError::Misuse("the channel is closed already"));
@@ -142,8 +153,7 @@ impl Payer {
     /// # Cancel safety
     /// As [`Payer::request_close`].
     pub async fn withdraw(&self, id: &ChannelId) -> Result<Option<B256>, ClientError> {
-        let gate = self.book().gate(&self.book().read(id)?.key);
-        let _guard = gate.enter().await?;
+        let _guard = self.book().exit_gate(id).enter().await?;
         let record = self.book().read(id)?;
         let (chain_now, view) = self.look(&record).await?;
         if view.existence != Existence::Open {

@@ -55,7 +55,7 @@ pub fn run<O>(new_book: impl Fn() -> O)
 where
     O: Fn() -> Arc<dyn ChannelBook>,
 {
-    let rules: [fn(&Handles); 14] = [
+    let rules: [fn(&Handles); 15] = [
         a_record_is_inserted_once,
         a_channel_is_added_only_when_it_is_admitted,
         channels_that_are_admitted_side_by_side_stay_within_the_limit,
@@ -66,6 +66,7 @@ where
         a_channel_that_ended_is_not_usable,
         the_first_payee_of_an_origin_stays,
         a_gate_lets_one_in_at_a_time,
+        a_channel_is_left_by_one_at_a_time_and_at_any_time,
         a_charge_is_added_once_and_only_when_it_is_admitted,
         every_part_of_a_charge_is_kept,
         what_is_admitted_side_by_side_stays_within_the_limit,
@@ -405,6 +406,22 @@ fn a_gate_lets_one_in_at_a_time([book, other]: &Handles) {
     elsewhere.chain_id = 1;
     assert!(other.gate(&elsewhere).enter().now_or_never().is_some());
     let gate = other.gate(&key);
+    let waiting = thread::spawn(move || wait(gate.enter()).is_ok());
+    drop(held);
+    let entered = waiting.join();
+    assert!(entered.unwrap_or_else(|_| panic!("the waiting thread failed")));
+}
+
+fn a_channel_is_left_by_one_at_a_time_and_at_any_time([book, other]: &Handles) {
+    let (record, next) = (record(1), record(2));
+    // Somebody opens or refills, and its server does not answer.
+    let _busy = book.gate(&record.key).enter().now_or_never().unwrap();
+    let held = book.exit_gate(&record.id).enter().now_or_never().unwrap();
+    assert!(held.is_ok());
+    assert!(book.exit_gate(&record.id).enter().now_or_never().is_none());
+    assert!(other.exit_gate(&record.id).enter().now_or_never().is_none());
+    assert!(other.exit_gate(&next.id).enter().now_or_never().is_some());
+    let gate = other.exit_gate(&record.id);
     let waiting = thread::spawn(move || wait(gate.enter()).is_ok());
     drop(held);
     let entered = waiting.join();

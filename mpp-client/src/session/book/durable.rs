@@ -7,7 +7,8 @@
 //! payees.log        the payee that each server is pinned to
 //! charges.log       one line for each state of a charge
 //! owners/<id>       one file for each open handle, locked for as long as it lives
-//! locks/<name>      locks of channels, and of keys while they are opened, refilled or closed
+//! locks/<name>      locks of channels, of keys while they are opened, refilled or closed, and of
+//!                   channels while they are left
 //! ```
 //!
 //! A change is made under the channel's lock, on the state that is read under it, and appended
@@ -73,6 +74,7 @@ pub struct DurableBook {
     folios: Mutex<HashMap<ChannelId, Arc<Mutex<Folio>>>>,
     births: Mutex<HashMap<ChannelId, Arc<Birth>>>,
     gates: Mutex<HashMap<ChannelKey, Gate>>,
+    exit_gates: Mutex<HashMap<ChannelId, Gate>>,
     payees: Payees,
     charges: Charges,
     /// A flush failed: nobody knows what is on the disk.
@@ -102,6 +104,7 @@ impl DurableBook {
             folios: Mutex::default(),
             births: Mutex::default(),
             gates: Mutex::default(),
+            exit_gates: Mutex::default(),
             failed: AtomicBool::new(false),
         })
     }
@@ -334,6 +337,15 @@ impl ChannelBook for DurableBook {
             Gate::over_file(self.lock_of(&name))
         };
         gates.entry(key.clone()).or_insert_with(make).clone()
+    }
+
+    fn exit_gate(&self, id: &ChannelId) -> Gate {
+        let mut gates = lock(&self.exit_gates);
+        let make = || {
+            let name = format!("{}.exit", hex::encode_prefixed(id));
+            Gate::over_file(self.lock_of(&name))
+        };
+        gates.entry(*id).or_insert_with(make).clone()
     }
 }
 

@@ -1,4 +1,4 @@
-//! One at a time: who may open, refill or close channels of a key.
+//! One at a time: who may open, refill or close channels of a key, or leave a channel.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use futures_util::lock::{Mutex, OwnedMutexGuard};
 
 use super::BookError;
 
-/// An asynchronous lock: whoever holds the guard opens, refills or closes.
+/// An asynchronous lock: whoever holds the guard opens, refills, closes or leaves.
 ///
 /// Dropping the guard, even in the middle, lets the next one go on from what the book says.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ impl Gate {
     }
 }
 
-/// The right to open, refill or close channels of one key.
+/// The right to open, refill or close channels of one key, or to leave one channel.
 #[derive(Debug)]
 #[must_use = "the gate is open again when the guard is dropped"]
 pub struct GateGuard {

@@ -26,6 +26,7 @@ struct Shelf {
     current: HashMap<ChannelKey, ChannelId>,
     payees: HashMap<String, Address>,
     gates: HashMap<ChannelKey, Gate>,
+    exit_gates: HashMap<ChannelId, Gate>,
     charges: Vec<ChargeRecord>,
 }
 
@@ -133,6 +134,10 @@ impl ChannelBook for MemoryBook {
 
     fn gate(&self, key: &ChannelKey) -> Gate {
         lock(&self.0).gates.entry(key.clone()).or_default().clone()
+    }
+
+    fn exit_gate(&self, id: &ChannelId) -> Gate {
+        lock(&self.0).exit_gates.entry(*id).or_default().clone()
     }
 }
 
