@@ -21,6 +21,9 @@ use crate::{
     operation::Operation,
 };
 
+/// How long one management request may take: a top-up or a close waits for the chain.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Moves requests of JSON-RPC and brings their answers.
 ///
 /// An implementation adds version and id, and finds the answer to an id. It
@@ -120,6 +123,18 @@ pub(crate) struct CallWire<C> {
     pub(crate) credentials: Credentials,
 }
 
+impl<C: Caller> CallWire<C> {
+    /// Makes a call without content, in a time that is limited: nobody else opens, refills or closes
+    /// channels meanwhile.
+    async fn manage_by(&self, payment: Members) -> Result<C::Reply, SendError> {
+        let called = tokio::time::timeout(TIMEOUT, self.caller.call(payment)).await;
+        called.unwrap_or_else(|_| {
+            let late = TransportError::new("the server has not answered in time");
+            Err(SendError::MayHaveArrived(late))
+        })
+    }
+}
+
 impl<C: Caller> ManageWire for CallWire<C> {
     async fn manage(
         &mut self,
@@ -127,7 +142,7 @@ impl<C: Caller> ManageWire for CallWire<C> {
         field: Option<&CredentialField>,
     ) -> Result<Answer, SendError> {
         let payment = Credentials::management(field).map_err(SendError::Unsendable)?;
-        let reply = self.caller.call(payment).await?;
+        let reply = self.manage_by(payment).await?;
         Ok(self.caller.read(&reply))
     }
 }
@@ -150,7 +165,7 @@ impl<C: Caller> Wire for CallWire<C> {
         proof: Option<&CredentialField>,
     ) -> Result<Acquaintance, SendError> {
         let payment = Credentials::introduction(proof).map_err(SendError::Unsendable)?;
-        let reply = self.caller.call(payment).await?;
+        let reply = self.manage_by(payment).await?;
         let answer = self.caller.read(&reply);
         let meta = self.caller.meta_of(&reply);
         Ok(answer::acquaintance(answer, meta))
@@ -201,5 +216,50 @@ impl<T: Transport> Caller for RpcCall<'_, T> {
     fn note(&self, channel: ChannelId) {
         let call = (self.operation.clone(), self.params.cloned());
         self.track.note(channel, call);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::CallOptions;
+    use super::*;
+
+    /// A server that never answers.
+    struct Silent;
+
+    impl Caller for Silent {
+        type Reply = ();
+
+        async fn call(&self, _: Members) -> Result<(), SendError> {
+            std::future::pending().await
+        }
+
+        fn read(&self, (): &()) -> Answer {
+            Answer::default()
+        }
+
+        fn meta_of<'r>(&self, (): &'r ()) -> Option<&'r Members> {
+            None
+        }
+
+        fn note(&self, _: ChannelId) {}
+    }
+
+    // Whoever manages a channel keeps others from doing so, and must come to an end.
+    #[tokio::test(start_paused = true)]
+    async fn only_a_call_for_content_waits_as_long_as_the_server_likes() {
+        let operation = Operation::Tool(String::from("search"));
+        let credentials = Credentials::of(&operation, &CallOptions::default(), "tempo/session");
+        let mut wire = CallWire {
+            caller: Silent,
+            credentials: credentials.unwrap(),
+        };
+        let limit = TIMEOUT + Duration::from_secs(1);
+        let managed = tokio::time::timeout(limit, wire.manage(Probe::Head, None)).await;
+        assert!(matches!(managed, Ok(Err(SendError::MayHaveArrived(_)))));
+        let known = tokio::time::timeout(limit, wire.introduce(None)).await;
+        assert!(matches!(known, Ok(Err(SendError::MayHaveArrived(_)))));
+        let sent = tokio::time::timeout(limit, wire.send(None)).await;
+        assert!(sent.is_err());
     }
 }
