@@ -86,6 +86,43 @@ impl Payer {
             .ok_or(reason)
     }
 
+    /// Puts the session first that goes on with a payment under `running`, or else one that the
+    /// policy allows: whoever takes the first session of a fresh answer takes the right one.
+    ///
+    /// The server's order counts among equals. Where nothing is allowed, beginning to pay says why.
+    ///
+    /// # Errors
+    /// [`ClientError::Book`].
+    pub(crate) fn prefer(
+        &self,
+        site: &Site,
+        running: &Offer,
+        challenges: &mut [Challenge],
+    ) -> Result<(), ClientError> {
+        let mut judged = Ok(());
+        challenges.sort_by_cached_key(|challenge| {
+            let rank = self.rank(site, running, challenge);
+            rank.unwrap_or_else(|error| {
+                judged = Err(error);
+                u8::MAX
+            })
+        });
+        judged
+    }
+
+    /// How well a challenge goes on with a payment: less is better.
+    fn rank(&self, site: &Site, running: &Offer, challenge: &Challenge) -> Result<u8, ClientError> {
+        let Ok(offer) = Offer::read(challenge.clone()) else {
+            return Ok(2);
+        };
+        let is_allowed = self.judge_offer(&site.origin, &offer)?.is_ok();
+        Ok(match is_allowed {
+            true if running.has_terms_of(&offer) => 0,
+            true if self.policy().deposit(&offer).is_ok() => 1,
+            true | false => 2,
+        })
+    }
+
     /// Takes note of the offer that was chosen: a session's is kept for later requests.
     pub fn learn_choice(&self, site: &Site, choice: &Choice) {
         match choice {

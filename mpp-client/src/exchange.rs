@@ -221,9 +221,13 @@ impl<'a, W: Wire> Exchange<'a, W> {
     pub async fn run(mut self) -> Result<Delivered<W::Content>, ClientError> {
         self.pay_in_advance().await?;
         loop {
-            let Some((answer, content)) = self.send().await? else {
+            let Some((mut answer, content)) = self.send().await? else {
                 continue;
             };
+            if let Some(payment) = &self.payment {
+                let challenges = &mut answer.challenges;
+                self.payer.prefer(&self.site, payment.offer(), challenges)?;
+            }
             let action = self.flow.on_answer(self.sent()?, &answer);
             if answer.repetition == Repetition::New {
                 self.lost = None;

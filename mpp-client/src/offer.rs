@@ -184,6 +184,23 @@ impl Offer {
         self.0.request.method_details.is_sponsored()
     }
 
+    /// Whether a payment under this offer can go on under the other one.
+    pub(crate) fn has_terms_of(&self, other: &Self) -> bool {
+        let terms = |offer: &Self| {
+            (
+                offer.price(),
+                offer.protocol(),
+                offer.chain_id(),
+                offer.escrow(),
+                offer.recipient(),
+                offer.currency(),
+                offer.operator(),
+                offer.is_sponsored(),
+            )
+        };
+        terms(self) == terms(other)
+    }
+
     /// Whether the challenge is good for any request to its path, not for one body only.
     #[must_use]
     pub fn is_reusable(&self) -> bool {

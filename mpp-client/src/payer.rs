@@ -112,13 +112,16 @@ impl Payer {
         self.0.offers.get(site, self.now())
     }
 
-    /// Keeps an offer for later requests to the site.
+    /// Keeps an offer for later requests to the site, if the policy allows it: one that it does not
+    /// would keep them from seeing others.
     pub fn learn(&self, site: &Site, offer: &Offer) {
         self.emit(&ClientEvent::ChallengeReceived {
             origin: site.origin.to_string(),
             price: offer.price(),
         });
-        self.0.offers.put(site, offer, self.now());
+        if matches!(self.judge_offer(&site.origin, offer), Ok(Ok(()))) {
+            self.0.offers.put(site, offer, self.now());
+        }
     }
 
     /// What this payer pays with, as the value of `Accept-Payment`.

@@ -68,7 +68,9 @@ impl Payer {
         for _ in 0..MAX_LATE {
             // Signs within the policy, and refills first when the deposit is too small.
             self.credential_over(site, wire, payment).await?;
+            // What another request has learned may be on other terms than the stream.
             let known = self.known_offer(site);
+            let known = known.filter(|offer| payment.offer().has_terms_of(offer));
             let offer = known.unwrap_or_else(|| payment.offer().clone());
             let managed = match self.manage(site, wire, offer, payment).await {
                 // A request beside the stream needs more of the deposit by now: refill it first.

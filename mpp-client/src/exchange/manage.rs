@@ -140,7 +140,7 @@ impl Payer {
         let mut was_lost = false;
         loop {
             let field = manage.credential(&offer).await?;
-            let answer = match wire.manage(management.probe(), Some(&field)).await {
+            let mut answer = match wire.manage(management.probe(), Some(&field)).await {
                 Ok(answer) => answer,
                 // Repeating it is harmless: vouchers are idempotent, transactions are the same.
                 Err(SendError::NotSent(_) | SendError::MayHaveArrived(_)) if !was_lost => {
@@ -152,6 +152,7 @@ impl Payer {
                 }
                 Err(SendError::Unsendable(error)) => return Err(error),
             };
+            self.prefer(site, &offer, &mut answer.challenges)?;
             match management.on_answer(&answer) {
                 ManageAction::Done(receipt) => return Ok(Managed::Done(receipt)),
                 ManageAction::Send(_, None) => {}

@@ -208,7 +208,7 @@ impl Payment {
     /// As [`Payer::begin`].
     pub async fn renew(mut self, offer: Offer) -> Result<Self, ClientError> {
         self.sent = false;
-        if !self.fits(&offer) {
+        if !self.offer.has_terms_of(&offer) {
             let (payer, site) = (self.payer.clone(), self.site.clone());
             // Gives the reservation and the gate back before others are asked for.
             drop(self);
@@ -245,22 +245,6 @@ impl Payment {
         let (payer, site) = (self.payer.clone(), self.site.clone());
         drop(self);
         payer.begin(&site, offer).await
-    }
-
-    fn fits(&self, offer: &Offer) -> bool {
-        let same = |ours: &Offer| {
-            (
-                ours.price(),
-                ours.protocol(),
-                ours.chain_id(),
-                ours.escrow(),
-                ours.recipient(),
-                ours.currency(),
-                ours.operator(),
-                ours.is_sponsored(),
-            )
-        };
-        same(&self.offer) == same(offer)
     }
 
     fn gate(&self) -> Result<book::Gate, ClientError> {

@@ -7,6 +7,7 @@ mod feeding;
 mod meanwhile;
 mod open;
 mod paying;
+mod renewing;
 mod rescue;
 mod resume;
 mod top_up;
