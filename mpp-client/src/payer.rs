@@ -145,8 +145,10 @@ impl Payer {
         origin: &Origin,
         offer: &Offer,
     ) -> Result<Result<(), PolicyViolation>, ClientError> {
-        let pinned = self.book().payee_of(&origin.to_string())?;
-        let allowed = self.policy().check_offer(origin, offer, pinned);
+        let pinned = self.book().payees_of(&origin.to_string())?;
+        let allowed = self
+            .policy()
+            .check_offer(origin, offer, pinned.first().copied());
         Ok(allowed.and_then(|()| self.check_connected(offer.chain_id())))
     }
 
@@ -166,12 +168,12 @@ impl Payer {
             .is_none_or(|chain| chain.chain_id() == chain_id)
     }
 
-    /// Pins an origin to the payee that is about to be paid.
+    /// Pins an origin to those that are about to be paid: the payee, then those who get splits.
     ///
     /// The offer was checked before that, and another request may have been the first meanwhile.
-    pub(crate) fn pin(&self, origin: &str, payee: Address) -> Result<(), ClientError> {
-        let pinned = self.book().pin_payee(origin, payee)?;
-        let checked = self.policy().check_recipient(payee, Some(pinned));
+    pub(crate) fn pin(&self, origin: &str, payees: &[Address]) -> Result<(), ClientError> {
+        let pinned = self.book().pin_payees(origin, payees)?;
+        let checked = self.policy().check_payees(payees, &pinned);
         checked.map_err(|violation| self.violated(violation))
     }
 

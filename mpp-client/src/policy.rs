@@ -130,8 +130,9 @@ impl Policy {
         self
     }
 
-    /// Allows a payee. Without any, every payee is allowed, but an origin that was paid once can
-    /// not name another one later.
+    /// Allows a payee, also of splits. Without any, every payee is allowed, but an origin that was
+    /// paid once can not name another one later: its charges may have splits to those only who were
+    /// named by that first payment, and none if that had no splits or opened a channel.
     #[must_use]
     pub fn allow_recipient(mut self, payee: Address) -> Self {
         self.recipients.get_or_insert_default().push(payee);

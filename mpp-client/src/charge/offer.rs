@@ -90,6 +90,17 @@ impl ChargeOffer {
         self.0.request.recipient
     }
 
+    /// Everybody who gets something: the recipient, then those of the splits.
+    pub(crate) fn payees(&self) -> Vec<Address> {
+        let mut payees = vec![self.recipient()];
+        for transfer in self.0.transfers.iter().flat_map(Transfers::iter) {
+            if !payees.contains(&transfer.to) {
+                payees.push(transfer.to);
+            }
+        }
+        payees
+    }
+
     /// The server's own reference.
     #[must_use]
     pub fn external_id(&self) -> Option<&str> {

@@ -104,8 +104,8 @@ impl Payer {
         origin: &Origin,
         offer: &ChargeOffer,
     ) -> Result<Result<(), PolicyViolation>, ClientError> {
-        let pinned = self.book().payee_of(&origin.to_string())?;
-        let allowed = self.policy().check_charge(origin, offer, pinned);
+        let pinned = self.book().payees_of(&origin.to_string())?;
+        let allowed = self.policy().check_charge(origin, offer, &pinned);
         let is_ours = self.wallet().is_none() && offer.transfers().is_some();
         Ok(allowed.and_then(|()| match is_ours {
             true => self.check_connected(offer.chain_id()),
@@ -300,8 +300,8 @@ impl Payer {
 
     /// Writes the charge into the book, if the budgets have room for it.
     async fn admit(&self, record: ChargeRecord) -> Result<(), Stopped> {
-        let recipient = ChargeOffer::read(record.challenge.clone())?.recipient();
-        self.pin(&record.origin, recipient)?;
+        let payees = ChargeOffer::read(record.challenge.clone())?.payees();
+        self.pin(&record.origin, &payees)?;
         match self.try_admit(&record) {
             Ok(Ok(())) => return Ok(()),
             // Charges that were never paid take room until the chain has been asked.

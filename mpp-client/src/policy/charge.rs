@@ -31,28 +31,24 @@ impl Policy {
 
     /// Checks everything that a charge asks for.
     ///
-    /// `pinned` is the payee that the origin was paid to before. A proof pays nobody, so only
+    /// `pinned` are those whom the first payment to the origin named. A proof pays nobody, so only
     /// where it goes is checked.
     pub(crate) fn check_charge(
         &self,
         origin: &Origin,
         offer: &ChargeOffer,
-        pinned: Option<Address>,
+        pinned: &[Address],
     ) -> Result<(), PolicyViolation> {
         if self.intents.ranks().charge.is_none() {
             return Err(PolicyViolation::ChargesNotAllowed);
         }
         self.check_transport(origin)?;
         self.check_chain(offer.chain_id())?;
-        let Some(transfers) = offer.transfers() else {
+        if offer.transfers().is_none() {
             return Ok(());
-        };
-        self.check_currency(offer.chain_id(), offer.currency())?;
-        self.check_recipient(offer.recipient(), pinned)?;
-        // Splits may go to anybody, unless there is a list of who may be paid.
-        for transfer in transfers.iter() {
-            self.check_recipient(transfer.to, None)?;
         }
+        self.check_currency(offer.chain_id(), offer.currency())?;
+        self.check_payees(&offer.payees(), pinned)?;
         let limit = self.max_charge.unwrap_or(self.max_deposit);
         if offer.amount() > limit {
             return Err(PolicyViolation::ChargeTooHigh {

@@ -227,7 +227,31 @@ impl Policy {
         })
     }
 
-    pub(crate) fn check_recipient(
+    /// Checks who is paid, the payee first and then those who get splits, beside those whom the
+    /// first payment to the origin named.
+    ///
+    /// Draft-tempo-charge-00: all split recipients are expected. Those of the first payment are
+    /// trusted with it, as its payee is; afterwards nobody is added without the owner's word.
+    pub(crate) fn check_payees(
+        &self,
+        payees: &[Address],
+        pinned: &[Address],
+    ) -> Result<(), PolicyViolation> {
+        for (n, recipient) in payees.iter().copied().enumerate() {
+            if n == 0 {
+                self.check_recipient(recipient, pinned.first().copied())?;
+                continue;
+            }
+            self.check_recipient(recipient, None)?;
+            let is_expected = pinned.is_empty() || pinned.contains(&recipient);
+            if self.recipients.is_none() && !is_expected {
+                return Err(PolicyViolation::SplitNotExpected { recipient });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_recipient(
         &self,
         recipient: Address,
         pinned: Option<Address>,

@@ -41,6 +41,12 @@ pub enum PolicyViolation {
         /// The payee of the challenge.
         recipient: Address,
     },
+    /// A split of a charge to somebody whom the first payment to this origin did not name.
+    #[error("this server was not paid with splits to {recipient} before")]
+    SplitNotExpected {
+        /// Who would get the split.
+        recipient: Address,
+    },
     /// An escrow that is neither canonical nor on the list.
     #[error("deposits at escrow {escrow} are not allowed")]
     EscrowNotAllowed {

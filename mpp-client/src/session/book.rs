@@ -85,17 +85,19 @@ pub trait ChannelBook: Send + Sync + 'static {
     /// [`BookError::Storage`].
     fn records(&self) -> Result<Vec<ChannelRecord>, BookError>;
 
-    /// The payee that an origin was first paid to.
+    /// Those that the first payment to an origin named: the payee, then those who got splits. Empty
+    /// for an origin that nothing was paid to.
     ///
     /// # Errors
     /// [`BookError::Storage`].
-    fn payee_of(&self, origin: &str) -> Result<Option<Address>, BookError>;
+    fn payees_of(&self, origin: &str) -> Result<Vec<Address>, BookError>;
 
-    /// Pins an origin to a payee, unless it is pinned already; returns the pinned one.
+    /// Pins an origin to these payees, of whom there is at least one, unless it is pinned already;
+    /// returns those that it is pinned to.
     ///
     /// # Errors
     /// [`BookError::Storage`].
-    fn pin_payee(&self, origin: &str, payee: Address) -> Result<Address, BookError>;
+    fn pin_payees(&self, origin: &str, payees: &[Address]) -> Result<Vec<Address>, BookError>;
 
     /// Writes the record of a new charge, if `admit` agrees after a look at all other charges; no
     /// charge is added between look and writing, through whatever handle. When this returns

@@ -115,7 +115,7 @@ impl Payer {
         let id = record.id;
         // The payee is pinned and the record written before anything can leave the process. Another
         // request may have opened a channel meanwhile, or been given another payee.
-        self.pin(&record.key.origin, record.key.payee)?;
+        self.pin(&record.key.origin, &[record.key.payee])?;
         let (policy, origin) = (self.policy(), record.key.origin.clone());
         let mut admitted = Ok(());
         self.book().add_channel(record, &mut |others| {

@@ -209,7 +209,7 @@ impl Resume {
             top_up: None,
             grows_until: 0,
         };
-        self.payer.pin(&self.key.origin, self.key.payee)?;
+        self.payer.pin(&self.key.origin, &[self.key.payee])?;
         match self.payer.book().insert(record) {
             // The book knows more than the server does: it ended, or is used elsewhere.
             Err(BookError::Exists) => return Ok(None),

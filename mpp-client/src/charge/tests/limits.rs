@@ -95,6 +95,87 @@ async fn an_origin_can_not_name_another_payee_later() {
     bench.payer.charge(&elsewhere, &other, None).await.unwrap();
 }
 
+fn split_to(id: &str, others: &[Address]) -> ChargeOffer {
+    let split = |other: &Address| json!({"amount": "1000", "recipient": other});
+    let splits: Vec<_> = others.iter().map(split).collect();
+    offer_with(id, |request| {
+        request["methodDetails"]["splits"] = json!(splits);
+    })
+}
+
+// Draft-tempo-charge-00: all split recipients are expected. A payee that is pinned would be worth
+// nothing if the rest could go to anybody.
+#[tokio::test]
+async fn splits_go_to_those_that_the_first_payment_named() {
+    let [friend, other, stranger] = [1, 2, 9].map(Address::repeat_byte);
+    let refused = PolicyViolation::SplitNotExpected {
+        recipient: stranger,
+    };
+    let bench = Bench::new();
+    bench.pay(&split_to("c1", &[friend, other])).await;
+    // Any of them, in whatever order, and the payee itself.
+    bench.pay(&split_to("c2", &[other])).await;
+    bench.pay(&split_to("c3", &[PAYEE, other, friend])).await;
+    bench.pay(&offer("c4")).await;
+    let signed = bench.signatures();
+    let charged = split_to("c5", &[friend, stranger]);
+    let charged = bench.payer.charge(&bench.site, &charged, None).await;
+    assert_eq!(violation(charged), refused);
+    // None of them becomes the payee by that.
+    let payee = offer_with("c6", |request| request["recipient"] = json!(friend));
+    let charged = bench.payer.charge(&bench.site, &payee, None).await;
+    assert_eq!(
+        violation(charged),
+        PolicyViolation::RecipientChanged {
+            pinned: PAYEE,
+            recipient: friend,
+        }
+    );
+    assert_eq!(bench.signatures(), signed);
+}
+
+#[tokio::test]
+async fn a_server_that_was_paid_without_splits_adds_none_later() {
+    let [friend, stranger] = [1, 9].map(Address::repeat_byte);
+    let bench = Bench::new();
+    bench.pay(&offer("c1")).await;
+    let charge = split_to("c2", &[stranger]);
+    let charged = bench.payer.charge(&bench.site, &charge, None).await;
+    let refused = PolicyViolation::SplitNotExpected {
+        recipient: stranger,
+    };
+    assert_eq!(violation(charged), refused);
+    // A list says who is trusted, pinned or not.
+    let listed = policy().allow_recipient(PAYEE).allow_recipient(friend);
+    let listed = bench.build(Payer::builder().signer(bench.signer.clone()), listed);
+    let allowed = split_to("c3", &[friend]);
+    listed.charge(&bench.site, &allowed, None).await.unwrap();
+    let charged = listed.charge(&bench.site, &charge, None).await;
+    assert_eq!(
+        violation(charged),
+        PolicyViolation::RecipientNotAllowed {
+            recipient: stranger,
+        }
+    );
+}
+
+// The first payments of two requests at once: one of them is the first.
+#[tokio::test]
+async fn a_server_that_names_other_splits_at_once_is_paid_one_of_them() {
+    let bench = Bench::new();
+    let offers = [1, 9].map(|byte| split_to(&format!("c{byte}"), &[Address::repeat_byte(byte)]));
+    let [first, second] = offers
+        .each_ref()
+        .map(|offer| bench.payer.charge(&bench.site, offer, None));
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(
+        u8::from(first.is_ok()) + u8::from(second.is_ok()),
+        1,
+        "{first:?} {second:?}"
+    );
+    assert_eq!(bench.book.charges().unwrap().len(), 1);
+}
+
 // A proof pays nobody, but it tells who asks: it does not go out unencrypted or for any chain.
 #[tokio::test]
 async fn proofs_go_where_credentials_may_go() {

@@ -64,7 +64,7 @@ where
         a_replaced_channel_stays_in_the_book,
         an_older_channel_can_become_usable_again,
         a_channel_that_ended_is_not_usable,
-        the_first_payee_of_an_origin_stays,
+        the_first_payees_of_an_origin_stay,
         a_gate_lets_one_in_at_a_time,
         a_channel_is_left_by_one_at_a_time_and_at_any_time,
         a_charge_is_added_once_and_only_when_it_is_admitted,
@@ -290,14 +290,23 @@ fn a_channel_that_ended_is_not_usable([book, other]: &Handles) {
 }
 
 // SECURITY-CASES A27: the payee is pinned per origin.
-fn the_first_payee_of_an_origin_stays([book, other]: &Handles) {
+fn the_first_payees_of_an_origin_stay([book, other]: &Handles) {
     let (first, second) = (Address::repeat_byte(1), Address::repeat_byte(2));
-    assert_eq!(book.payee_of("https://a:443").unwrap(), None);
-    assert_eq!(book.pin_payee("https://a:443", first).unwrap(), first);
-    assert_eq!(other.pin_payee("https://a:443", second).unwrap(), first);
-    assert_eq!(other.pin_payee("https://c:443", second).unwrap(), second);
-    assert_eq!(book.payee_of("https://c:443").unwrap(), Some(second));
-    assert_eq!(book.payee_of("https://b:443").unwrap(), None);
+    let pin = |book: &Arc<dyn ChannelBook>, origin, payees: &[Address]| {
+        book.pin_payees(origin, payees).unwrap()
+    };
+    assert!(book.payees_of("https://a:443").unwrap().is_empty());
+    assert_eq!(pin(book, "https://a:443", &[first]), [first]);
+    assert_eq!(pin(other, "https://a:443", &[second]), [first]);
+    // Nobody is added later.
+    assert_eq!(pin(book, "https://a:443", &[first, second]), [first]);
+    // Who gets splits is kept in order, after the payee.
+    assert_eq!(
+        pin(other, "https://c:443", &[second, first]),
+        [second, first]
+    );
+    assert_eq!(book.payees_of("https://c:443").unwrap(), [second, first]);
+    assert!(book.payees_of("https://b:443").unwrap().is_empty());
 }
 
 /// The record of a charge of a tenth of a cent at the Unix second `at`.

@@ -4,7 +4,7 @@
 //! FORMAT            the format's number
 //! book.lock         held for a moment by whoever adds a channel, a charge, a payee or an owner
 //! channels/<id>.log how the channel came to be, then one line for each state (see `folio`)
-//! payees.log        the payee that each server is pinned to
+//! payees.log        the payees that each server is pinned to
 //! charges.log       one line for each state of a charge
 //! owners/<id>       one file for each open handle, locked for as long as it lives
 //! locks/<name>      locks of channels, of keys while they are opened, refilled or closed, and of
@@ -269,11 +269,11 @@ impl ChannelBook for DurableBook {
         self.ids()?.iter().map(|id| self.read(id)).collect()
     }
 
-    fn payee_of(&self, origin: &str) -> Result<Option<Address>, BookError> {
-        self.payees.find(origin)
+    fn payees_of(&self, origin: &str) -> Result<Vec<Address>, BookError> {
+        Ok(self.payees.find(origin)?.unwrap_or_default())
     }
 
-    fn pin_payee(&self, origin: &str, payee: Address) -> Result<Address, BookError> {
+    fn pin_payees(&self, origin: &str, payees: &[Address]) -> Result<Vec<Address>, BookError> {
         if let Some(pinned) = self.payees.find(origin)? {
             return Ok(pinned);
         }
@@ -282,9 +282,9 @@ impl ChannelBook for DurableBook {
         if let Some(pinned) = self.payees.find(origin)? {
             return Ok(pinned);
         }
-        self.note(self.payees.add(origin, payee))?;
+        self.note(self.payees.add(origin, payees))?;
         drop(entry);
-        Ok(payee)
+        Ok(payees.to_vec())
     }
 
     fn add_charge(

@@ -24,7 +24,7 @@ struct Shelf {
     records: HashMap<ChannelId, ChannelRecord>,
     /// The latest channel of each key, which is looked at first.
     current: HashMap<ChannelKey, ChannelId>,
-    payees: HashMap<String, Address>,
+    payees: HashMap<String, Vec<Address>>,
     gates: HashMap<ChannelKey, Gate>,
     exit_gates: HashMap<ChannelId, Gate>,
     charges: Vec<ChargeRecord>,
@@ -83,15 +83,15 @@ impl ChannelBook for MemoryBook {
         Ok(lock(&self.0).records.values().cloned().collect())
     }
 
-    fn payee_of(&self, origin: &str) -> Result<Option<Address>, BookError> {
-        Ok(lock(&self.0).payees.get(origin).copied())
+    fn payees_of(&self, origin: &str) -> Result<Vec<Address>, BookError> {
+        let pinned = lock(&self.0).payees.get(origin).cloned();
+        Ok(pinned.unwrap_or_default())
     }
 
-    fn pin_payee(&self, origin: &str, payee: Address) -> Result<Address, BookError> {
-        Ok(*lock(&self.0)
-            .payees
-            .entry(origin.to_owned())
-            .or_insert(payee))
+    fn pin_payees(&self, origin: &str, payees: &[Address]) -> Result<Vec<Address>, BookError> {
+        let mut shelf = lock(&self.0);
+        let pinned = shelf.payees.entry(origin.to_owned());
+        Ok(pinned.or_insert_with(|| payees.to_vec()).clone())
     }
 
     fn add_charge(

@@ -77,8 +77,8 @@ async fn the_book_knows_the_channel_before_anything_is_sent() {
     let tx = SignedTx::decode(&open.transaction).unwrap();
     assert_eq!(tx.hash(), open.tx_hash);
     assert_eq!(open.challenge, *offer().challenge());
-    let pinned = bench.book.payee_of("https://a.example:443").unwrap();
-    assert_eq!(pinned, Some(PAYEE));
+    let pinned = bench.book.payees_of("https://a.example:443").unwrap();
+    assert_eq!(pinned, [PAYEE]);
 }
 
 #[tokio::test]

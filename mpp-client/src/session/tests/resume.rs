@@ -80,8 +80,8 @@ async fn a_channel_is_taken_over_and_goes_on_where_it_was() {
         spent: units(2_000),
     };
     assert_eq!(events.try_next(), Some(resumed));
-    let pinned = loss.book.payee_of("https://a.example:443").unwrap();
-    assert_eq!(pinned, Some(PAYEE));
+    let pinned = loss.book.payees_of("https://a.example:443").unwrap();
+    assert_eq!(pinned, [PAYEE]);
     // One unit is authorized and not spent yet; then vouchers rise again.
     for cumulative in [3_000, 4_000, 5_000] {
         let payment = loss.payer.begin(&loss.bench.site, offer()).await;

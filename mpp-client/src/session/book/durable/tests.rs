@@ -89,15 +89,14 @@ fn a_log_of_an_older_version_is_read() {
 fn a_book_that_is_opened_again_is_as_it_was() {
     let folder = Folder::new();
     let (book, id, _) = folder.with_channel();
-    book.pin_payee("https://a:443", Address::repeat_byte(1))
-        .unwrap();
+    let payees = [1, 2].map(Address::repeat_byte);
+    book.pin_payees("https://a:443", &payees).unwrap();
     conformance::pay(&book, &id);
     let before = book.read(&id).unwrap();
     drop(book);
     let book = folder.open();
     assert_eq!(book.records().unwrap(), [before]);
-    let pinned = book.payee_of("https://a:443").unwrap();
-    assert_eq!(pinned, Some(Address::repeat_byte(1)));
+    assert_eq!(book.payees_of("https://a:443").unwrap(), payees);
 }
 
 // SECURITY-CASES A20: the files hold vouchers and transactions, and are nobody else's business.
@@ -109,7 +108,7 @@ fn files_are_for_their_owner_only_and_hold_no_key() {
     let folder = Folder::new();
     let (book, id, _) = folder.with_channel();
     conformance::pay(&book, &id);
-    book.pin_payee("https://a:443", Address::ZERO).unwrap();
+    book.pin_payees("https://a:443", &[Address::ZERO]).unwrap();
     drop(book.gate(&conformance::record(1).key));
     let mut folders = vec![folder.0.clone()];
     let mut files = 0;
