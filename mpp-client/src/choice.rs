@@ -115,7 +115,8 @@ impl Payer {
         let Ok(offer) = Offer::read(challenge.clone()) else {
             return Ok(2);
         };
-        let is_allowed = self.judge_offer(&site.origin, &offer)?.is_ok();
+        let is_allowed =
+            self.judge_offer(&site.origin, &offer)?.is_ok() && offer.check_time(self.now()).is_ok();
         Ok(match is_allowed {
             true if running.has_terms_of(&offer) => 0,
             true if self.policy().deposit(&offer).is_ok() => 1,
@@ -155,16 +156,20 @@ impl Payer {
         }
     }
 
-    /// Whether the policy lets this be paid, as far as that is known before it is tried.
+    /// Whether policy and time let this be paid, as far as that is known before it is tried.
     fn allows(&self, site: &Site, choice: &Choice) -> Result<bool, ClientError> {
         let policy = self.policy();
         let origin = &site.origin;
         Ok(match choice {
             Choice::Session(offer) => {
-                self.judge_offer(origin, offer)?.is_ok() && policy.deposit(offer).is_ok()
+                self.judge_offer(origin, offer)?.is_ok()
+                    && policy.deposit(offer).is_ok()
+                    && offer.check_time(self.now()).is_ok()
             }
             Choice::Charge(offer) => {
-                self.judge_charge(origin, offer)?.is_ok() && self.mode_for(offer).is_ok()
+                self.judge_charge(origin, offer)?.is_ok()
+                    && self.mode_for(offer).is_ok()
+                    && offer::check_time(offer.expires(), self.now()).is_ok()
             }
             Choice::Method(..) => policy.check_transport(origin).is_ok(),
         })

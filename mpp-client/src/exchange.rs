@@ -25,6 +25,7 @@ use crate::choice::Choice;
 use crate::credential::CredentialField;
 use crate::error::{ClientError, TransportError};
 use crate::flow::{Action, Answer, Booking, Flow, Probe, Repetition, Sent};
+use crate::offer::Unpayable;
 use crate::once::Once;
 use crate::origin::Site;
 use crate::payer::Payer;
@@ -258,15 +259,19 @@ impl<'a, W: Wire> Exchange<'a, W> {
             self.once = Some(once);
             return Ok(());
         }
-        let known = self.payer.known_offer(&self.site).map(Choice::Session);
-        let choice = match known {
-            None if self.wire.goes_once() => self.payer.ask(&self.site, self.wire).await?,
-            known => known,
-        };
-        match choice {
-            Some(choice) => self.pay(choice).await,
-            None => Ok(()),
+        if let Some(known) = self.payer.known_offer(&self.site) {
+            match self.pay(Choice::Session(known)).await {
+                // A lost channel was asked for meanwhile. The server has another challenge.
+                Err(ClientError::Unpayable(Unpayable::Expired)) => {}
+                paid => return paid,
+            }
         }
+        if self.wire.goes_once()
+            && let Some(choice) = self.payer.ask(&self.site, self.wire).await?
+        {
+            self.pay(choice).await?;
+        }
+        Ok(())
     }
 
     async fn pay(&mut self, choice: Choice) -> Result<(), ClientError> {

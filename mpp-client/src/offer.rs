@@ -41,6 +41,9 @@ pub enum Unpayable {
     /// The charge is to be paid in a way that the account can not pay in.
     #[error("the server takes the charge in no mode that this account can pay in")]
     Mode,
+    /// The challenge has expired, by the clock of this client. Another one may be asked for.
+    #[error("the challenge has expired")]
+    Expired,
     /// The challenge expires before a transaction can be mined.
     #[error("the challenge expires too soon to be paid")]
     Late,
@@ -60,7 +63,7 @@ impl Offer {
     /// Reads a challenge.
     ///
     /// # Errors
-    /// [`Unpayable`]; an expired challenge is read, since only the server's clock counts.
+    /// [`Unpayable`]; an expired challenge is read, and not answered.
     pub fn read(challenge: Challenge) -> Result<Self, Unpayable> {
         if challenge.method != MethodName::tempo() || challenge.intent != IntentName::session() {
             return Err(Unpayable::NotOffered);
@@ -114,6 +117,11 @@ impl Offer {
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         self.0.expires
+    }
+
+    /// Checks that the challenge has not expired at this moment.
+    pub(crate) fn check_time(&self, now: Timestamp) -> Result<(), Unpayable> {
+        check_time(self.0.expires, now)
     }
 
     /// The price of one unit, in base units; never zero.
@@ -214,6 +222,15 @@ impl Offer {
     pub fn check_body(&self, body: Option<&[u8]>) -> Result<(), Unpayable> {
         check_body(&self.0.challenge, body)
     }
+}
+
+/// Clients must not answer an expired challenge (draft-httpauth-payment-00); at its end it has
+/// expired (PROTOCOL 1.1).
+pub(crate) fn check_time(expires: Timestamp, now: Timestamp) -> Result<(), Unpayable> {
+    if expires <= now {
+        return Err(Unpayable::Expired);
+    }
+    Ok(())
 }
 
 /// Checks that a challenge is not bound to another body than this; `None` is one not known.

@@ -9,6 +9,7 @@ use super::ChargeOffer;
 use super::pay::payload;
 use crate::credential;
 use crate::error::ClientError;
+use crate::offer::check_time;
 use crate::origin::Site;
 use crate::payer::Payer;
 
@@ -21,6 +22,7 @@ impl Payer {
     ) -> Result<Credential, ClientError> {
         self.check_charge(site, offer)?;
         self.mode_for(offer)?;
+        check_time(offer.expires(), self.now())?;
         let challenge = offer.challenge();
         let account = self.signer().address();
         let terms = ProofTerms {

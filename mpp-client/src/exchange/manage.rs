@@ -3,7 +3,7 @@
 
 use std::future::{Future, ready};
 
-use mpp_core::{Problem, SessionReceipt};
+use mpp_core::{Challenge, Problem, SessionReceipt};
 
 use super::{ManageWire, SendError};
 use crate::choice::Choice;
@@ -121,11 +121,13 @@ impl Payer {
     }
 
     /// Sends a management request, again under a fresh challenge when the
-    /// first one is no good.
+    /// first one is no good. One that has expired is not answered at all:
+    /// another one is asked for first.
     ///
     /// # Errors
-    /// Those of the credential, and [`ClientError::Protocol`] for an answer
-    /// that makes no sense.
+    /// Those of the credential, [`ClientError::Protocol`] for an answer that
+    /// makes no sense, and [`Unpayable::Expired`] when nothing but expired
+    /// challenges is to be had.
     ///
     /// # Cancel safety
     /// Dropped, the request may have been carried out.
@@ -133,12 +135,14 @@ impl Payer {
         &self,
         site: &Site,
         wire: &mut W,
-        mut offer: Offer,
+        offer: Offer,
         manage: &mut impl Manage,
     ) -> Result<Managed, ClientError> {
+        let mut offer = self.lasting(site, wire, offer).await?;
         let mut management = Management::new();
         let mut was_lost = false;
         loop {
+            offer.check_time(self.now())?;
             let field = manage.credential(&offer).await?;
             let mut answer = match wire.manage(management.probe(), Some(&field)).await {
                 Ok(answer) => answer,
@@ -207,18 +211,44 @@ impl Payer {
         site: &Site,
         wire: &mut W,
     ) -> Result<Option<Choice>, ClientError> {
-        let mut probe = Probe::Head;
-        loop {
-            let answer = wire.manage(probe, None).await?;
-            if answer.status == 402 {
-                let choice = self.choose(site, &answer.challenges)?;
-                self.learn_choice(site, &choice);
-                return Ok(Some(choice));
-            }
-            match probe.instead(answer.status) {
-                Some(other) => probe = other,
-                None => return Ok(None),
-            }
+        let Some(challenges) = challenges(wire).await? else {
+            return Ok(None);
+        };
+        let choice = self.choose(site, &challenges)?;
+        self.learn_choice(site, &choice);
+        Ok(Some(choice))
+    }
+
+    /// The offer, or a fresh one that goes on with it if it has expired.
+    async fn lasting<W: ManageWire>(
+        &self,
+        site: &Site,
+        wire: &mut W,
+        offer: Offer,
+    ) -> Result<Offer, ClientError> {
+        if offer.check_time(self.now()).is_ok() {
+            return Ok(offer);
+        }
+        let mut challenges = challenges(wire).await?.ok_or(Unpayable::Expired)?;
+        self.prefer(site, &offer, &mut challenges)?;
+        let fresh = Offer::choose(challenges)?;
+        self.learn(site, &fresh);
+        Ok(fresh)
+    }
+}
+
+/// The challenges of a server that is asked for nothing; `None` where nothing
+/// is asked for.
+async fn challenges<W: ManageWire>(wire: &mut W) -> Result<Option<Vec<Challenge>>, ClientError> {
+    let mut probe = Probe::Head;
+    loop {
+        let answer = wire.manage(probe, None).await?;
+        if answer.status == 402 {
+            return Ok(Some(answer.challenges));
+        }
+        match probe.instead(answer.status) {
+            Some(other) => probe = other,
+            None => return Ok(None),
         }
     }
 }

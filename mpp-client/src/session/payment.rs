@@ -53,13 +53,14 @@ impl Payer {
     /// the price of one unit.
     ///
     /// # Errors
-    /// [`ClientError::Policy`] before anything is signed; the errors of the signer, the chain and
-    /// the book when a channel must be opened.
+    /// [`ClientError::Policy`], and [`Unpayable::Expired`](crate::offer::Unpayable::Expired), before anything
+    /// is signed; the errors of the signer, the chain and the book when a channel must be opened.
     ///
     /// # Cancel safety
     /// Dropped, nothing was sent. An open that was signed stays in the book and is used next time.
     pub async fn begin(&self, site: &Site, offer: Offer) -> Result<Payment, ClientError> {
         self.check_offer(site, &offer)?;
+        offer.check_time(self.now())?;
         let (channel, opening) = match self.channel_for(&site.origin, &offer).await? {
             Channel::Ready(id) => (id, None),
             Channel::Opening(id, guard) => (id, Some(guard)),
@@ -215,6 +216,7 @@ impl Payment {
             return payer.begin(&site, offer).await;
         }
         self.payer.check_offer(&self.site, &offer)?;
+        offer.check_time(self.payer.now())?;
         self.offer = offer;
         Ok(self)
     }

@@ -17,7 +17,7 @@ use super::wire;
 use crate::credential::CredentialField;
 use crate::error::ClientError;
 use crate::event::ClientEvent;
-use crate::offer::Offer;
+use crate::offer::{Offer, Unpayable, check_time};
 use crate::origin::Site;
 use crate::payer::Payer;
 use crate::policy::{PolicyViolation, ResumePolicy};
@@ -58,12 +58,14 @@ impl Payer {
     /// the policy says so.
     ///
     /// # Errors
-    /// [`ClientError::Policy`] for an offer that is not allowed, [`ClientError::Book`].
+    /// [`ClientError::Policy`] for an offer that is not allowed, [`ClientError::Unpayable`] for one that
+    /// has expired, [`ClientError::Book`].
     ///
     /// # Cancel safety
     /// Dropped, nothing has changed.
     pub async fn resume(&self, site: &Site, offer: &Offer) -> Result<Option<Resume>, ClientError> {
         self.check_offer(site, offer)?;
+        offer.check_time(self.now())?;
         // Snapshots describe v2 channels (draft-tempo-session-00, Session Snapshot).
         let may_ask =
             self.policy().resumes() == ResumePolicy::Ask && offer.protocol() == SessionProtocol::V2;
@@ -97,7 +99,9 @@ impl Resume {
     /// could use is not made.
     ///
     /// # Errors
-    /// [`ClientError::Signer`], or [`ClientError::Payment`] when it can not be written.
+    /// [`ClientError::Unpayable`] for a charge that has expired, or never does; the server may know a
+    /// channel all the same. [`ClientError::Signer`], or [`ClientError::Payment`] when it can not be
+    /// written.
     ///
     /// # Cancel safety
     /// Dropped, nothing was sent.
@@ -108,6 +112,8 @@ impl Resume {
         let Some(challenge) = challenges.iter().find(|challenge| self.is_ours(challenge)) else {
             return Ok(None);
         };
+        let expires = challenge.expires_at().map_err(|_| Unpayable::Expiry)?;
+        check_time(expires, self.payer.now())?;
         let terms = ProofTerms {
             account: self.key.payer,
             chain_id: self.key.chain_id,

@@ -1,6 +1,7 @@
 //! What the policy and the budgets allow (SECURITY-CASES A19, A27).
 
 use super::*;
+use crate::offer::Unpayable;
 use crate::policy::{IntentPolicy, PolicyViolation};
 use crate::{ChargeState, ClientError};
 
@@ -174,6 +175,21 @@ async fn a_server_that_names_other_splits_at_once_is_paid_one_of_them() {
         "{first:?} {second:?}"
     );
     assert_eq!(bench.book.charges().unwrap().len(), 1);
+}
+
+// Draft-httpauth-payment-00: clients must not answer an expired challenge.
+#[tokio::test]
+async fn an_expired_challenge_is_not_answered_with_a_proof() {
+    let bench = Bench::new();
+    let zero = offer_with("c1", |request| request["amount"] = json!("0"));
+    bench.pass(300);
+    let refused = bench.payer.charge(&bench.site, &zero, None).await;
+    let refused = refused.map(|once| once.sent());
+    assert!(
+        matches!(refused, Err(ClientError::Unpayable(Unpayable::Expired))),
+        "{refused:?}"
+    );
+    assert_eq!(bench.signatures(), 0);
 }
 
 // A proof pays nobody, but it tells who asks: it does not go out unencrypted or for any chain.

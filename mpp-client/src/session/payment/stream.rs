@@ -72,6 +72,7 @@ impl Payment {
     pub async fn voucher(&mut self, offer: &Offer) -> Result<CredentialField, ClientError> {
         if *offer != self.offer {
             self.payer.check_offer(&self.site, offer)?;
+            offer.check_time(self.payer.now())?;
             if !self.offer.has_terms_of(offer) {
                 return Err(ClientError::Protocol(
                     "it changes its terms in the middle of a stream",

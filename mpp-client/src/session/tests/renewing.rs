@@ -9,13 +9,16 @@ use super::*;
 use crate::error::{ClientError, TransportError};
 use crate::exchange::{Acquaintance, Exchange, ManageWire, SendError, Wire};
 use crate::flow::{Answer, Probe, ReceiptField};
+use crate::offer::Unpayable;
 use crate::policy::PolicyViolation;
-use crate::testing::offer;
+use crate::testing::{offer, offer_until};
 
 /// A server that answers as it is told to, whatever it is sent, and then is not there any more.
 #[derive(Default)]
 struct Script {
     answers: VecDeque<Answer>,
+    /// Time goes on while it is asked for a channel that the book has lost.
+    slow: Option<Arc<ManualClock>>,
     sent: Vec<Option<CredentialField>>,
 }
 
@@ -23,6 +26,7 @@ impl Script {
     fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self {
             answers: answers.into_iter().collect(),
+            slow: None,
             sent: Vec::new(),
         }
     }
@@ -59,7 +63,16 @@ impl Wire for Script {
     }
 
     async fn introduce(&mut self, _: Option<&CredentialField>) -> Result<Acquaintance, SendError> {
-        panic!("the book has lost nothing")
+        let clock = self.slow.as_ref().expect("the book has lost nothing");
+        clock.advance(Duration::from_secs(120));
+        let answer = Answer {
+            status: 404,
+            ..Answer::default()
+        };
+        Ok(Acquaintance {
+            answer,
+            snapshot: Ok(None),
+        })
     }
 
     async fn pause(&mut self, _: Duration) {}
@@ -89,6 +102,12 @@ fn dearer() -> Offer {
         "dearer",
         &offer_with(|request| request["amount"] = json!("2000")),
     )
+}
+
+/// A session whose challenge expires that many seconds from now.
+fn lasting(id: &str, seconds: u64) -> Offer {
+    let until = Timestamp::from_secs(i64::try_from(START + seconds).unwrap());
+    named(id, &offer_until(until))
 }
 
 fn asks(kind: ProblemKind, offers: &[&Offer]) -> Answer {
@@ -205,4 +224,85 @@ async fn what_is_not_allowed_is_not_learned() {
     let run = Exchange::new(&bench.payer, bench.site.clone(), &mut server).run();
     run.await.unwrap();
     assert_eq!(bench.payer.known_offer(&bench.site), Some(offer()));
+}
+
+// Draft-httpauth-payment-00: clients must not answer an expired challenge.
+#[tokio::test]
+async fn an_expired_challenge_is_not_answered() {
+    let bench = Bench::new();
+    let expired = lasting("expired", 0);
+    let refused = bench.payer.begin(&bench.site, expired.clone()).await;
+    assert!(
+        matches!(refused, Err(ClientError::Unpayable(Unpayable::Expired))),
+        "{refused:?}"
+    );
+    let mut server = Script::new([asks(ProblemKind::PaymentRequired, &[&expired])]);
+    let run = Exchange::new(&bench.payer, bench.site.clone(), &mut server).run();
+    let refused = run.await;
+    assert!(
+        matches!(refused, Err(ClientError::Unpayable(Unpayable::Expired))),
+        "{refused:?}"
+    );
+    assert_eq!(server.answered(), [None]);
+    assert!(bench.book.records().unwrap().is_empty());
+    // One beside it that is good yet is answered.
+    let id = bench.open(&offer()).await;
+    let mut server = Script::new([
+        asks(
+            ProblemKind::PaymentRequired,
+            &[&expired, &lasting("good", 60)],
+        ),
+        asks(
+            ProblemKind::PaymentExpired,
+            &[&expired, &lasting("better", 90)],
+        ),
+        serves(id, 2_000),
+    ]);
+    let run = Exchange::new(&bench.payer, bench.site.clone(), &mut server).run();
+    run.await.unwrap();
+    let answered = ["good", "better"].map(|id| Some(id.to_owned()));
+    assert_eq!(server.answered()[1..], answered);
+}
+
+// It was known, and expired while something else was asked.
+#[tokio::test]
+async fn a_known_challenge_that_has_expired_is_asked_for_again() {
+    let bench = Bench::new();
+    bench.payer.learn(&bench.site, &lasting("known", 60));
+    let mut server = Script::new([asks(
+        ProblemKind::PaymentRequired,
+        &[&lasting("fresh", 300)],
+    )]);
+    server.slow = Some(bench.clock.clone());
+    let run = Exchange::new(&bench.payer, bench.site.clone(), &mut server).run();
+    let gone = run.await;
+    assert!(matches!(gone, Err(ClientError::Transport(_))), "{gone:?}");
+    assert_eq!(server.answered(), [None, Some("fresh".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_stream_that_outlives_its_challenge_goes_on_under_another() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    let mut payment = bench.begin(&lasting("first", 60)).await;
+    send(&mut payment).await;
+    payment.begin_stream().unwrap();
+    payment.observe(&receipt(id, 2_000, 2_000)).unwrap();
+    bench.pass(61);
+    let need = NeedVoucher {
+        channel_id: id,
+        required_cumulative: units(3_000),
+        accepted_cumulative: units(2_000),
+        deposit: units(10_000),
+    };
+    let fresh = lasting("fresh", 300);
+    let mut accepted = serves(id, 2_000);
+    accepted.receipt = ReceiptField::Session(Box::new(receipt(id, 3_000, 2_000)));
+    let asked = asks(ProblemKind::PaymentRequired, &[&dearer(), &fresh]);
+    let mut server = Script::new([asked, accepted]);
+    let fed = bench
+        .payer
+        .feed_over(&bench.site, &mut server, &mut payment, &need);
+    fed.await.unwrap();
+    assert_eq!(server.answered(), [None, Some("fresh".to_owned())]);
 }

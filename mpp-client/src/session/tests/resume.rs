@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::error::ClientError;
+use crate::offer::Unpayable;
 use crate::policy::{PolicyViolation, ResumePolicy};
 use crate::session::book::Phase;
 use crate::session::resume::{Resume, SnapshotRefused};
@@ -324,4 +325,28 @@ async fn a_proof_on_other_terms_is_not_signed() {
         let proof = resume.proof(&[zero_charge(change)]).await.unwrap();
         assert!(proof.is_none());
     }
+}
+
+// Draft-httpauth-payment-00: clients must not answer an expired challenge. The channel may be there,
+// so none is opened beside it.
+#[tokio::test]
+async fn an_expired_charge_is_not_answered_with_a_proof() {
+    let loss = Loss::new().await;
+    let resume = loss.ask().await.unwrap();
+    let now = Timestamp::from_secs(i64::try_from(START).unwrap());
+    let ends = |end: Option<Timestamp>| {
+        zero_charge(|challenge, _| challenge.expires = end.map(|end| end.to_string()))
+    };
+    let expired = resume.proof(&[ends(Some(now))]).await;
+    assert!(
+        matches!(expired, Err(ClientError::Unpayable(Unpayable::Expired))),
+        "{expired:?}"
+    );
+    let endless = resume.proof(&[ends(None)]).await;
+    assert!(
+        matches!(endless, Err(ClientError::Unpayable(Unpayable::Expiry))),
+        "{endless:?}"
+    );
+    let later = now.checked_add(Duration::from_secs(1));
+    assert!(resume.proof(&[ends(later)]).await.unwrap().is_some());
 }
