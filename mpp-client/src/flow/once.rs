@@ -21,6 +21,8 @@ impl Flow {
     /// A server takes it once, so it is safe to send again just as it is.
     pub(super) fn on_once(&mut self, risk: Risk, answer: &Answer) -> Action {
         if let Some(pause) = self.on_busy(answer) {
+            // What it could not serve it may have taken the money for.
+            self.in_doubt |= answer.status == 503 && risk == Risk::Money;
             return Action::Repeat(pause);
         }
         match (answer.status, risk) {

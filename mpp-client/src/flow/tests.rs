@@ -438,6 +438,24 @@ fn a_refusal_after_an_outage_leaves_the_payment_in_doubt() {
     }
 }
 
+// One that pays nothing can be made again.
+#[test]
+fn a_refused_charge_after_an_outage_is_in_doubt() {
+    let mut outage = refusal(problem(ProblemKind::ServiceUnavailable));
+    outage.status = 503;
+    outage.retry_after = Some(Duration::from_secs(1));
+    for kind in [ProblemKind::VerificationFailed, ProblemKind::PaymentExpired] {
+        for risk in [Risk::Money, Risk::Nothing] {
+            let mut flow = Flow::new();
+            let action = flow.on_answer(Sent::Once(risk), &outage);
+            assert!(matches!(action, Action::Repeat(_)));
+            let action = flow.on_answer(Sent::Once(risk), &refusal(problem(kind)));
+            let is_in_doubt = matches!(action, Action::FailInDoubt(_));
+            assert_eq!(is_in_doubt, risk == Risk::Money, "{kind:?}");
+        }
+    }
+}
+
 #[test]
 fn a_server_that_knows_the_key_ends_the_doubt() {
     let mut flow = Flow::new();
