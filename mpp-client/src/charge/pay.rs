@@ -125,7 +125,8 @@ impl Payer {
         if let Some(known) = self.book().charge(&id)?
             && known.payer == self.account()
         {
-            if known.payload.is_null() {
+            // Without an end of its validity it is a wallet's, which may have been wrong about it.
+            if known.payload.is_null() || known.valid_before.is_none() {
                 self.find_out(&id).await;
             }
             return self.present(&id)?.ok_or_else(paid_twice);
@@ -390,7 +391,8 @@ impl Payer {
     /// have expired, and its budget was given back.
     ///
     /// A payment whose sender could not say that it was made is presented once its transaction is
-    /// known. Until then, nothing tells whether there is one.
+    /// known. Until then, nothing tells whether there is one. Under which hash it was mined, the
+    /// chain knows better than its sender.
     pub(crate) fn present(
         &self,
         id: &ChargeId,
@@ -399,7 +401,13 @@ impl Payer {
         self.book().update_charge(id, &mut |record| {
             // From here on nobody can say alone that the server was never shown it.
             record.is_shared |= record.state.counts();
-            if let (true, Some(hash)) = (record.payload.is_null(), known_hash(record))
+            let is_other = record.valid_before.is_none()
+                && record
+                    .state
+                    .tx_hash()
+                    .is_some_and(|hash| record.tx_hash != Some(hash));
+            if (record.payload.is_null() || is_other)
+                && let Some(hash) = known_hash(record)
                 && let Ok(payload) = payload(ChargePayload::Hash { hash })
             {
                 record.payload = payload;

@@ -108,7 +108,12 @@ impl Payer {
         };
         if let Some(hash) = record.tx_hash {
             let receipt = chain.receipt(hash).await?;
-            return Ok(receipt.filter(pays).map(|receipt| receipt.hash));
+            let found = receipt.filter(pays).map(|receipt| receipt.hash);
+            // What was signed here has this hash and no other. A wallet may have named another one
+            // than that under which its payment was mined.
+            if found.is_some() || record.valid_before.is_some() {
+                return Ok(found);
+            }
         }
         let mut found = None;
         let made_by = (record.payer, record.from_block);
