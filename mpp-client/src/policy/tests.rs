@@ -2,6 +2,7 @@ use mpp_tempo::network::PATH_USD;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::offer::Offer;
 use crate::testing::{PAYEE, offer, offer_with, site, units};
 
 const HTTPS: &str = "https://a.example/x";
@@ -133,6 +134,25 @@ fn the_unit_price_is_bounded() {
         }),
     );
     check(&policy, |r| r["amount"] = json!("999"), Ok(()));
+}
+
+// Draft-httpauth-payment-00: a description is for people, and says nothing of what is paid.
+#[test]
+fn a_description_is_never_trusted() {
+    let policy = policy().max_unit_price(units(999));
+    let mut challenge = offer_with(|r| r["description"] = json!("free"))
+        .challenge()
+        .clone();
+    challenge.description = Some(String::from("free, 0 units"));
+    let offer = Offer::read(challenge).unwrap();
+    assert_eq!(
+        policy.check_offer(&site(HTTPS).origin, &offer, None),
+        Err(PolicyViolation::PriceTooHigh {
+            price: units(1_000),
+            limit: units(999),
+        })
+    );
+    assert_eq!(offer.price(), units(1_000));
 }
 
 // PROTOCOL 5.8: deposit = max(suggestedDeposit or price, price), then min with maxDeposit.

@@ -96,6 +96,24 @@ async fn an_origin_can_not_name_another_payee_later() {
     bench.payer.charge(&elsewhere, &other, None).await.unwrap();
 }
 
+// Draft-httpauth-payment-00: a description is for people, and says nothing of what is paid.
+#[tokio::test]
+async fn a_charge_costs_what_its_request_says_and_not_what_it_is_described_as() {
+    let bench = Bench::with(policy().max_charge(units(PRICE - 1)));
+    let mut described = offer_with("c1", |request| request["description"] = json!("free"))
+        .challenge()
+        .clone();
+    described.description = Some(String::from("free, 0 units"));
+    let described = ChargeOffer::read(described).unwrap();
+    let refused = bench.payer.charge(&bench.site, &described, None).await;
+    let expected = PolicyViolation::ChargeTooHigh {
+        amount: units(PRICE),
+        limit: units(PRICE - 1),
+    };
+    assert_eq!(violation(refused), expected);
+    assert_eq!(bench.signatures(), 0);
+}
+
 fn split_to(id: &str, others: &[Address]) -> ChargeOffer {
     let split = |other: &Address| json!({"amount": "1000", "recipient": other});
     let splits: Vec<_> = others.iter().map(split).collect();

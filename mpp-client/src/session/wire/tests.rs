@@ -52,10 +52,12 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap()
 }
 
-/// Our credential says what the recorded one says, under the challenge it came with.
+/// Our credential echoes the challenge of its offer, and says what the recorded one says.
 #[track_caller]
-fn check_equal(ours: &CredentialField, recorded: &Value) {
+fn check_equal(ours: &CredentialField, offer: &Offer, recorded: &Value) {
     let mut ours = read(ours);
+    let echo = serde_json::to_value(offer.challenge()).unwrap();
+    assert_eq!(ours["challenge"], echo);
     // Only the first challenge of the exchange is kept; the peer fetched a new one at times.
     ours["challenge"] = recorded["challenge"].clone();
     assert_eq!(ours, *recorded);
@@ -76,7 +78,7 @@ async fn vouchers_equal_the_recorded_ones() {
             let terms = terms(name);
             let signed = sign_voucher(&recorded_payer(), &terms, amount).await;
             let ours = voucher(&recorded_offer(name), &terms, &signed.unwrap()).unwrap();
-            check_equal(&ours, &expected);
+            check_equal(&ours, &recorded_offer(name), &expected);
         }
     }
 }
@@ -98,7 +100,7 @@ async fn opens_equal_the_recorded_ones() {
             challenge: recorded_offer(name).challenge().clone(),
         };
         let ours = open(&recorded_offer(name), &terms, terms.id(), &attempt).unwrap();
-        check_equal(&ours, expected);
+        check_equal(&ours, &recorded_offer(name), expected);
     }
 }
 
@@ -117,7 +119,7 @@ fn top_ups_equal_the_recorded_ones() {
             deposit_before: Amount::new(2_000),
         };
         let ours = top_up(&recorded_offer(name), &terms, terms.id(), &pending).unwrap();
-        check_equal(&ours, expected);
+        check_equal(&ours, &recorded_offer(name), expected);
     }
 }
 
@@ -136,7 +138,7 @@ async fn closes_equal_the_recorded_ones_but_for_the_authorization() {
             .unwrap();
         payload["closeSignature"] = authorization.to_hex().into();
         let ours = close(&recorded_offer(name), &terms, &signed, Some(authorization)).unwrap();
-        check_equal(&ours, &expected);
+        check_equal(&ours, &recorded_offer(name), &expected);
     }
 }
 
