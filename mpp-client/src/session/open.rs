@@ -123,6 +123,13 @@ impl Payer {
             admitted.is_ok()
         })?;
         admitted?;
+        // A top-up that was signed between the look at the others and the writing has not seen this
+        // channel, and looks again as this does: whoever comes last sees both.
+        if let Err(violation) = self.may_lock(&origin, Amount::ZERO)? {
+            // Its transaction has not left.
+            book::update(self.book(), &id, |record| record.phase = Phase::NeverOpened)?;
+            return Err(violation.into());
+        }
         self.emit(&ClientEvent::VoucherSigned {
             channel_id: id,
             cumulative: offer.price(),

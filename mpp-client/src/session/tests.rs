@@ -5,6 +5,8 @@ mod close;
 mod exit;
 mod feeding;
 mod meanwhile;
+#[cfg(feature = "durable-book")]
+mod meeting;
 mod open;
 mod paying;
 mod renewing;
