@@ -18,6 +18,8 @@ mod manage;
 mod paying;
 #[cfg(test)]
 mod shop;
+#[cfg(all(test, feature = "ws"))]
+mod sockets;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]

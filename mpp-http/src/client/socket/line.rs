@@ -81,8 +81,11 @@ impl Line {
         }
     }
 
-    /// Asks for the end of the stream, and reads on to it.
+    /// Asks for the end of the stream, unless it has come, and reads on to it.
     pub(super) async fn finish(&mut self) -> Result<(), ClientError> {
+        if self.ended.is_some() {
+            return Ok(());
+        }
         let end = async {
             let asked = self.say(&Frame::CloseRequest).await;
             asked.map_err(ClientError::Transport)?;
