@@ -323,6 +323,8 @@ enum Event {
     Extend(u64),
     Capture(u64),
     Return(u64),
+    Refund(u128),
+    Undo(u128),
 }
 
 fn attempt() -> impl Strategy<Value = Attempt> {
@@ -346,12 +348,15 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..3_u64).prop_map(Event::Extend),
         2 => (0..3_u64).prop_map(Event::Capture),
         2 => (0..3_u64).prop_map(Event::Return),
+        1 => (0..102_u128).prop_map(Event::Refund),
+        1 => (1..102_u128).prop_map(Event::Undo),
     ]
 }
 
 proptest! {
     // SECURITY-CASES A1: whatever happens in whatever order, one request at a time is served,
-    // and one at all is captured; what was paid stays paid.
+    // and one at all is captured; what was paid stays paid, and is not served once it was sent
+    // back.
     #[test]
     fn a_charge_is_captured_once_in_every_life(events in prop::collection::vec(event(), 1..60)) {
         let mut now = 0_i64;
@@ -365,6 +370,15 @@ proptest! {
             let command = match event {
                 Event::Wait(seconds) => {
                     now = now.saturating_add(seconds);
+                    continue;
+                }
+                Event::Refund(total) => {
+                    record = begin_refund(&record, Amount::new(total)).unwrap_or(record);
+                    prop_assert!(record.refunded <= record.bill.amount);
+                    continue;
+                }
+                Event::Undo(amount) => {
+                    record = undo_refund(&record, Amount::new(amount));
                     continue;
                 }
                 Event::Send(of) => ChargeCommand::Send { of, sent: sent(), until },
@@ -389,6 +403,7 @@ proptest! {
             prop_assert_eq!(next.is_paid() && !was_paid, matches!(command, ChargeCommand::Confirm { .. }) && !was_paid);
             match command {
                 ChargeCommand::Serve { .. } => {
+                    prop_assert!(record.refunded.is_zero());
                     // Nobody else is being served.
                     prop_assert!(live.is_none_or(|(_, until)| until <= now));
                     prop_assert_eq!(captures, 0);
