@@ -18,7 +18,8 @@ mod manage;
 mod paying;
 #[cfg(test)]
 mod shop;
-#[cfg(all(test, feature = "ws"))]
+#[cfg(test)]
+#[cfg(feature = "ws")]
 mod sockets;
 #[cfg(test)]
 mod streams;

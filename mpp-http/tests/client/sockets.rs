@@ -11,6 +11,7 @@ use mpp_tempo::ChannelId;
 use mpp_tempo::wire::{NeedVoucher, SessionPayload};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -71,17 +72,19 @@ async fn end_instead(mut peer: Peer) {
     drop(peer);
 }
 
-/// A stream of a server that ends it while a voucher is on its way.
-async fn stream(shop: &Shop) -> WsStream {
+/// A stream of a server that ends it while a voucher is on its way, and that server.
+async fn stream(shop: &Shop) -> (WsStream, JoinSet<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let header = challenge::encode(&shop.challenge());
-    tokio::spawn(async move {
+    let mut server = JoinSet::new();
+    server.spawn(async move {
+        let mut peers = JoinSet::new();
         loop {
             let (mut socket, _) = listener.accept().await.unwrap();
             if is_handshake(&socket).await {
                 let peer = tokio_tungstenite::accept_async(socket).await.unwrap();
-                tokio::spawn(end_instead(peer));
+                peers.spawn(end_instead(peer));
                 continue;
             }
             let answer = format!(
@@ -92,7 +95,7 @@ async fn stream(shop: &Shop) -> WsStream {
         }
     });
     let session = shop.client_with(policy()).session(&url).unwrap();
-    session.ws("/").await.unwrap()
+    (session.ws("/").await.unwrap(), server)
 }
 
 /// Whether the request that comes is for a socket.
@@ -111,7 +114,7 @@ async fn is_handshake(socket: &TcpStream) -> bool {
 #[tokio::test]
 async fn a_stream_that_ends_while_a_voucher_is_on_its_way_ends_with_its_receipt() {
     let shop = Shop::open().await;
-    let mut stream = stream(&shop).await;
+    let (mut stream, _server) = stream(&shop).await;
     assert_eq!(stream.next().await.unwrap().unwrap(), "word");
     let end = stream.next().await;
     assert!(end.is_none(), "{end:?}");
@@ -121,7 +124,7 @@ async fn a_stream_that_ends_while_a_voucher_is_on_its_way_ends_with_its_receipt(
 #[tokio::test]
 async fn a_stream_that_has_ended_already_is_finished() {
     let shop = Shop::open().await;
-    let mut stream = stream(&shop).await;
+    let (mut stream, _server) = stream(&shop).await;
     assert_eq!(stream.next().await.unwrap().unwrap(), "word");
     // The voucher leaves, and nobody waits for what becomes of it.
     let waiting = tokio::time::timeout(Duration::from_millis(100), stream.next()).await;

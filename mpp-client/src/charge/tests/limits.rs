@@ -187,11 +187,7 @@ async fn a_server_that_names_other_splits_at_once_is_paid_one_of_them() {
         .each_ref()
         .map(|offer| bench.payer.charge(&bench.site, offer, None));
     let (first, second) = tokio::join!(first, second);
-    assert_eq!(
-        u8::from(first.is_ok()) + u8::from(second.is_ok()),
-        1,
-        "{first:?} {second:?}"
-    );
+    assert_ne!(first.is_ok(), second.is_ok(), "{first:?} {second:?}");
     assert_eq!(bench.book.charges().unwrap().len(), 1);
 }
 

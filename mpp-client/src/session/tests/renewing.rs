@@ -106,8 +106,9 @@ fn dearer() -> Offer {
 
 /// A session whose challenge expires that many seconds from now.
 fn lasting(id: &str, seconds: u64) -> Offer {
-    let until = Timestamp::from_secs(i64::try_from(START + seconds).unwrap());
-    named(id, &offer_until(until))
+    let now = Timestamp::from_secs(i64::try_from(START).unwrap());
+    let until = now.checked_add(Duration::from_secs(seconds));
+    named(id, &offer_until(until.unwrap()))
 }
 
 fn asks(kind: ProblemKind, offers: &[&Offer]) -> Answer {
