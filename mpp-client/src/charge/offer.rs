@@ -27,7 +27,7 @@ impl ChargeOffer {
     /// Reads a challenge. The splits are checked: 1 to 10, above zero, in sum below the amount.
     ///
     /// # Errors
-    /// [`Unpayable`]; an expired challenge is read, since only the server's clock counts.
+    /// [`Unpayable`]; an expired challenge is read, and not answered.
     pub fn read(challenge: Challenge) -> Result<Self, Unpayable> {
         if challenge.method != MethodName::tempo() || challenge.intent != IntentName::charge() {
             return Err(Unpayable::NotOffered);
