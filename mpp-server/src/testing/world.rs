@@ -18,7 +18,10 @@ use mpp_devnet::{DevChannel, Devnet, DevnetConfig, TimeSource};
 use mpp_tempo::{
     ChannelId, ChannelTerms, LocalSigner, Network, SessionProtocol, SignedVoucher, Signer,
     network::PATH_USD,
-    tx::{FeeMode, SignedTx, TxContext, TxFees, UnsignedTx, build, build::OpenParams, gas},
+    tx::{
+        FeeMode, SignedTx, SponsorPolicy, TxContext, TxFees, UnsignedTx, build, build::OpenParams,
+        gas,
+    },
     wire::SessionPayload,
 };
 
@@ -442,6 +445,14 @@ pub(crate) fn top_up_payload(
         descriptor: descriptor(terms),
         additional_deposit: amount(additional),
     }
+}
+
+/// Sponsors transactions of access keys, too.
+pub(crate) fn sponsoring_access_keys(builder: Builder<MemoryStore>) -> Builder<MemoryStore> {
+    builder.sponsor_policy(SponsorPolicy {
+        sponsors_access_keys: true,
+        ..SponsorPolicy::default()
+    })
 }
 
 #[track_caller]

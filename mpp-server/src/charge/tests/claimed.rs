@@ -14,7 +14,7 @@ use super::shop::*;
 use crate::{
     Route, SponsorBudget,
     gate::Decision,
-    testing::{World, amount, problem},
+    testing::{World, amount, problem, sponsoring_access_keys},
 };
 
 const HERE: [u8; 4] = [192, 0, 2, 1];
@@ -92,7 +92,7 @@ impl FeePayer for Slow {
 async fn a_forgery_holds_nothing_of_the_budget_of_the_account_that_it_names() {
     let world = World::with(|builder| {
         let fee_payer = Slow(LocalSigner::from_bytes(&[7; 32]).unwrap());
-        builder
+        sponsoring_access_keys(builder)
             .fee_payer_service(fee_payer)
             .sponsor_budget(SponsorBudget {
                 per_payer: U256::from(1_200_000_000_000_000_u64),

@@ -21,7 +21,7 @@ use crate::{
     gate::{Decision, Purpose},
     testing::{
         BOTH, Opening, PRICE, World, amount, claim_sender, managed, problem, served, sign,
-        top_up_payload,
+        sponsoring_access_keys, top_up_payload,
     },
 };
 
@@ -234,7 +234,7 @@ async fn everybody_who_was_given_a_challenge_is_sponsored_for_it() {
 // What an access key does for an account that it names takes nothing from that account.
 #[tokio::test(start_paused = true)]
 async fn a_forgery_does_not_use_up_the_challenge_of_the_account_that_it_names() {
-    let world = World::new();
+    let world = World::with(sponsoring_access_keys);
     let route = world.sponsored_route(V2);
     let (thief, victim) = (&world.stranger, world.payer.address());
     let params = OpenParams {
