@@ -117,7 +117,7 @@ async fn a_channel_that_is_gone_is_told_with_a_challenge() {
     let Stall { pair, app, .. } = Stall::new().await;
     let wallet = pair.wallet();
     let opened = wallet.open(&app, "/photo", PRICE).await;
-    let mut elsewhere = opened.terms.clone();
+    let mut elsewhere = opened.terms;
     elsewhere.descriptor.salt = [7; 32].into();
     let payload = wallet.pay(&elsewhere, PRICE).await;
     let ask = Ask::get("/photo").pay(&opened.challenge, &payload);

@@ -46,7 +46,8 @@ pub(super) struct Reader<S, B> {
 }
 
 fn later() -> Instant {
-    Instant::now() + PATIENCE
+    let now = Instant::now();
+    now.checked_add(PATIENCE).unwrap_or(now)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -106,17 +106,15 @@ async fn a_top_up_that_is_not_what_it_claims_is_refused() {
         problem(world.manage(&route, &lie).await, verification);
         // The channel's id with another channel's descriptor, and without one.
         if protocol == V2 {
-            let mut forged = top_up_payload(&terms, signed.clone(), 500);
-            let SessionPayload::TopUp { descriptor, .. } = &mut forged else {
-                unreachable!("it is a top-up");
+            let described = |descriptor| SessionPayload::TopUp {
+                channel_id: terms.id(),
+                transaction: signed.clone(),
+                descriptor,
+                additional_deposit: amount(500),
             };
-            *descriptor = Some(other.descriptor);
+            let forged = described(Some(other.descriptor));
             problem(world.manage(&route, &forged).await, verification);
-            let SessionPayload::TopUp { descriptor, .. } = &mut forged else {
-                unreachable!("it is a top-up");
-            };
-            *descriptor = None;
-            let decision = world.manage(&route, &forged).await;
+            let decision = world.manage(&route, &described(None)).await;
             problem(decision, ProblemKind::InvalidPayload);
         }
         let foreign = top_up_payload(&other, signed, 500);
