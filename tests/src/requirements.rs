@@ -49,7 +49,7 @@ struct Requirement {
 const DRAFTS: [(&str, usize); 5] = [
     ("draft-httpauth-payment-00", 86),
     ("draft-payment-intent-charge-00", 18),
-    ("draft-tempo-charge-00", 49),
+    ("draft-tempo-charge-00", 50),
     ("draft-tempo-session-00", 116),
     ("draft-payment-transport-mcp-00", 46),
 ];
