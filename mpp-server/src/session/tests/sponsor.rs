@@ -1,4 +1,4 @@
-//! Fees paid by the server: only for what was promised, once per challenge.
+//! Fees paid by the server: only for what was promised, once per challenge and signer.
 
 use std::time::Duration;
 
