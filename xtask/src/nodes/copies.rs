@@ -40,7 +40,10 @@ pub(super) async fn run(setup: &Setup, nodes: &[ServerProcess; 2]) -> anyhow::Re
         while let Some(status) = shown.join_next().await {
             match status?? {
                 StatusCode::OK => served = served.saturating_add(1),
-                StatusCode::PAYMENT_REQUIRED | StatusCode::CONFLICT => {}
+                StatusCode::PAYMENT_REQUIRED
+                | StatusCode::CONFLICT
+                | StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::SERVICE_UNAVAILABLE => {}
                 other => anyhow::bail!("a copy is answered {other}"),
             }
         }

@@ -427,7 +427,7 @@ fn waits_that_are_broken_off_leave_no_threads_behind() {
     for _ in 0..100 {
         assert!(futures_util::FutureExt::now_or_never(enter(&other)).is_none());
     }
-    for _ in 0..1_000 {
+    for _ in 0..12_000 {
         if waiting() <= 1 {
             break;
         }

@@ -74,7 +74,8 @@ async fn a_change_that_nobody_announced_is_found_after_reconnecting() {
         let id = record.id;
         store.commit(sample::first(record)).await.unwrap();
         let mut waits = std::pin::pin!(store.changed(id, Version(1)));
-        let early = timeout(Duration::from_millis(100), &mut waits).await;
+        // Long enough for its first look, which must not see the quiet change.
+        let early = timeout(Duration::from_secs(1), &mut waits).await;
         assert!(early.is_err(), "woken without a change");
         let quiet = format!("UPDATE {}.channels SET version = 2", config.schema);
         server.client().await.batch_execute(&quiet).await.unwrap();
@@ -133,7 +134,8 @@ async fn a_reader_of_the_whole_ledger_skips_no_entry_under_way() {
         let other = store.clone();
         let charge = sample::charge(Version(1), &slow);
         let mut slow_commit = std::pin::pin!(other.commit(charge));
-        let early = timeout(Duration::from_millis(300), &mut slow_commit).await;
+        // Long enough to get to the row.
+        let early = timeout(Duration::from_secs(1), &mut slow_commit).await;
         assert!(early.is_err(), "the commit did not wait for the row");
         store
             .commit(sample::charge(Version(1), &quick))
