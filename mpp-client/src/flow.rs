@@ -192,6 +192,13 @@ impl Flow {
             // lost request before it may have been.
             400..=499 if self.in_doubt => Action::Deliver(Booking::Doubt),
             400..=499 => Action::Deliver(Booking::Dismiss),
+            // Only what succeeds is charged. Who charges something else says so by a receipt.
+            300..=399 if matches!(answer.receipt, ReceiptField::Absent) => {
+                Action::Deliver(match is_repeat && self.in_doubt {
+                    true => Booking::Doubt,
+                    false => Booking::Dismiss,
+                })
+            }
             500..=599 => Action::Deliver(Booking::Doubt),
             _ => on_success(stake, answer, is_repeat),
         }

@@ -104,6 +104,11 @@ fn errors_of_the_resource_are_delivered() {
         let action = decide(sent(1, 1), &answer(status));
         assert!(matches!(action, Action::Deliver(Booking::Dismiss)));
     }
+    // Nor is what does not succeed, unless a receipt says so.
+    for status in [301, 303, 304] {
+        let action = decide(sent(1, 1), &answer(status));
+        assert!(matches!(action, Action::Deliver(Booking::Dismiss)));
+    }
     for status in [500, 502, 503] {
         let action = decide(sent(1, 1), &answer(status));
         assert!(matches!(action, Action::Deliver(Booking::Doubt)));
