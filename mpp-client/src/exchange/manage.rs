@@ -138,17 +138,22 @@ impl Payer {
         offer: Offer,
         manage: &mut impl Manage,
     ) -> Result<Managed, ClientError> {
-        let mut offer = self.lasting(site, wire, offer).await?;
-        let mut management = Management::new();
-        let mut was_lost = false;
+        let (mut offer, mut management) = (offer, Management::new());
+        let mut lost = None;
         loop {
-            offer.check_time(self.now())?;
+            offer = match self.lasting(site, wire, offer).await {
+                Ok(offer) => offer,
+                // What was sent may have arrived all the same.
+                Err(error) => return lost.map_or(Err(error), |lost| Ok(Managed::Lost(lost))),
+            };
             let field = manage.credential(&offer).await?;
             let mut answer = match wire.manage(management.probe(), Some(&field)).await {
                 Ok(answer) => answer,
                 // Repeating it is harmless: vouchers are idempotent, transactions are the same.
-                Err(SendError::NotSent(_) | SendError::MayHaveArrived(_)) if !was_lost => {
-                    was_lost = true;
+                Err(SendError::NotSent(error) | SendError::MayHaveArrived(error))
+                    if lost.is_none() =>
+                {
+                    lost = Some(error);
                     continue;
                 }
                 Err(SendError::NotSent(error) | SendError::MayHaveArrived(error)) => {
@@ -229,9 +234,15 @@ impl Payer {
         if offer.check_time(self.now()).is_ok() {
             return Ok(offer);
         }
-        let mut challenges = challenges(wire).await?.ok_or(Unpayable::Expired)?;
+        let asked = match challenges(wire).await {
+            // It buys nothing, and a stream may depend on it.
+            Err(ClientError::Transport(_)) => challenges(wire).await,
+            asked => asked,
+        };
+        let mut challenges = asked?.ok_or(Unpayable::Expired)?;
         self.prefer(site, &offer, &mut challenges)?;
         let fresh = Offer::choose(challenges)?;
+        fresh.check_time(self.now())?;
         self.learn(site, &fresh);
         Ok(fresh)
     }

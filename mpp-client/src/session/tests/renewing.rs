@@ -307,3 +307,27 @@ async fn a_stream_that_outlives_its_challenge_goes_on_under_another() {
     fed.await.unwrap();
     assert_eq!(server.answered(), [None, Some("fresh".to_owned())]);
 }
+
+/// A server that takes what it is sent, and lets time pass without an answer.
+struct Silent(Arc<ManualClock>);
+
+impl ManageWire for Silent {
+    async fn manage(&mut self, _: Probe, _: Option<&CredentialField>) -> Result<Answer, SendError> {
+        self.0.advance(Duration::from_secs(120));
+        Err(SendError::MayHaveArrived(TransportError::new("silence")))
+    }
+}
+
+// That its challenge has expired meanwhile does not unmake what may have arrived.
+#[tokio::test]
+async fn what_is_lost_while_its_challenge_expires_is_in_doubt() {
+    let bench = Bench::new();
+    let id = bench.open(&offer()).await;
+    bench.payer.learn(&bench.site, &lasting("first", 60));
+    let mut silent = Silent(bench.clock.clone());
+    let top_up = bench
+        .payer
+        .top_up_over(&bench.site, &mut silent, id, units(5_000));
+    let lost = top_up.await.unwrap_err();
+    assert!(matches!(lost, ClientError::Indeterminate { .. }), "{lost}");
+}
