@@ -199,6 +199,7 @@ impl<C: ChainClient> FailoverChain<C> {
     fn silent(&self, index: usize) {
         self.failed(index);
         if let Some(health) = self.health().get_mut(index) {
+            health.looks = health.looks.saturating_add(1);
             health.is_current = false;
         }
     }
@@ -267,11 +268,11 @@ impl<C: ChainClient> FailoverChain<C> {
             let is_alone = health.iter().all(|health| health.rest > 0);
             let mut awake = Vec::new();
             for (index, health) in health.iter_mut().enumerate() {
-                health.looks = health.looks.saturating_add(1);
                 if is_alone || health.rest == 0 {
                     awake.push(index);
                 } else {
                     health.rest = health.rest.saturating_sub(1);
+                    health.looks = health.looks.saturating_add(1);
                     health.is_current = false;
                 }
             }

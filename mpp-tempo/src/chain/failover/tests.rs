@@ -438,3 +438,21 @@ fn a_node_is_not_believed_unasked_once_no_head_binds_any_more() {
         assert!(reader(&chain).await.is_err());
     });
 }
+
+// However many look at once: a head binds until its node has been silent for long.
+#[test]
+fn looks_that_are_under_way_unbind_no_head() {
+    block_on(async {
+        let nodes = [
+            Node::new(0, Mood::Answers, 900),
+            Node::new(1, Mood::Answers, 2_000),
+        ];
+        let chain = chain(&nodes);
+        assert_eq!(chain.block().await.unwrap().number, 2_000);
+        for _ in 0..=BINDING {
+            // Begun, and not heard of yet.
+            drop(chain.heads().await);
+        }
+        assert_eq!(reader(&chain).await, Ok(1));
+    });
+}
