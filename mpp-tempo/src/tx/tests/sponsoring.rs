@@ -192,7 +192,7 @@ fn the_gas_limit_covers_what_the_calls_have_used_and_what_is_paid_once() {
         assert_eq!(judged(limit), Err(too_little));
     };
     check(1, 299_530, 299_530 + 16_000);
-    check(2, 299_530 + 52_534, 299_530 + 31_534 + 16_000);
+    check(2, 299_530 + 52_534, 299_530 + 11_534 + 16_000);
     check(3, 10, 16_000);
     check(1, u64::MAX - 16_000, u64::MAX);
     let untold = SponsorPolicy::check_tried(&of_calls(1, 0), 0, None);
