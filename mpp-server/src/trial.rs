@@ -67,7 +67,7 @@ impl Trial {
         if !self.limit.admits(of(self.signer), self.peer, now) {
             return Err(Rejection::TooManyProofs.into());
         }
-        if self.limit.admits(ALL, self.peer, now) {
+        if self.limit.admits(self.all(), self.peer, now) {
             return Ok(());
         }
         let Some(holder) = self.holder else {
@@ -77,6 +77,13 @@ impl Trial {
         match held.map_err(Fault::from)? >= amount {
             true => Ok(()),
             false => Err(Rejection::TooManyProofs.into()),
+        }
+    }
+
+    fn all(&self) -> B256 {
+        match self.holder {
+            Some(_) => ACCOUNTS,
+            None => KEYS,
         }
     }
 
@@ -90,14 +97,18 @@ impl Trial {
         {
             let now = self.clock.now();
             self.limit.failed(of(self.signer), self.peer, now);
-            self.limit.failed(ALL, self.peer, now);
+            self.limit.failed(self.all(), self.peer, now);
         }
         ended
     }
 }
 
-/// Counts for all transactions from one address.
-const ALL: B256 = B256::ZERO;
+/// Counts for all transactions from one address that accounts have signed.
+const ACCOUNTS: B256 = B256::ZERO;
+
+/// Counts for those that access keys have signed. No balance speaks for them, so
+/// what accounts do is not to shut them out.
+const KEYS: B256 = B256::repeat_byte(1);
 
 /// Counts for the transactions of one signer. Bad proofs count for its word as
 /// it is, and anybody can send those.

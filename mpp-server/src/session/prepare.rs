@@ -1,5 +1,7 @@
 //! Making a payer's transaction ready to send, and sending it.
 
+use std::sync::Arc;
+
 use alloy_primitives::{B256, Bytes, keccak256};
 use mpp_core::Amount;
 use mpp_tempo::{chain::ChainClient, tx::SignedTx};
@@ -8,6 +10,7 @@ use super::{SessionContext, method::Request};
 use crate::{
     broadcast::{self, Fate},
     error::{Failure, Fault, Rejection},
+    sponsor::Sponsor,
     store::{ChannelStore, Claim, ClaimKey},
     trial::Trial,
 };
@@ -59,12 +62,7 @@ impl<S: ChannelStore> Request<'_, S> {
             });
         }
         let (context, terms) = (&self.context, self.terms);
-        let (true, Some(sponsor)) = (terms.sponsored, &context.sponsor) else {
-            return Err(refused(
-                "fees are not sponsored here; sign a transaction that pays them",
-            ));
-        };
-        sponsor.check_policy(&transaction, self.visit.now)?;
+        let sponsor = self.sponsor_of(&transaction)?;
         // It would revert, and the fee would be ours.
         let payer = transaction.sender();
         let balance = context.chain.token_balance(terms.currency, payer).await;
@@ -79,6 +77,17 @@ impl<S: ChannelStore> Request<'_, S> {
             transaction,
             sponsored: Some(replay_id),
         })
+    }
+
+    /// Who sponsors a transaction, if its policy allows that.
+    pub(super) fn sponsor_of(&self, transaction: &SignedTx) -> Result<&Arc<Sponsor<S>>, Failure> {
+        let (true, Some(sponsor)) = (self.terms.sponsored, &self.context.sponsor) else {
+            return Err(refused(
+                "fees are not sponsored here; sign a transaction that pays them",
+            ));
+        };
+        sponsor.check_policy(transaction, self.visit.now)?;
+        Ok(sponsor)
     }
 
     /// One transaction is sponsored per challenge and signer (SECURITY-CASES A15):

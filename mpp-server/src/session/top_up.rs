@@ -24,6 +24,7 @@ use crate::{
     error::{Failure, Fault, Rejection},
     gate::Redeemed,
     store::ChannelStore,
+    trial::Trial,
 };
 
 impl<S: ChannelStore> Request<'_, S> {
@@ -76,6 +77,11 @@ impl<S: ChannelStore> Request<'_, S> {
         if call.additional.is_zero() {
             return Err(Rejection::InvalidPayload(String::from("the top-up adds nothing")).into());
         }
+        // Its bytes are public once it was mined: whoever shows those again, when they are valid
+        // no more, takes nothing from who has signed them.
+        if transaction.needs_fee_payer() {
+            self.sponsor_of(&transaction)?;
+        }
         let trial = self.admit(&transaction, call.additional).await?;
         let prepared = self.prepare(transaction, call.additional).await;
         let Prepared {
@@ -85,8 +91,7 @@ impl<S: ChannelStore> Request<'_, S> {
         let follower = Arc::clone(context);
         let (terms, raw) = (record.terms, transaction.encode());
         // Counted there, since a client that has gone counts, too.
-        let work =
-            async move { trial.counted(follower.follow_top_up(terms, raw, sponsored).await) };
+        let work = async move { follower.follow_top_up(terms, raw, sponsored, trial).await };
         context.tasks.run(work).await.map_err(Fault::from)??;
         let (record, _) = context.driver.load(channel_id).await?;
         let challenge_id = &self.credential.challenge().id;
@@ -101,11 +106,15 @@ impl<S: ChannelStore> SessionContext<S> {
         terms: ChannelTerms,
         raw: Bytes,
         sponsored: Option<B256>,
+        trial: Trial,
     ) -> Result<(), Failure> {
         let id = terms.id();
-        let receipt = match self.broadcast(raw, sponsored).await? {
+        let sent = self.broadcast(raw, sponsored).await;
+        let receipt = match trial.counted(sent.map_err(Failure::from))? {
             Fate::Succeeded(receipt) => receipt,
-            fate @ (Fate::Reverted(_) | Fate::Refused(_)) => return Err(refused(&reason(fate))),
+            // It has had its price, and anybody can show it again.
+            fate @ Fate::Reverted(_) => return Err(refused(&reason(fate))),
+            fate @ Fate::Refused(_) => return trial.counted(Err(refused(&reason(fate)))),
         };
         self.note_receipt(&terms, &receipt).await?;
         let logs = receipt

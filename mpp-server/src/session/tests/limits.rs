@@ -134,6 +134,43 @@ async fn top_ups_that_come_to_nothing_are_limited_by_peer() {
     managed(manage(&world, &route, &payload, HERE).await);
 }
 
+// What was mined is public: whoever shows it again makes nobody wait who has signed it.
+#[tokio::test(start_paused = true)]
+async fn what_was_mined_before_does_not_count_for_who_has_signed_it() {
+    let world = World::new();
+    let route = world.sponsored_route(V2);
+    let terms = world.open(&route, V2, 0).await;
+    let signed = world.sign_top_up(&terms, 500, FeeMode::Sponsored).await;
+    let payload = top_up_payload(&terms, signed.encode(), 500);
+    managed(manage(&world, &route, &payload, HERE).await);
+    world.advance(600);
+    for _ in 0..30 {
+        let refused = manage(&world, &route, &payload, HERE).await;
+        problem(refused, ProblemKind::VerificationFailed);
+    }
+    let signed = world.sign_top_up(&terms, 700, FeeMode::Sponsored).await;
+    let payload = top_up_payload(&terms, signed.encode(), 700);
+    managed(manage(&world, &route, &payload, HERE).await);
+}
+
+// What accounts do does not shut out those for whom no balance speaks.
+#[tokio::test(start_paused = true)]
+async fn a_flood_by_accounts_does_not_shut_access_keys_out() {
+    let world = World::new();
+    let route = world.route(V2);
+    for seed in 30..55 {
+        let signer = LocalSigner::from_bytes(&[seed; 32]).unwrap();
+        let opening = worthless(&world, V2, &signer).await;
+        let payload = opening.payload(&sign(&signer, &opening.terms, 0));
+        drop(manage(&world, &route, &payload, HERE).await);
+    }
+    let key = LocalSigner::from_bytes(&[60; 32]).unwrap();
+    let (opening, first) = forged(&world, &key).await;
+    // It is tried, and the node refuses it.
+    let tried = manage(&world, &route, &opening.payload(&first), HERE).await;
+    problem(tried, ProblemKind::VerificationFailed);
+}
+
 /// An open of a channel of another account, that the key claims to act for.
 async fn forged(world: &World, key: &LocalSigner) -> (Opening, SignedVoucher) {
     let victim = world.payer.address();
