@@ -102,11 +102,15 @@ pub(super) fn served<B>(
 /// server's answer may, is not ours. Neither is a `402` that asks for nothing:
 /// to the payer the handler is a server behind this one, which has failed.
 pub(super) fn failed<B>(response: Response<B>) -> Response<PaymentBody<B>> {
-    let mut response = response.map(PaymentBody::Left);
     let asks = response.headers().contains_key(header::WWW_AUTHENTICATE);
-    if response.status() == StatusCode::PAYMENT_REQUIRED && !asks {
-        *response.status_mut() = StatusCode::BAD_GATEWAY;
-    }
+    let mut response = if response.status() == StatusCode::PAYMENT_REQUIRED && !asks {
+        unpayable(
+            StatusCode::BAD_GATEWAY,
+            "what is behind this server asks for a payment, and not for which",
+        )
+    } else {
+        response.map(PaymentBody::Left)
+    };
     let headers = response.headers_mut();
     headers.remove(names::PAYMENT_RECEIPT);
     keep_private(headers);

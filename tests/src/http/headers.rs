@@ -130,11 +130,9 @@ async fn what_the_handler_varies_on_stays() {
 // is not for others, errors included.
 #[tokio::test]
 async fn an_error_of_the_handler_carries_no_receipt_and_is_not_shared() {
-    let failing: [(fn() -> axum::response::Response, u16); 7] = [
+    let failing: [(fn() -> axum::response::Response, u16); 6] = [
         (|| StatusCode::SEE_OTHER.into_response(), 303),
         (|| StatusCode::NOT_MODIFIED.into_response(), 304),
-        // Asks for a payment, and does not say for which.
-        (|| StatusCode::PAYMENT_REQUIRED.into_response(), 502),
         (|| StatusCode::NOT_FOUND.into_response(), 404),
         (|| StatusCode::INTERNAL_SERVER_ERROR.into_response(), 500),
         (
@@ -164,6 +162,17 @@ async fn an_error_of_the_handler_carries_no_receipt_and_is_not_shared() {
         assert_eq!(answer.list(header::CACHE_CONTROL), "private");
         assert_varies(&answer);
     }
+}
+
+// PROTOCOL 1: no 402 without a challenge.
+#[tokio::test]
+async fn a_handler_that_asks_for_a_payment_without_a_challenge_has_failed() {
+    let asks = || StatusCode::PAYMENT_REQUIRED.into_response();
+    let (answer, spent) = buy_and_look(answer(asks)).await;
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(answer.problem().status(), 502);
+    assert!(!answer.has_receipt(), "{answer:?}");
+    assert_eq!(spent, 0);
 }
 
 #[tokio::test]
