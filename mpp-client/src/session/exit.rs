@@ -37,8 +37,8 @@ impl Payer {
     /// may take the request to close back (PROTOCOL 5.3): the next call asks again.
     ///
     /// # Errors
-    /// As [`Payer::request_close`], but for a channel that is closed. The channel stays on its way
-    /// out.
+    /// As [`Payer::request_close`], but for a channel that is closed. Once it has begun to leave, the
+    /// channel stays on its way out; it begins with a look at the chain.
     ///
     /// # Cancel safety
     /// Dropped, the next call goes on from what book and chain say.
@@ -97,8 +97,8 @@ impl Payer {
 
     /// Asks the chain for the rest of the deposit; the payee has 900 seconds to settle.
     ///
-    /// The channel takes no new requests from here on, also when this fails: the payer is on its way
-    /// out before anything is sent. Asked again while the request is pending, nothing is sent.
+    /// Once the chain has been looked at, the channel takes no new requests, also when this fails: the
+    /// payer is on its way out before anything is sent. Asked again while the request is pending, nothing is sent.
     /// Returns the Unix second of the chain from which [`Payer::withdraw`] works.
     ///
     /// # Errors

@@ -13,7 +13,8 @@ use super::{SignedTx, gas};
 /// protocol expects. Budgets per payer and in total are the server's ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SponsorPolicy {
-    /// Highest gas limit.
+    /// Highest gas limit. A server that asks for several transfers at once allows for more, and for
+    /// a total fee in proportion ([`SponsorPolicy::for_transfers`]).
     pub max_gas: u64,
     /// Highest fee limit, in attodollars per gas.
     pub max_fee_per_gas: u128,

@@ -84,8 +84,7 @@ impl UsageBill {
     /// # Cancel safety
     /// Dropped, nothing is charged.
     pub async fn settle(self, response: Response) -> Response {
-        let status = response.status();
-        if status.is_client_error() || status.is_server_error() {
+        if !response.status().is_success() {
             return response;
         }
         if is(&response, "text/event-stream") {
