@@ -188,17 +188,14 @@ impl Flow {
         match answer.status {
             402 => self.on_refusal(stake, answer),
             410 => self.on_gone(answer),
+            // Only what succeeds is charged; who charges a redirect says so by a receipt.
+            300..=399 if !matches!(answer.receipt, ReceiptField::Absent) => {
+                on_success(stake, answer, is_repeat)
+            }
             // PROTOCOL 1: there is no receipt on an error response, and a 4xx is not charged. The
             // lost request before it may have been.
-            400..=499 if self.in_doubt => Action::Deliver(Booking::Doubt),
-            400..=499 => Action::Deliver(Booking::Dismiss),
-            // Only what succeeds is charged. Who charges something else says so by a receipt.
-            300..=399 if matches!(answer.receipt, ReceiptField::Absent) => {
-                Action::Deliver(match is_repeat && self.in_doubt {
-                    true => Booking::Doubt,
-                    false => Booking::Dismiss,
-                })
-            }
+            300..=499 if self.in_doubt => Action::Deliver(Booking::Doubt),
+            300..=499 => Action::Deliver(Booking::Dismiss),
             500..=599 => Action::Deliver(Booking::Doubt),
             _ => on_success(stake, answer, is_repeat),
         }

@@ -150,15 +150,13 @@ impl Payer {
             let mut answer = match wire.manage(management.probe(), Some(&field)).await {
                 Ok(answer) => answer,
                 // Repeating it is harmless: vouchers are idempotent, transactions are the same.
-                Err(SendError::NotSent(error) | SendError::MayHaveArrived(error))
-                    if lost.is_none() =>
-                {
-                    lost = Some(error);
-                    continue;
-                }
-                Err(SendError::NotSent(error) | SendError::MayHaveArrived(error)) => {
-                    return Ok(Managed::Lost(error));
-                }
+                Err(SendError::NotSent(error) | SendError::MayHaveArrived(error)) => match lost {
+                    None => {
+                        lost = Some(error);
+                        continue;
+                    }
+                    Some(_) => return Ok(Managed::Lost(error)),
+                },
                 Err(SendError::Unsendable(error)) => return Err(error),
             };
             self.prefer(site, &offer, &mut answer.challenges)?;
