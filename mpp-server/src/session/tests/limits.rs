@@ -31,6 +31,14 @@ async fn manage(world: &World, route: &Route, payload: &SessionPayload, peer: [u
 const HERE: [u8; 4] = [192, 0, 2, 1];
 const THERE: [u8; 4] = [192, 0, 2, 2];
 
+/// How the attempt of this number ends, if nothing comes of any: the quota is 20.
+fn answer_to(number: u32) -> ProblemKind {
+    match number {
+        ..=20 => ProblemKind::VerificationFailed,
+        _ => ProblemKind::RateLimited,
+    }
+}
+
 /// A context whose transactions no node takes.
 fn too_cheap(world: &World, gas_limit: u64) -> TxContext {
     let mut context = world.context(gas_limit, paying());
@@ -69,13 +77,7 @@ async fn opens_that_come_to_nothing_are_limited_by_peer() {
             let opening = worthless(&world, protocol, &world.payer).await;
             let payload = opening.payload(&world.voucher(&opening.terms, 0));
             let refused = manage(&world, &route, &payload, HERE).await;
-            problem(
-                refused,
-                match number {
-                    ..=20 => ProblemKind::VerificationFailed,
-                    _ => ProblemKind::RateLimited,
-                },
-            );
+            problem(refused, answer_to(number));
         }
         assert_eq!(failed(&world).await, 20);
         // Others wait for nobody, wherever they are, and the payer for a while.
@@ -120,13 +122,7 @@ async fn top_ups_that_come_to_nothing_are_limited_by_peer() {
         let signed = unsigned.sign(&world.payer).await.unwrap();
         let payload = top_up_payload(&terms, signed.encode(), 500);
         let refused = manage(&world, &route, &payload, HERE).await;
-        problem(
-            refused,
-            match number {
-                ..=20 => ProblemKind::VerificationFailed,
-                _ => ProblemKind::RateLimited,
-            },
-        );
+        problem(refused, answer_to(number));
     }
     world.advance(2);
     let signed = world.sign_top_up(&terms, 500, paying()).await;
@@ -195,13 +191,7 @@ async fn opens_in_the_name_of_another_count_for_who_has_signed() {
         let key = LocalSigner::from_bytes(&[100 + number; 32]).unwrap();
         let (opening, first) = forged(&world, &key).await;
         let refused = manage(&world, &route, &opening.payload(&first), HERE).await;
-        problem(
-            refused,
-            match number {
-                ..=20 => ProblemKind::VerificationFailed,
-                _ => ProblemKind::RateLimited,
-            },
-        );
+        problem(refused, answer_to(number.into()));
     }
     assert_eq!(failed(&world).await, 20);
     let own = world.sign_open(&world.params(V2), paying()).await;
@@ -219,12 +209,6 @@ async fn opens_that_are_not_sponsored_count() {
         let opening = world.sign_open(&world.params(V2), FeeMode::Sponsored).await;
         let payload = opening.payload(&world.voucher(&opening.terms, 0));
         let refused = manage(&world, &route, &payload, HERE).await;
-        problem(
-            refused,
-            match number {
-                ..=20 => ProblemKind::VerificationFailed,
-                _ => ProblemKind::RateLimited,
-            },
-        );
+        problem(refused, answer_to(number));
     }
 }
